@@ -1,0 +1,31 @@
+import { z } from '@hono/zod-openapi';
+
+export const checkFamilies = ['connect', 'version', 'server', 'privilege', 'capacity', 'objects'] as const;
+export const CheckFamily = z.enum(checkFamilies);
+export type CheckFamily = z.infer<typeof CheckFamily>;
+
+/** `passed`; `info` tells; `warned` stops nothing and is shown; `failed` blocks; `skipped` says in `found` what it lacked. */
+export const checkOutcomes = ['passed', 'info', 'warned', 'failed', 'skipped'] as const;
+export const CheckOutcome = z.enum(checkOutcomes);
+export type CheckOutcome = z.infer<typeof CheckOutcome>;
+
+export const CheckResult = z
+  .object({
+    /** Stable id, for instance `privilege.select`. */
+    id: z.string(),
+    family: CheckFamily,
+    side: z.enum(['source', 'target', 'both', 'agent']),
+    outcome: CheckOutcome,
+    /** Error code when it failed, for instance `TARGET_NOT_EMPTY`; the command line shows it as the job's error code. */
+    code: z.string().nullable(),
+    /** One sentence in plain words: what is checked and why it matters. */
+    title: z.string(),
+    /** What was measured on this server, names included. */
+    found: z.string(),
+    /** What to paste where, exactly; empty when there is nothing to do. */
+    remedy: z.string(),
+    /** ms the check took. */
+    elapsedMs: z.number(),
+  })
+  .openapi('CheckResult');
+export type CheckResult = z.infer<typeof CheckResult>;

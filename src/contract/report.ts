@@ -1,0 +1,91 @@
+import { z } from '@hono/zod-openapi';
+
+/** One way in which the target is not the source. `kind` is pg_dump's word for the object, or `ROWS`, `CONTENT`, `SEQUENCE VALUE`, `LARGE OBJECT DATA`. */
+export const Difference = z
+  .object({
+    kind: z.string(),
+    /** Qualified, quoted name as a person would write it. */
+    name: z.string(),
+    change: z.enum(['missing', 'extra', 'different']),
+    /** What the source has; null when it has nothing. At most 2,000 characters. */
+    source: z.string().nullable(),
+    target: z.string().nullable(),
+  })
+  .openapi('Difference');
+export type Difference = z.infer<typeof Difference>;
+
+export const TableVerification = z.object({
+  schema: z.string(),
+  name: z.string(),
+  sourceRows: z.number(),
+  targetRows: z.number(),
+  /** Order-independent content checksums, computed by each server; null when only rows were counted. */
+  sourceChecksum: z.string().nullable(),
+  targetChecksum: z.string().nullable(),
+  equal: z.boolean(),
+  seconds: z.number(),
+});
+export type TableVerification = z.infer<typeof TableVerification>;
+
+export const Verification = z
+  .object({
+    mode: z.enum(['none', 'counts', 'full']),
+    /** True only when everything the mode covers was compared and nothing differed. */
+    verified: z.boolean(),
+    tables: z.array(TableVerification),
+    sequencesCompared: z.number(),
+    largeObjectsCompared: z.number(),
+    /** Entries of the source's catalogue that were compared with the target's. */
+    objectsCompared: z.number(),
+    differences: z.array(Difference),
+    /** What was not compared, each with its reason. */
+    notChecked: z.array(z.string()),
+    seconds: z.number(),
+  })
+  .openapi('Verification');
+export type Verification = z.infer<typeof Verification>;
+
+/** A restored entry that the target refused, and what it means. */
+export const RestoreProblem = z.object({
+  kind: z.string(),
+  name: z.string(),
+  statement: z.string(),
+  error: z.string(),
+  harmless: z.boolean(),
+  reason: z.string(),
+});
+export type RestoreProblem = z.infer<typeof RestoreProblem>;
+
+export const PhaseTiming = z.object({ phase: z.string(), seconds: z.number(), startedAt: z.string(), finishedAt: z.string() });
+export type PhaseTiming = z.infer<typeof PhaseTiming>;
+
+/** What `GET /api/jobs/:id/report` answers, and what the printable page shows. */
+export const Report = z
+  .object({
+    jobId: z.string(),
+    name: z.string(),
+    state: z.string(),
+    method: z.string(),
+    source: z.object({ label: z.string(), version: z.string().nullable() }),
+    target: z.object({ label: z.string(), version: z.string().nullable() }),
+    createdAt: z.string(),
+    startedAt: z.string().nullable(),
+    finishedAt: z.string().nullable(),
+    seconds: z.number().nullable(),
+    moved: z.object({
+      tables: z.number(),
+      rows: z.number(),
+      bytes: z.number(),
+      indexes: z.number(),
+      sequences: z.number(),
+      largeObjects: z.number(),
+    }),
+    phases: z.array(PhaseTiming),
+    restoreProblems: z.array(RestoreProblem),
+    verification: Verification.nullable(),
+    /** What a person still has to do, in plain sentences. */
+    todo: z.array(z.string()),
+    error: z.object({ code: z.string(), message: z.string(), hint: z.string() }).nullable(),
+  })
+  .openapi('Report');
+export type Report = z.infer<typeof Report>;
