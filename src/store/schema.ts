@@ -1,0 +1,116 @@
+import { sql } from 'drizzle-orm';
+import { bigint, boolean, check, index, integer, jsonb, pgSchema, primaryKey, text, timestamp } from 'drizzle-orm/pg-core';
+import type { CheckResult } from '../contract/check.ts';
+import type { ErrorView, JobEventBody, JobState, Phase, TableProgress } from '../contract/event.ts';
+import type { JobView } from '../contract/job.ts';
+import type { JobOptions } from '../contract/options.ts';
+import type { Report } from '../contract/report.ts';
+
+/** Everything of ours stands in one schema, so that a shared database stays the owner's. */
+export const state = pgSchema('pgsluice');
+
+const moment = (name: string) => timestamp(name, { withTimezone: true, mode: 'date' });
+
+export type JobTotals = JobView['totals'];
+
+/** One row a process that has opened this state. Its heartbeat is taken by the database's clock. */
+export const agents = state.table('agents', {
+  id: text('id').primaryKey(),
+  host: text('host').notNull(),
+  pid: integer('pid').notNull(),
+  /** Boot and process namespace: only within the same one do pid and start time say whether the process lives. */
+  scope: text('scope').notNull(),
+  processStart: text('process_start'),
+  role: text('role').notNull(),
+  startedAt: moment('started_at').notNull().defaultNow(),
+  heartbeatAt: moment('heartbeat_at').notNull().defaultNow(),
+});
+
+/** Facts about this state as a whole: salt and canary of the secret key. */
+export const meta = state.table('meta', {
+  key: text('key').primaryKey(),
+  value: text('value').notNull(),
+});
+
+export const jobs = state.table(
+  'jobs',
+  {
+    id: text('id').primaryKey(),
+    name: text('name').notNull(),
+    state: text('state').$type<JobState>().notNull(),
+    phase: text('phase').$type<Phase>(),
+    /** Sealed JSON of the connection settings, password included (secrets.ts). */
+    source: text('source').notNull(),
+    target: text('target').notNull(),
+    options: jsonb('options').$type<JobOptions>().notNull(),
+    totals: jsonb('totals').$type<JobTotals>().notNull(),
+    verified: boolean('verified').notNull().default(false),
+    differences: integer('differences').notNull().default(0),
+    error: jsonb('error').$type<ErrorView>(),
+    /** The agent that alone may write this job's events. */
+    ownerId: text('owner_id'),
+    /** True while the owner holds a run of this job in memory; after a crash it tells what was interrupted. */
+    held: boolean('held').notNull().default(false),
+    /** True from the first change of the target: its contents are then this job's own. */
+    targetTouched: boolean('target_touched').notNull().default(false),
+    lastSeq: bigint('last_seq', { mode: 'number' }).notNull().default(0),
+    snapshotAt: moment('snapshot_at'),
+    createdAt: moment('created_at').notNull().defaultNow(),
+    startedAt: moment('started_at'),
+    finishedAt: moment('finished_at'),
+    updatedAt: moment('updated_at').notNull().defaultNow(),
+  },
+  (t) => [index('jobs_created_at').on(t.createdAt)],
+);
+
+const jobId = () =>
+  text('job_id')
+    .notNull()
+    .references(() => jobs.id, { onDelete: 'cascade' });
+
+export const jobTables = state.table(
+  'job_tables',
+  {
+    jobId: jobId(),
+    schemaName: text('schema_name').notNull(),
+    tableName: text('table_name').notNull(),
+    progress: jsonb('progress').$type<TableProgress>().notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.jobId, t.schemaName, t.tableName] })],
+);
+
+export const jobChecks = state.table(
+  'job_checks',
+  {
+    jobId: jobId(),
+    checkId: text('check_id').notNull(),
+    side: text('side').notNull(),
+    /** Order in which the checks were answered. */
+    position: integer('position').notNull(),
+    result: jsonb('result').$type<CheckResult>().notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.jobId, t.checkId, t.side] })],
+);
+
+/**
+ * seq is allocated by the job's owner, gapless; a serial would not do, because its values commit out of order.
+ * No foreign key: it would be looked up once a row in every batch, and removing a job deletes its events in pieces.
+ */
+export const jobEvents = state.table(
+  'job_events',
+  {
+    jobId: text('job_id').notNull(),
+    seq: bigint('seq', { mode: 'number' }).notNull(),
+    at: moment('at').notNull(),
+    type: text('type').$type<JobEventBody['type']>().notNull(),
+    level: text('level'),
+    body: jsonb('body').$type<JobEventBody>().notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.jobId, t.seq] }), check('job_events_seq_positive', sql`${t.seq} > 0`)],
+);
+
+export const jobReports = state.table('job_reports', {
+  jobId: jobId().primaryKey(),
+  report: jsonb('report').$type<Report>().notNull(),
+  writtenAt: moment('written_at').notNull().defaultNow(),
+});
