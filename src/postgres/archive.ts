@@ -1,0 +1,197 @@
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { randomUUID } from 'node:crypto';
+import { dumpFilterArguments } from './filters.ts';
+import type { RelationFilter } from './filters.ts';
+import type { ConnectionSettings } from './settings.ts';
+import { tokenizeSql } from './sql-lexer.ts';
+import { libpqEnvironment, runTool } from './tools.ts';
+import type { PgTools } from './tools.ts';
+
+/** One entry of the archive's table of contents with the SQL that restores it. */
+export interface ArchiveEntry {
+  readonly dumpId: number;
+  /** Catalogue and oid on the dumped server, for instance pg_class and a table's oid; both 0 for entries without one. */
+  readonly classOid: number;
+  readonly oid: number;
+  /** dumpIds that must be restored before this one. */
+  readonly dependencies: readonly number[];
+  /** pg_dump's word: TABLE, INDEX, FK CONSTRAINT, ACL, COMMENT … */
+  readonly type: string;
+  readonly schema: string | null;
+  /** As pg_restore prints it: line breaks in names appear as spaces. */
+  readonly name: string;
+  readonly owner: string | null;
+  readonly section: 'pre-data' | 'post-data';
+  /** default_tablespace and default_table_access_method in force for this entry; empty where they have no meaning. */
+  readonly settings: readonly string[];
+  readonly statements: readonly string[];
+}
+
+/** A database's schema as pg_dump sees it, in restore order. */
+export interface Archive {
+  readonly entries: readonly ArchiveEntry[];
+}
+
+export interface DumpInput {
+  readonly tools: PgTools;
+  readonly settings: ConnectionSettings;
+  /** Exported snapshot to dump under; null dumps the present moment. */
+  readonly snapshotId: string | null;
+  readonly filter: RelationFilter;
+  readonly noOwner: boolean;
+  readonly noAcl: boolean;
+  /** Directory of the agent for the archive; made when absent. The archive is removed again. */
+  readonly workDir: string;
+  readonly signal: AbortSignal;
+  readonly onLine?: (line: string) => void;
+}
+
+/** Types whose restore depends on default_tablespace and default_table_access_method. */
+const placed = new Set(['TABLE', 'MATERIALIZED VIEW', 'INDEX', 'CONSTRAINT']);
+
+const tocLine = /^-- TOC entry (\d+) \(class (\d+) OID (\d+)\)$/;
+const nameLine = /^-- (?:Data for )?Name: (.*); Type: ([A-Z][A-Z ]*); Schema: (.*?); Owner: ([^;]*|.*?)(?:; Tablespace: .*)?$/;
+
+interface EntryHeader {
+  dumpId: number;
+  classOid: number;
+  oid: number;
+  dependencies: number[];
+  type: string;
+  schema: string | null;
+  name: string;
+  owner: string | null;
+}
+
+/**
+ * `ALTER … SET (pg_attver=…)` appears when the server stores its own bookkeeping among column options (minor releases of
+ * November 2026) and pg_dump is older than that; no other server accepts it, and it carries nothing that was chosen by a person.
+ * Returns null when nothing of the statement is left.
+ */
+export function withoutAttver(statement: string): string | null {
+  if (!statement.includes('pg_attver')) return statement;
+  const match = /^(ALTER (?:TABLE|FOREIGN TABLE|MATERIALIZED VIEW|INDEX)\b[\s\S]* SET )\(([^()]*)\);$/.exec(statement);
+  if (match === null) return statement;
+  const kept = (match[2] ?? '')
+    .split(',')
+    .map((option) => option.trim())
+    .filter((option) => !/^"?pg_attver"?\s*=/.test(option));
+  return kept.length === 0 ? null : `${match[1]}(${kept.join(', ')});`;
+}
+
+/** Splits one section's SQL, as `pg_restore --verbose` prints it, into entries. Pure. */
+export function parseArchiveSql(sql: string, section: ArchiveEntry['section']): ArchiveEntry[] {
+  const entries: ArchiveEntry[] = [];
+  const settings = new Map<string, string>();
+  let header: EntryHeader | null = null;
+  let statements: string[] = [];
+
+  const finish = (): void => {
+    if (header === null) return;
+    entries.push({
+      ...header,
+      section,
+      settings: placed.has(header.type) ? [...settings.values()] : [],
+      statements,
+    });
+    header = null;
+    statements = [];
+  };
+
+  for (const token of tokenizeSql(sql)) {
+    if (token.kind === 'comment') {
+      const toc = tocLine.exec(token.text);
+      if (toc !== null) {
+        finish();
+        header = {
+          dumpId: Number(toc[1]),
+          classOid: Number(toc[2]),
+          oid: Number(toc[3]),
+          dependencies: [],
+          type: '',
+          schema: null,
+          name: '',
+          owner: null,
+        };
+      } else if (header !== null && statements.length === 0) {
+        if (token.text.startsWith('-- Dependencies: ')) {
+          header.dependencies = token.text.slice('-- Dependencies: '.length).trim().split(' ').map(Number);
+        } else if (header.type === '') {
+          const name = nameLine.exec(token.text);
+          if (name !== null) {
+            header.name = name[1] ?? '';
+            header.type = name[2] ?? '';
+            header.schema = name[3] === '-' ? null : (name[3] ?? null);
+            header.owner = name[4] === '-' || name[4] === '' ? null : (name[4] ?? null);
+          }
+        }
+      }
+      continue;
+    }
+    const setting = /^SET (default_tablespace|default_table_access_method) = /.exec(token.text);
+    if (setting !== null) {
+      settings.set(setting[1] ?? '', token.text);
+      continue;
+    }
+    if (header === null) continue;
+    const statement = withoutAttver(token.text);
+    if (statement !== null) statements.push(statement);
+  }
+  finish();
+  return entries;
+}
+
+/**
+ * Dumps the schema of one database: everything pg_dump writes but table data, sequence values and large objects.
+ * @throws PgsluiceError PG_TOOL_FAILED with pg_dump's own words, or the cancellation.
+ */
+export async function dumpArchive(input: DumpInput): Promise<Archive> {
+  await mkdir(input.workDir, { recursive: true, mode: 0o700 });
+  const file = join(input.workDir, `schema-${randomUUID()}.dump`);
+  const onStderrLine = input.onLine === undefined ? {} : { onStderrLine: input.onLine };
+  try {
+    await runTool({
+      command: input.tools.pgDump,
+      args: [
+        '--format=custom',
+        '--compress=0',
+        '--section=pre-data',
+        '--section=post-data',
+        '--no-blobs',
+        '--no-password',
+        ...(input.snapshotId === null ? [] : [`--snapshot=${input.snapshotId}`]),
+        ...dumpFilterArguments(input.filter),
+        `--file=${file}`,
+      ],
+      env: libpqEnvironment(input.settings),
+      signal: input.signal,
+      ...onStderrLine,
+    });
+    const entries: ArchiveEntry[] = [];
+    for (const section of ['pre-data', 'post-data'] as const) {
+      const sqlFile = `${file}.${section}.sql`;
+      try {
+        await runTool({
+          command: input.tools.pgRestore,
+          args: [
+            '--verbose',
+            `--section=${section}`,
+            ...(input.noOwner ? ['--no-owner'] : []),
+            ...(input.noAcl ? ['--no-privileges'] : []),
+            `--file=${sqlFile}`,
+            file,
+          ],
+          env: { PATH: process.env['PATH'] ?? '', LC_ALL: 'C' },
+          signal: input.signal,
+        });
+        entries.push(...parseArchiveSql(await readFile(sqlFile, 'utf8'), section));
+      } finally {
+        await rm(sqlFile, { force: true });
+      }
+    }
+    return { entries };
+  } finally {
+    await rm(file, { force: true });
+  }
+}

@@ -1,0 +1,39 @@
+import { expect, test } from 'vitest';
+import { tokenizeSql } from './sql-lexer.ts';
+
+const statements = (sql: string): string[] => [...tokenizeSql(sql)].filter((t) => t.kind === 'statement').map((t) => t.text);
+const comments = (sql: string): string[] => [...tokenizeSql(sql)].filter((t) => t.kind === 'comment').map((t) => t.text);
+
+test('splits at semicolons and drops the space around statements', () => {
+  expect(statements('\nSELECT 1;\n\n  SELECT 2 ;')).toEqual(['SELECT 1;', 'SELECT 2 ;']);
+});
+
+test('semicolons, markers and meta-commands inside of quotations are data', () => {
+  const body = "CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $_$\n-- TOC entry 1 (class 0 OID 0)\n\\restrict x\nSELECT $1; 'it''s';\n$_$;";
+  expect(statements(`${body}\nSELECT 'a;''b', E'c\\';d', "e;""f";`)).toEqual([body, `SELECT 'a;''b', E'c\\';d', "e;""f";`]);
+  expect(comments(body)).toEqual([]);
+});
+
+test('a dollar inside an identifier opens no quotation', () => {
+  expect(statements('SELECT a$b$c; SELECT $1; SELECT $x$;$x$;')).toEqual(['SELECT a$b$c;', 'SELECT $1;', 'SELECT $x$;$x$;']);
+});
+
+test('rules with several actions and SQL-standard bodies are one statement', () => {
+  const rule = 'CREATE RULE r AS ON INSERT TO t DO INSTEAD ( INSERT INTO a VALUES (1); DELETE FROM b; );';
+  const routine =
+    'CREATE FUNCTION public.g() RETURNS integer\n LANGUAGE sql\n BEGIN ATOMIC\n SELECT CASE WHEN true THEN 1 ELSE 2 END;\n SELECT 2;\nEND;';
+  expect(statements(`${rule}\n${routine}\nSELECT 3;`)).toEqual([rule, routine, 'SELECT 3;']);
+});
+
+test('a table whose column is called begin is not a routine', () => {
+  expect(statements('CREATE TABLE t (begin integer); SELECT 1;')).toEqual(['CREATE TABLE t (begin integer);', 'SELECT 1;']);
+});
+
+test('comments between statements are reported, meta-commands are left out', () => {
+  expect([...tokenizeSql('\\restrict abc\n-- one\nSELECT 1; -- two\n/* a /* nested; */ b; */ SELECT 2;')]).toEqual([
+    { kind: 'comment', text: '-- one' },
+    { kind: 'statement', text: 'SELECT 1;' },
+    { kind: 'comment', text: '-- two' },
+    { kind: 'statement', text: 'SELECT 2;' },
+  ]);
+});

@@ -1,0 +1,134 @@
+/**
+ * Splits the SQL that pg_restore prints into statements and comments. Needed because function bodies, comments and string
+ * literals may hold anything, also lines that look like pg_restore's own markers; only what stands outside of every
+ * quotation counts. Follows psql's rules (PostgreSQL documentation, 4.1 "Lexical Structure"): dollar quotes, E strings,
+ * nested block comments, parentheses, and BEGIN ATOMIC … END bodies in which a semicolon ends no statement.
+ */
+
+export type SqlToken = { readonly kind: 'statement'; readonly text: string } | { readonly kind: 'comment'; readonly text: string };
+
+const identifier = /[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*/y;
+const dollarTag = /\$(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$/y;
+/** Everything that cannot begin a token with a meaning here; skipped in one step. */
+const plain = /[^'"$\-/;()\\A-Za-z_\u0080-\uffff\n]+/y;
+
+/** Index after the quotation that begins at `start`; the end of the text when it is never closed. */
+function endOfQuote(sql: string, start: number, quote: string, backslashes: boolean): number {
+  let at = start + 1;
+  while (at < sql.length) {
+    const char = sql[at];
+    if (backslashes && char === '\\') at += 2;
+    else if (char !== quote) at += 1;
+    else if (sql[at + 1] === quote) at += 2;
+    else return at + 1;
+  }
+  return sql.length;
+}
+
+function endOfBlockComment(sql: string, start: number): number {
+  let depth = 1;
+  let at = start + 2;
+  while (at < sql.length && depth > 0) {
+    if (sql.startsWith('/*', at)) {
+      depth += 1;
+      at += 2;
+    } else if (sql.startsWith('*/', at)) {
+      depth -= 1;
+      at += 2;
+    } else at += 1;
+  }
+  return at;
+}
+
+/**
+ * Yields the statements of `sql` (each with its closing semicolon, without surrounding space) and the line comments that
+ * stand between statements, in order. psql meta-commands (a backslash that begins a line outside of statements, such as
+ * `\restrict`) are left out.
+ */
+export function* tokenizeSql(sql: string): Generator<SqlToken> {
+  let at = 0;
+  /** Where the statement at hand began, or -1 between statements. */
+  let start = -1;
+  let parentheses = 0;
+  let bodyDepth = 0;
+  let words: string[] = [];
+
+  const inRoutine = (): boolean =>
+    words[0] === 'create' && (words.includes('function') || words.includes('procedure'));
+
+  while (at < sql.length) {
+    const char = sql[at] ?? '';
+    if (/\s/.test(char)) {
+      at += 1;
+      continue;
+    }
+    if (char === '-' && sql[at + 1] === '-') {
+      const lineEnd = sql.indexOf('\n', at);
+      const end = lineEnd < 0 ? sql.length : lineEnd;
+      if (start < 0) yield { kind: 'comment', text: sql.slice(at, end) };
+      at = end;
+      continue;
+    }
+    if (char === '/' && sql[at + 1] === '*') {
+      at = endOfBlockComment(sql, at);
+      continue;
+    }
+    if (start < 0 && char === '\\') {
+      const lineEnd = sql.indexOf('\n', at);
+      at = lineEnd < 0 ? sql.length : lineEnd;
+      continue;
+    }
+    if (start < 0) {
+      start = at;
+      parentheses = 0;
+      bodyDepth = 0;
+      words = [];
+    }
+    if (char === "'") {
+      at = endOfQuote(sql, at, "'", false);
+    } else if (char === '"') {
+      at = endOfQuote(sql, at, '"', false);
+    } else if (char === '$') {
+      dollarTag.lastIndex = at;
+      const tag = dollarTag.exec(sql)?.[0];
+      if (tag === undefined) at += 1;
+      else {
+        const end = sql.indexOf(tag, at + tag.length);
+        at = end < 0 ? sql.length : end + tag.length;
+      }
+    } else if (char === '(') {
+      parentheses += 1;
+      at += 1;
+    } else if (char === ')') {
+      parentheses = Math.max(0, parentheses - 1);
+      at += 1;
+    } else if (char === ';') {
+      at += 1;
+      if (parentheses === 0 && bodyDepth === 0) {
+        yield { kind: 'statement', text: sql.slice(start, at) };
+        start = -1;
+      }
+    } else {
+      identifier.lastIndex = at;
+      const word = identifier.exec(sql)?.[0];
+      if (word !== undefined) {
+        at += word.length;
+        const lower = word.toLowerCase();
+        if (lower === 'e' && sql[at] === "'") {
+          at = endOfQuote(sql, at, "'", true);
+          continue;
+        }
+        if (words.length < 4) words.push(lower);
+        if (parentheses === 0 && inRoutine()) {
+          if (lower === 'begin' || (lower === 'case' && bodyDepth > 0)) bodyDepth += 1;
+          else if (lower === 'end' && bodyDepth > 0) bodyDepth -= 1;
+        }
+      } else {
+        plain.lastIndex = at;
+        const run = plain.exec(sql)?.[0];
+        at += run === undefined ? 1 : run.length;
+      }
+    }
+  }
+  if (start >= 0) yield { kind: 'statement', text: sql.slice(start).trimEnd() };
+}
