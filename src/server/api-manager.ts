@@ -1,0 +1,21 @@
+import type { JobManager } from '../jobs/manager.ts';
+
+/** What the API needs of the job manager. */
+export type ApiManager = Pick<
+  JobManager,
+  | 'create'
+  | 'list'
+  | 'get'
+  | 'act'
+  | 'remove'
+  | 'tables'
+  | 'checks'
+  | 'report'
+  | 'logs'
+  | 'stream'
+  | 'metrics'
+  | 'ready'
+> & {
+  /** The report as one printable page. */
+  reportHtml(id: string): string | Promise<string>;
+};
