@@ -1,0 +1,235 @@
+import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type pg from 'pg';
+import { PgsluiceError, throwIfAborted } from '../errors.ts';
+import { sendCancel } from './cancel.ts';
+import { type Connected, connectOnce } from './connect.ts';
+import { type ExplainContext, connectionError, explainError } from './explain.ts';
+import type { ConnectionSettings, Side } from './settings.ts';
+import { settleSql } from './settle.ts';
+
+export interface SessionOptions {
+  /** When it fires, the session cancels what runs and closes. */
+  readonly signal: AbortSignal;
+  readonly side: Side;
+  /** What the session is for, as it shows in `application_name`: `copy` becomes `pgsluice copy`. */
+  readonly purpose: string;
+  /** How long transient failures to connect are tried again, in ms; 0 when left out. */
+  readonly retryForMs?: number;
+  /** Transactions are READ ONLY unless they say otherwise. */
+  readonly readOnly?: boolean;
+  readonly onRetry?: (why: string, attempt: number) => void;
+  /** Notices and warnings of the server. */
+  readonly onNotice?: (message: string) => void;
+}
+
+const CANCEL_TIMEOUT_MS = 1000;
+/** How long a cancelled statement may take to end before the socket is cut. */
+const DRAIN_MS = 800;
+const GOODBYE_MS = 500;
+
+/**
+ * One connection with one lifecycle: open → closed. It is opened by {@link openSession}, and closed by `close`, by
+ * its job's signal, or by the server or network, in which last case `lost` is true. Never reopened.
+ */
+export class Session {
+  readonly client: pg.Client;
+  /** Server process, as `pg_stat_activity.pid` names it. */
+  readonly processId: number;
+  readonly side: Side;
+  readonly settings: ConnectionSettings;
+  readonly encrypted: boolean;
+  readonly #stream: Socket;
+  readonly #fate: Connected['fate'];
+  readonly #signal: AbortSignal;
+  readonly #context: ExplainContext;
+  readonly #onAbort: () => void;
+  #closing: Promise<void> | null = null;
+
+  /** Only for {@link openSession}. */
+  constructor(connected: Connected, settings: ConnectionSettings, options: SessionOptions) {
+    this.client = connected.client;
+    this.#stream = connected.stream;
+    this.#fate = connected.fate;
+    this.encrypted = connected.encrypted;
+    this.settings = settings;
+    this.side = options.side;
+    this.#signal = options.signal;
+    this.#context = { side: options.side, settings, doing: options.purpose };
+    const processId: unknown = Reflect.get(connected.client, 'processID');
+    this.processId = typeof processId === 'number' ? processId : 0;
+    const onNotice = options.onNotice;
+    if (onNotice !== undefined) {
+      this.client.on('notice', (notice) => onNotice(notice.message ?? ''));
+    }
+    this.#onAbort = () => {
+      void this.close();
+    };
+    options.signal.addEventListener('abort', this.#onAbort, { once: true });
+    if (options.signal.aborted) this.#onAbort();
+  }
+
+  /** True when the connection died without anybody here closing it. */
+  get lost(): boolean {
+    return this.#closing === null && (this.#fate.ended || this.#fate.error !== null);
+  }
+
+  /**
+   * Runs one statement; `$1`… stand for `params`. Answers its rows, `int8` and `numeric` as strings. Throws
+   * PgsluiceError: the cancellation when the signal fired, otherwise the server's error explained, kept as `cause`.
+   */
+  async query<R extends pg.QueryResultRow>(sql: string, params?: readonly unknown[]): Promise<R[]> {
+    this.#refuseWhenClosed();
+    try {
+      const result = await (params === undefined ? this.client.query<R>(sql) : this.client.query<R>(sql, [...params]));
+      return result.rows;
+    } catch (error) {
+      throw this.explain(error);
+    }
+  }
+
+  /** Runs one or several statements in the simple protocol and drops their results. Throws like `query`. */
+  async run(sql: string): Promise<void> {
+    this.#refuseWhenClosed();
+    try {
+      await this.client.query(sql);
+    } catch (error) {
+      throw this.explain(error);
+    }
+  }
+
+  /** What `error`, met on this session's client or stream, means: the cancellation, or the server's error explained. */
+  explain(error: unknown): PgsluiceError {
+    if (this.#signal.aborted) {
+      try {
+        throwIfAborted(this.#signal);
+      } catch (cancellation) {
+        if (cancellation instanceof PgsluiceError) return cancellation;
+      }
+    }
+    return explainError(error, this.#context);
+  }
+
+  /**
+   * Asks the server to end the running statement, by a CancelRequest on a socket of its own, which takes no
+   * connection slot. Resolves when the server has passed it on; the statement then fails with QUERY_CANCELLED.
+   */
+  async cancelRunning(): Promise<void> {
+    const secretKey: unknown = Reflect.get(this.client, 'secretKey');
+    if (typeof secretKey !== 'number' || this.processId === 0) return;
+    await sendCancel(
+      { settings: this.settings, side: this.side, encrypted: this.encrypted, processId: this.processId, secretKey },
+      CANCEL_TIMEOUT_MS,
+    );
+  }
+
+  /** Cancels what runs, says goodbye, and cuts the socket when that takes too long: over within about 2 s. Never throws. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#signal.removeEventListener('abort', this.#onAbort);
+    if (this.#fate.ended) return;
+    if (this.#busy() && !this.#stream.destroyed) {
+      try {
+        await this.cancelRunning();
+        await this.#untilIdle();
+      } catch {
+        // The cancellation did not get through; cutting the socket below ends the session all the same.
+        this.#stream.destroy();
+      }
+    }
+    const ended = this.#untilEnded();
+    // Destroys the socket at once when a statement still runs.
+    void this.client.end();
+    await Promise.race([ended, sleep(GOODBYE_MS, undefined, { ref: false })]);
+    this.#stream.destroy();
+    await Promise.race([ended, sleep(GOODBYE_MS, undefined, { ref: false })]);
+  }
+
+  #busy(): boolean {
+    return Reflect.get(this.client, 'readyForQuery') !== true;
+  }
+
+  async #untilIdle(): Promise<void> {
+    const until = Date.now() + DRAIN_MS;
+    while (this.#busy() && !this.#fate.ended && Date.now() < until) await sleep(10);
+  }
+
+  #untilEnded(): Promise<void> {
+    return this.#fate.ended ? Promise.resolve() : new Promise((resolve) => this.client.once('end', () => resolve()));
+  }
+
+  #refuseWhenClosed(): void {
+    throwIfAborted(this.#signal);
+    if (this.#closing === null && !this.lost) return;
+    throw connectionError(
+      this.#context,
+      {
+        code: 'CONNECTION_LOST',
+        says: this.#closing === null ? 'ended the connection.' : 'was asked for more after its session was closed.',
+        hint: 'Retry the job.',
+        retryable: true,
+      },
+      this.#fate.error ?? undefined,
+    );
+  }
+}
+
+/** Failures to connect that waiting may cure. */
+const RETRIED: ReadonlySet<string> = new Set([
+  'CONNECTION_REFUSED',
+  'CONNECT_TIMEOUT',
+  'CONNECTION_LOST',
+  'HOST_UNREACHABLE',
+  'SERVER_STARTING',
+  'TOO_MANY_CONNECTIONS',
+]);
+
+/** Wait before the next try in ms: doubles from 100 ms to 2 s, with up to a quarter of chance so that workers spread. */
+export function backoffMs(attempt: number, random: number): number {
+  return Math.min(2000, 100 * 2 ** (attempt - 1)) * (1 + random / 4);
+}
+
+async function openOnce(settings: ConnectionSettings, options: SessionOptions): Promise<Session> {
+  const connected = await connectOnce({
+    settings,
+    side: options.side,
+    applicationName: `${settings.applicationName} ${options.purpose}`,
+    signal: options.signal,
+  });
+  const session = new Session(connected, settings, options);
+  try {
+    await session.run(settleSql(options.readOnly ?? false));
+  } catch (error) {
+    await session.close();
+    throw error;
+  }
+  return session;
+}
+
+/**
+ * Opens a session and settles its settings (settle.ts), for this session only. Transient failures are tried again
+ * with growing pauses for `retryForMs`. Throws PgsluiceError; the cancellation when the signal fires.
+ */
+export async function openSession(settings: ConnectionSettings, options: SessionOptions): Promise<Session> {
+  const until = Date.now() + (options.retryForMs ?? 0);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await openOnce(settings, options);
+    } catch (error) {
+      throwIfAborted(options.signal);
+      const pause = backoffMs(attempt, Math.random());
+      if (!(error instanceof PgsluiceError) || !RETRIED.has(error.code) || Date.now() + pause > until) throw error;
+      options.onRetry?.(error.message, attempt);
+      try {
+        await sleep(pause, undefined, { signal: options.signal });
+      } catch (interrupted) {
+        throwIfAborted(options.signal);
+        throw interrupted;
+      }
+    }
+  }
+}
