@@ -5,7 +5,7 @@ import { chown, mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import pg from 'pg';
+import { Client, escapeIdentifier } from 'pg';
 import { LocalServer, type StopMode, initCluster } from '../../src/demo/local-server.ts';
 import { type OrdinaryUser, ordinaryUser } from '../../src/demo/ordinary-user.ts';
 import { clientBinDirs, majorOf, systemBinDir } from './binaries.ts';
@@ -174,8 +174,8 @@ export function serverApi(at: {
 }): Omit<TestServerLike, 'stop'> {
   const url: TestServerLike['url'] = (database = 'postgres', user = at.user, secret = at.password) =>
     `postgres://${encodeURIComponent(user)}:${encodeURIComponent(secret)}@${at.host}:${at.port}/${encodeURIComponent(database)}`;
-  async function withClient<T>(database: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
-    const client = new pg.Client({
+  async function withClient<T>(database: string, use: (client: Client) => Promise<T>): Promise<T> {
+    const client = new Client({
       host: at.host,
       port: at.port,
       user: at.user,
@@ -204,7 +204,7 @@ export function serverApi(at: {
     query,
     run,
     createDatabase: async (name, extra = '') => {
-      await run(`CREATE DATABASE ${pg.escapeIdentifier(name)} ${extra}`);
+      await run(`CREATE DATABASE ${escapeIdentifier(name)} ${extra}`);
       return url(name);
     },
     dumpSchema: async (database, pgDump) => {
@@ -214,7 +214,12 @@ export function serverApi(at: {
         ['-s', '-h', at.host, '-p', String(at.port), '-U', at.user, '-d', database],
         {
           maxBuffer: 1 << 28,
-          env: { PATH: process.env['PATH'] ?? '', PGPASSWORD: at.password, LC_ALL: 'C' },
+          env: {
+            PATH: process.env['PATH'] ?? '',
+            PGPASSWORD: at.password,
+            LC_ALL: 'C',
+            PGOPTIONS: '-c timezone=UTC -c datestyle=ISO',
+          },
         },
       );
       const lines = stdout.split('\n').filter((line) => line !== '' && !/^(--|\\(un)?restrict )/.test(line));
