@@ -1,15 +1,26 @@
 import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { PgsluiceError, throwIfAborted } from '../errors.ts';
-import { type Dialled, type Encryption, dial, encryptionAttempts, notPostgres } from './dial.ts';
-import { type ExplainContext, connectionError, explainError, tlsRequired } from './explain.ts';
-import { type ConnectionSettings, type Side, isUnixSocket } from './settings.ts';
+import { type Dialled, type Encryption, dial, encryptionAttempts } from './dial.ts';
+import {
+  type ExplainContext,
+  connectionError,
+  connectTimeout,
+  explainError,
+  notPostgres,
+  tlsRequired,
+  transactionPooler,
+} from './explain.ts';
+import { type ConnectionSettings, type Side, describeSettings, isUnixSocket } from './settings.ts';
+import { settleSql } from './settle.ts';
 import { SQLSTATE, sqlStateOf } from './sqlstate.ts';
 
 export interface ConnectInput {
   readonly settings: ConnectionSettings;
   readonly side: Side;
   readonly applicationName: string;
+  readonly readOnly: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -18,6 +29,8 @@ export interface Connected {
   readonly stream: Socket;
   readonly encrypted: boolean;
   /** Becomes true when the connection has died; from the first moment on, so that nothing is missed in between. */
+  /** `pg_backend_pid()`; a pooler announces another one in BackendKeyData. */
+  readonly processId: number;
   readonly fate: { error: Error | null; ended: boolean };
 }
 
@@ -67,7 +80,23 @@ function buildClient(dialled: Dialled, input: ConnectInput): pg.Client {
   return client;
 }
 
-async function startSession(dialled: Dialled, input: ConnectInput, deadline: AbortSignal): Promise<Connected> {
+/** Awaits what happens on a connection that is still ours alone; cuts it when `deadline` fires. */
+async function within<T>(stream: Socket, deadline: AbortSignal, work: Promise<T>): Promise<T> {
+  const onDeadline = (): void => {
+    stream.destroy();
+  };
+  deadline.addEventListener('abort', onDeadline, { once: true });
+  if (deadline.aborted) onDeadline();
+  try {
+    return await work;
+  } finally {
+    deadline.removeEventListener('abort', onDeadline);
+  }
+}
+
+type Started = Omit<Connected, 'processId'>;
+
+async function startSession(dialled: Dialled, input: ConnectInput, deadline: AbortSignal): Promise<Started> {
   const context: ExplainContext = { side: input.side, settings: input.settings, doing: 'connecting' };
   const { stream } = dialled;
   const fate: Connected['fate'] = { error: null, ended: false };
@@ -85,24 +114,18 @@ async function startSession(dialled: Dialled, input: ConnectInput, deadline: Abo
     foreign = !looksLikePostgres(chunk);
     if (foreign) stream.destroy();
   });
-  const onDeadline = (): void => {
-    stream.destroy();
-  };
-  deadline.addEventListener('abort', onDeadline, { once: true });
   try {
     const connecting = client.connect();
     stream.resume();
-    await connecting;
+    await within(stream, deadline, connecting);
     return { client, stream, encrypted: dialled.encrypted, fate };
   } catch (error) {
     stream.destroy();
     if (deadline.aborted) throw deadline.reason;
-    if (foreign) throw notPostgres(context, 'its first bytes belong to another protocol.', error);
+    if (foreign) throw connectionError(context, notPostgres('its first bytes belong to another protocol.'), error);
     if (sqlStateOf(error) !== null) throw error;
-    if (!answered) throw notPostgres(context, 'it closed the connection without a word.', error);
+    if (!answered) throw connectionError(context, notPostgres('it closed the connection without a word.'), error);
     throw error;
-  } finally {
-    deadline.removeEventListener('abort', onDeadline);
   }
 }
 
@@ -120,7 +143,7 @@ function explainConnect(error: unknown, context: ExplainContext): PgsluiceError 
       hint: 'Put it in the URL, postgres://user:password@host/database, or in the password field. PGPASSWORD and ~/.pgpass are not read.',
     });
   }
-  if (/^SASL/.test(message)) {
+  if (message.startsWith('SASL')) {
     return connectionError(
       context,
       {
@@ -153,12 +176,12 @@ async function attempt(
   encryption: Encryption,
   deadline: AbortSignal,
   context: ExplainContext,
-): Promise<Connected> {
+): Promise<Started> {
   const dialled = await dial(input.settings, encryption, deadline, context);
   return startSession(dialled, input, deadline);
 }
 
-async function attempts(input: ConnectInput, deadline: AbortSignal, context: ExplainContext): Promise<Connected> {
+async function attempts(input: ConnectInput, deadline: AbortSignal, context: ExplainContext): Promise<Started> {
   const [first, second] = encryptionAttempts(input.settings);
   try {
     return await attempt(input, first, deadline, context);
@@ -186,29 +209,102 @@ async function attempts(input: ConnectInput, deadline: AbortSignal, context: Exp
   }
 }
 
+const BACKEND = 'select pg_catalog.pg_backend_pid() as pid';
+
+async function backendOf(started: Started): Promise<number> {
+  const result = await started.client.query<{ pid: number }>(BACKEND);
+  return result.rows[0]?.pid ?? 0;
+}
+
+/** Endpoints behind a proxy that were found to keep a session on one server connection. */
+const keepsSessions = new Set<string>();
+
+const PROBES = 3;
+
 /**
- * Connects and authenticates once, with libpq's meaning of sslmode, within `connectTimeoutMs` in all. Throws
+ * True when two sessions were seen on one server connection, or one session on two: then a setting made here would
+ * stay behind on a connection that the application uses. Nothing is set and nothing is left behind by looking.
+ */
+async function poolsTransactions(
+  input: ConnectInput,
+  started: Started,
+  deadline: AbortSignal,
+  context: ExplainContext,
+): Promise<boolean> {
+  let second: Started;
+  try {
+    second = await attempt(input, started.encrypted ? 'always' : 'never', deadline, context);
+  } catch (error) {
+    if (deadline.aborted) throw error;
+    // No second connection to be had: nothing was seen that speaks against this one.
+    return false;
+  }
+  try {
+    const home = await backendOf(started);
+    for (let probe = 0; probe < PROBES; probe++) {
+      const theirs = await within(second.stream, deadline, backendOf(second));
+      const ours = await backendOf(started);
+      if (theirs === home || theirs === ours || ours !== home) return true;
+    }
+    return false;
+  } finally {
+    await Promise.race([second.client.end(), sleep(500, undefined, { ref: false })]);
+    second.stream.destroy();
+  }
+}
+
+/** Settles the session, once it is sure that its settings reach no session but this one. */
+async function settled(
+  input: ConnectInput,
+  started: Started,
+  deadline: AbortSignal,
+  context: ExplainContext,
+): Promise<Connected> {
+  const { client, stream } = started;
+  const settle = async (guard: number | null): Promise<number> => {
+    const result = await client.query<{ pid: number }>(settleSql(input.readOnly, guard));
+    return result.rows[0]?.pid ?? 0;
+  };
+  try {
+    return await within(
+      stream,
+      deadline,
+      (async () => {
+        const announced: unknown = Reflect.get(client, 'processID');
+        const processId = await settle(typeof announced === 'number' ? announced : 0);
+        if (processId === announced) return { ...started, processId };
+        const endpoint = describeSettings(input.settings);
+        if (!keepsSessions.has(endpoint)) {
+          if (await poolsTransactions(input, started, deadline, context)) {
+            throw connectionError(context, transactionPooler(null));
+          }
+          if (keepsSessions.size >= 1000) keepsSessions.clear();
+          keepsSessions.add(endpoint);
+        }
+        return { ...started, processId: await settle(null) };
+      })(),
+    );
+  } catch (error) {
+    stream.destroy();
+    throw error;
+  }
+}
+
+/**
+ * Connects, authenticates and settles once, with libpq's meaning of sslmode, within `connectTimeoutMs` in all. Throws
  * PgsluiceError: the cancellation when `signal` fires, otherwise what the server or the network said, explained.
  */
 export async function connectOnce(input: ConnectInput): Promise<Connected> {
   throwIfAborted(input.signal);
   const context: ExplainContext = { side: input.side, settings: input.settings, doing: 'connecting' };
   const controller = new AbortController();
-  const seconds = input.settings.connectTimeoutMs / 1000;
   const timer = setTimeout(() => {
-    controller.abort(
-      connectionError(context, {
-        code: 'CONNECT_TIMEOUT',
-        says: `did not answer as a PostgreSQL server within ${seconds} s.`,
-        hint: 'Check host and port, and that firewall and network rules let this machine through; on a slow line add connect_timeout=30 to the URL.',
-        retryable: true,
-      }),
-    );
+    controller.abort(connectionError(context, connectTimeout(input.settings.connectTimeoutMs / 1000)));
   }, input.settings.connectTimeoutMs);
   const onAbort = (): void => controller.abort(input.signal.reason);
   input.signal.addEventListener('abort', onAbort, { once: true });
   try {
-    return await attempts(input, controller.signal, context);
+    return await settled(input, await attempts(input, controller.signal, context), controller.signal, context);
   } catch (error) {
     throwIfAborted(input.signal);
     const reason: unknown = controller.signal.reason;

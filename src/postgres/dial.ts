@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { isIP, Socket, connect as netConnect } from 'node:net';
+import { isIP, type Socket, connect as netConnect } from 'node:net';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -10,8 +10,8 @@ import {
   rootCertificates,
 } from 'node:tls';
 import { PgsluiceError } from '../errors.ts';
-import { type ExplainContext, connectionError, explainError } from './explain.ts';
-import { type ConnectionSettings, isUnixSocket } from './settings.ts';
+import { type ExplainContext, connectionError, explainError, notPostgres } from './explain.ts';
+import { type ConnectionSettings, type SslMode, isUnixSocket } from './settings.ts';
 
 /** What to do about TLS in one attempt; sslmode is a list of such attempts. */
 export type Encryption = 'never' | 'when-offered' | 'always';
@@ -22,21 +22,19 @@ export interface Dialled {
   readonly encrypted: boolean;
 }
 
-/** The attempts that an sslmode stands for, in order (PostgreSQL documentation, table 34.1). Unix sockets never use TLS. */
+/** The attempts that an sslmode stands for, in order (PostgreSQL documentation, table 34.1). */
+const ATTEMPTS: Readonly<Record<SslMode, readonly [Encryption, ...Encryption[]]>> = {
+  disable: ['never'],
+  allow: ['never', 'always'],
+  prefer: ['when-offered', 'never'],
+  require: ['always'],
+  'verify-ca': ['always'],
+  'verify-full': ['always'],
+};
+
+/** What to try, in order. Unix sockets never use TLS. */
 export function encryptionAttempts(settings: ConnectionSettings): readonly [Encryption, ...Encryption[]] {
-  if (isUnixSocket(settings.host)) return ['never'];
-  switch (settings.sslmode) {
-    case 'disable':
-      return ['never'];
-    case 'allow':
-      return ['never', 'always'];
-    case 'prefer':
-      return ['when-offered', 'never'];
-    case 'require':
-    case 'verify-ca':
-    case 'verify-full':
-      return ['always'];
-  }
+  return isUnixSocket(settings.host) ? ['never'] : ATTEMPTS[settings.sslmode];
 }
 
 /** Bundles of the operating system's authorities: Debian, Red Hat, SUSE, Alpine and macOS. */
@@ -55,27 +53,22 @@ export function systemBundle(): string | null {
 /** How a server's certificate is judged. */
 export type Trust =
   | { readonly verify: false }
-  | { readonly verify: true; readonly hostName: boolean; readonly authorities: string | 'system' };
+  /** `authorities` is a file, or the word `system`. */
+  | { readonly verify: true; readonly hostName: boolean; readonly authorities: string };
 
 /**
  * libpq's rules (documentation 34.19.1): `prefer` and `require` only encrypt, but `require` with a root certificate
  * file verifies like verify-ca. Without sslrootcert the file is `~/.postgresql/root.crt`; where that is missing,
  * verify-full takes the system's authorities and verify-ca has nothing to go by (returns null).
  */
-export function chooseTrust(settings: ConnectionSettings, defaultRootFile: string | null): Trust | null {
-  const file = settings.sslrootcert ?? defaultRootFile;
-  switch (settings.sslmode) {
-    case 'disable':
-    case 'allow':
-    case 'prefer':
-      return { verify: false };
-    case 'require':
-      return file === null ? { verify: false } : { verify: true, hostName: false, authorities: file };
-    case 'verify-ca':
-      return file === null ? null : { verify: true, hostName: false, authorities: file };
-    case 'verify-full':
-      return { verify: true, hostName: true, authorities: file ?? 'system' };
+export function chooseTrust(settings: ConnectionSettings, homeFile: string | null): Trust | null {
+  const { sslmode } = settings;
+  const file = settings.sslrootcert ?? homeFile;
+  if (sslmode === 'verify-full') return { verify: true, hostName: true, authorities: file ?? 'system' };
+  if (file !== null && (sslmode === 'verify-ca' || sslmode === 'require')) {
+    return { verify: true, hostName: false, authorities: file };
   }
+  return sslmode === 'verify-ca' ? null : { verify: false };
 }
 
 export function defaultRootFile(): string | null {
@@ -109,7 +102,7 @@ function tlsOptions(settings: ConnectionSettings, context: ExplainContext): Conn
     throw connectionError(context, {
       code: 'TLS_VERIFICATION_FAILED',
       says: 'cannot be verified: sslmode=verify-ca needs the certificate of an authority, and none is given.',
-      hint: 'Give the authority’s file with sslrootcert=/path/to/ca.crt, or use sslmode=verify-full&sslrootcert=system for a public authority.',
+      hint: "Give the authority's file with sslrootcert=/path/to/ca.crt, or use sslmode=verify-full&sslrootcert=system for a public authority.",
     });
   }
   const options: ConnectionOptions = {
@@ -170,19 +163,6 @@ function waitFor<T>(
   });
 }
 
-/** The answer of something that is not PostgreSQL. */
-export function notPostgres(context: ExplainContext, what: string, cause?: unknown): PgsluiceError {
-  return connectionError(
-    context,
-    {
-      code: 'NOT_POSTGRESQL',
-      says: `does not answer as a PostgreSQL server: ${what}`,
-      hint: 'Check the port (PostgreSQL’s own is 5432) and that no web server, SSH or proxy for another protocol listens there.',
-    },
-    cause,
-  );
-}
-
 const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
 
 const TLS_PROTOCOL_CODES = /^(EPROTO|ERR_SSL_|ECONNRESET$)/;
@@ -212,7 +192,7 @@ function tlsFailure(error: Error, settings: ConnectionSettings, context: Explain
         : `shows a certificate that cannot be verified: ${error.message} (${name}).`,
       hint: hostName
         ? 'Use the host name that the certificate names, or sslmode=verify-ca if any server of that authority is good enough.'
-        : 'Give the authority’s certificate with sslrootcert=/path/to/ca.crt, or choose sslmode=require to encrypt without verifying.',
+        : "Give the authority's certificate with sslrootcert=/path/to/ca.crt, or choose sslmode=require to encrypt without verifying.",
     },
     error,
   );
@@ -254,18 +234,20 @@ export async function dial(
         noDelay: true,
         keepAlive: true,
         keepAliveInitialDelay: 30_000,
+        // Node's 250 ms for each address of a name is less than one round trip around the world.
+        autoSelectFamilyAttemptTimeout: 1500,
       });
   try {
     await waitFor<undefined>(raw, signal, 'connect', () => new Error('Connection terminated'));
     if (encryption === 'never') return { stream: raw, encrypted: false };
     raw.write(SSL_REQUEST);
     const answer = await waitFor<Buffer>(raw, signal, 'data', () =>
-      notPostgres(context, 'it closed the connection at once.'),
+      connectionError(context, notPostgres('it closed the connection at once.')),
     );
     // More bytes than one before TLS begins are either another protocol or an attack (CVE-2021-23222).
     if (answer.length !== 1 && answer[0] !== 0x45)
-      throw notPostgres(context, 'its first bytes belong to another protocol.');
-    switch (answer[0]) {
+      throw connectionError(context, notPostgres('its first bytes belong to another protocol.'));
+    switch (answer.readUInt8(0)) {
       case 0x53: // S
         return { stream: await upgrade(raw, settings, signal, context), encrypted: true };
       case 0x4e: // N
@@ -286,7 +268,7 @@ export async function dial(
           retryable: true,
         });
       default:
-        throw notPostgres(context, 'its first bytes belong to another protocol.');
+        throw connectionError(context, notPostgres('its first bytes belong to another protocol.'));
     }
   } catch (error) {
     // The reason is being thrown; a late error of the dead socket must not crash the process.
@@ -294,7 +276,7 @@ export async function dial(
     raw.destroy();
     if (signal.aborted) throw error;
     throw resetBeforeAnswer(error)
-      ? notPostgres(context, 'it cut the connection at once.', error)
+      ? connectionError(context, notPostgres('it cut the connection at once.'), error)
       : explainError(error, context);
   }
 }

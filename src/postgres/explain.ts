@@ -9,7 +9,7 @@ export interface ExplainContext {
   readonly doing?: string | undefined;
 }
 
-interface Explanation {
+export interface Explanation {
   readonly code: string;
   /** Follows "The source user@host:port/database "; ends with a full stop. */
   readonly says: string;
@@ -76,8 +76,36 @@ function explainAuthorization(f: Facts): Explanation {
 function authenticationFailed(f: Facts): Explanation {
   return {
     code: 'AUTHENTICATION_FAILED',
-    says: `refused the password of "${f.user}": ${sentence(f.message)}`,
+    says: `does not let "${f.user}" log in: ${sentence(f.message)}`,
     hint: `Check user and password (in a URL write / ? # @ : % as %2F %3F %23 %40 %3A %25); set a new one with ALTER ROLE "${f.user}" PASSWORD '…';`,
+  };
+}
+
+/** The connection could not be made in time; `seconds` is null when the operating system gave up. */
+export function connectTimeout(seconds: number | null): Explanation {
+  return {
+    code: 'CONNECT_TIMEOUT',
+    says: `did not answer as a PostgreSQL server ${seconds === null ? 'in time' : `within ${seconds} s`}.`,
+    hint: 'Check host and port, and that firewall and network rules let this machine through; on a slow line add connect_timeout=30 to the URL.',
+    retryable: true,
+  };
+}
+
+/** The answer of something that is not PostgreSQL. */
+export function notPostgres(what: string): Explanation {
+  return {
+    code: 'NOT_POSTGRESQL',
+    says: `does not answer as a PostgreSQL server: ${what}`,
+    hint: "Check the port (PostgreSQL's own is 5432) and that no web server, SSH or proxy for another protocol listens there.",
+  };
+}
+
+/** Also found by the connector before anything was set, by what two sessions see of each other. */
+export function transactionPooler(said: string | null): Explanation {
+  return {
+    code: 'TRANSACTION_POOLER',
+    says: 'is reached through a transaction pooler, which moves one session between server connections.',
+    hint: `Give the direct address of the server (without "-pooler", not port 6543), or the pooler's session mode.${said === null ? '' : ` The server said: ${sentence(said)}`}`,
   };
 }
 
@@ -102,12 +130,6 @@ const lost =
 const connectionLost = lost(
   'Check that the server is up and that no firewall or proxy ends long connections, then retry the job.',
 );
-
-const transactionPooler: Explain = (f) => ({
-  code: 'TRANSACTION_POOLER',
-  says: 'is reached through a transaction pooler, which moves one session between server connections.',
-  hint: `Give the direct address of the server (without "-pooler", not port 6543), or the pooler's session mode. The server said: ${sentence(f.message)}`,
-});
 
 const outOfMemory: Explain = (f) =>
   /max_locks_per_transaction|max_pred_locks/i.test(`${f.serverHint ?? ''} ${f.message}`) ||
@@ -140,7 +162,7 @@ const undefinedObject: Explain = (f) => {
 const extensionUnavailable: Explain = (f) => ({
   code: 'EXTENSION_UNAVAILABLE',
   says: `cannot provide an extension: ${sentence(f.message)}`,
-  hint: 'Install its package on that server, or allow it in the provider’s settings, or leave out what needs it with --exclude-schema or --exclude-table.',
+  hint: "Install its package on that server, or allow it in the provider's settings, or leave out what needs it with --exclude-schema or --exclude-table.",
 });
 
 const invalidParameter: Explain = (f) =>
@@ -252,8 +274,8 @@ const BY_STATE: Readonly<Record<string, Explain>> = {
   [SQLSTATE.undefinedObject]: undefinedObject,
   [SQLSTATE.invalidParameterValue]: invalidParameter,
   [SQLSTATE.undefinedFile]: undefinedFile,
-  [SQLSTATE.invalidSqlStatementName]: transactionPooler,
-  [SQLSTATE.duplicatePreparedStatement]: transactionPooler,
+  [SQLSTATE.invalidSqlStatementName]: (f) => transactionPooler(f.message),
+  [SQLSTATE.duplicatePreparedStatement]: (f) => transactionPooler(f.message),
   [SQLSTATE.featureNotSupported]: (f) =>
     /extension ".*" is not available/i.test(f.message) || /^(parse|create)_?extension/i.test(f.routine ?? '')
       ? extensionUnavailable(f)
@@ -270,7 +292,7 @@ const BY_SYSTEM_CODE: Readonly<Record<string, Explain>> = {
   EAI_AGAIN: (f) => ({
     code: 'UNKNOWN_HOST',
     says: `cannot be found: the name service gave no answer for "${f.host}".`,
-    hint: 'Check this machine’s network and DNS settings, then try again.',
+    hint: "Check this machine's network and DNS settings, then try again.",
     retryable: true,
   }),
   ECONNREFUSED: (f) => refused(f),
@@ -279,13 +301,13 @@ const BY_SYSTEM_CODE: Readonly<Record<string, Explain>> = {
     code: 'CONNECTION_REFUSED',
     says: `cannot be reached: this account may not open ${f.unix ? `${f.host}/.s.PGSQL.${f.port}` : 'that connection'}.`,
     hint: f.unix
-      ? 'Run pgsluice as a user of the socket’s group, or use a TCP host.'
+      ? "Run pgsluice as a user of the socket's group, or use a TCP host."
       : 'Allow the connection in the local firewall.',
   }),
   EHOSTUNREACH: (f) => unreachable(f),
   ENETUNREACH: (f) => unreachable(f),
   EADDRNOTAVAIL: (f) => unreachable(f),
-  ETIMEDOUT: (f) => connectionLost(f),
+  ETIMEDOUT: (f) => (f.doing === 'connecting' ? connectTimeout(null) : connectionLost(f)),
   ECONNRESET: (f) => connectionLost(f),
   ECONNABORTED: (f) => connectionLost(f),
   EPIPE: (f) => connectionLost(f),
@@ -318,13 +340,16 @@ function property(value: unknown, key: string): unknown {
 }
 
 function systemCodeOf(error: unknown): string | null {
-  const code = property(error, 'code');
+  const codes = (error instanceof AggregateError ? error.errors : [error]).map((one: unknown) => property(one, 'code'));
+  // A name with several addresses fails with all their errors; a refusal says most, a missing route for IPv6 least.
+  const code = codes.find((one) => one === 'ECONNREFUSED') ?? codes.find((one) => one === 'ETIMEDOUT') ?? codes[0];
   return typeof code === 'string' ? code : null;
 }
 
 function factsOf(error: unknown, context: ExplainContext): Facts {
   const settings = context.settings;
-  const own = error instanceof Error ? error.message : String(error);
+  const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
+  const own = first instanceof Error ? first.message : String(first);
   return {
     message: serverField(error, 'message') ?? own,
     detail: serverField(error, 'detail'),
@@ -355,7 +380,7 @@ function explanationOf(error: unknown, facts: Facts): Explanation | null {
       return {
         code: 'SERVER_DAMAGED',
         says: `reported trouble with its own files: ${sentence(facts.message)} (SQLSTATE ${facts.state})`,
-        hint: 'Read the server’s log; check disk and data files (pg_amcheck) before trying again.',
+        hint: "Read the server's log; check disk and data files (pg_amcheck) before trying again.",
       };
     }
     return serverError(facts);
@@ -367,7 +392,8 @@ function explanationOf(error: unknown, facts: Facts): Explanation | null {
   return null;
 }
 
-function withPrefix(context: ExplainContext, explanation: Explanation, cause: unknown): PgsluiceError {
+/** An error of this room: its message begins with the side and names the server. */
+export function connectionError(context: ExplainContext, explanation: Explanation, cause?: unknown): PgsluiceError {
   const where = context.settings === undefined ? '' : ` ${describeSettings(context.settings)}`;
   return new PgsluiceError({
     code: explanation.code,
@@ -376,11 +402,6 @@ function withPrefix(context: ExplainContext, explanation: Explanation, cause: un
     retryable: explanation.retryable ?? false,
     cause,
   });
-}
-
-/** Builds an error of this room whose message begins with the side and names the server. */
-export function connectionError(context: ExplainContext, explanation: Explanation, cause?: unknown): PgsluiceError {
-  return withPrefix(context, explanation, cause);
 }
 
 /**
@@ -396,7 +417,7 @@ export function explainError(error: unknown, context: ExplainContext): PgsluiceE
     says: `could not be worked with: ${sentence(facts.message)}`,
     hint: `It happened while ${facts.doing ?? 'working on that server'}. Retry; if it comes again, report it with the job's log.`,
   };
-  return withPrefix(context, explanation, error);
+  return connectionError(context, explanation, error);
 }
 
 const TRANSIENT_STATES: ReadonlySet<string> = new Set([

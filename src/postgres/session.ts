@@ -6,7 +6,6 @@ import { sendCancel } from './cancel.ts';
 import { type Connected, connectOnce } from './connect.ts';
 import { type ExplainContext, connectionError, explainError } from './explain.ts';
 import type { ConnectionSettings, Side } from './settings.ts';
-import { settleSql } from './settle.ts';
 
 export interface SessionOptions {
   /** When it fires, the session cancels what runs and closes. */
@@ -56,8 +55,7 @@ export class Session {
     this.side = options.side;
     this.#signal = options.signal;
     this.#context = { side: options.side, settings, doing: options.purpose };
-    const processId: unknown = Reflect.get(connected.client, 'processID');
-    this.processId = typeof processId === 'number' ? processId : 0;
+    this.processId = connected.processId;
     const onNotice = options.onNotice;
     if (onNotice !== undefined) {
       this.client.on('notice', (notice) => onNotice(notice.message ?? ''));
@@ -115,10 +113,12 @@ export class Session {
    * connection slot. Resolves when the server has passed it on; the statement then fails with QUERY_CANCELLED.
    */
   async cancelRunning(): Promise<void> {
+    // The pair from BackendKeyData: behind a pooler its process is not the one in pg_stat_activity.
+    const processId: unknown = Reflect.get(this.client, 'processID');
     const secretKey: unknown = Reflect.get(this.client, 'secretKey');
-    if (typeof secretKey !== 'number' || this.processId === 0) return;
+    if (typeof secretKey !== 'number' || typeof processId !== 'number') return;
     await sendCancel(
-      { settings: this.settings, side: this.side, encrypted: this.encrypted, processId: this.processId, secretKey },
+      { settings: this.settings, side: this.side, encrypted: this.encrypted, processId, secretKey },
       CANCEL_TIMEOUT_MS,
     );
   }
@@ -165,6 +165,7 @@ export class Session {
   #refuseWhenClosed(): void {
     throwIfAborted(this.#signal);
     if (this.#closing === null && !this.lost) return;
+    if (this.#closing === null && this.#fate.error !== null) throw this.explain(this.#fate.error);
     throw connectionError(
       this.#context,
       {
@@ -198,16 +199,10 @@ async function openOnce(settings: ConnectionSettings, options: SessionOptions): 
     settings,
     side: options.side,
     applicationName: `${settings.applicationName} ${options.purpose}`,
+    readOnly: options.readOnly ?? false,
     signal: options.signal,
   });
-  const session = new Session(connected, settings, options);
-  try {
-    await session.run(settleSql(options.readOnly ?? false));
-  } catch (error) {
-    await session.close();
-    throw error;
-  }
-  return session;
+  return new Session(connected, settings, options);
 }
 
 /**

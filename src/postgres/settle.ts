@@ -42,8 +42,11 @@ const LINUX_ONLY: ReadonlyMap<string, string> = new Map([['client_connection_che
 const rows = (settings: Iterable<readonly [string, string]>): string =>
   [...settings].map(([name, value]) => `(${quoteLiteral(name)}, ${quoteLiteral(value)})`).join(', ');
 
-/** One statement, one round trip, one row: the server process that answered and how many settings it took. */
-export function settleSql(readOnly: boolean): string {
+/**
+ * One statement, one round trip, one row: the server process that answered and how many settings it took. With a
+ * `processId` only that server process takes them; another one, as behind a pooler, changes nothing.
+ */
+export function settleSql(readOnly: boolean, processId: number | null): string {
   const all: [string, string][] = [...SETTINGS, ['default_transaction_read_only', readOnly ? 'on' : 'off']];
   return `
     select pg_catalog.pg_backend_pid() as pid, pg_catalog.count(pg_catalog.set_config(s.name, v.value, false))::int as settled
@@ -53,5 +56,7 @@ export function settleSql(readOnly: boolean): string {
       select w.name, w.value from (values ${rows(LINUX_ONLY)}) as w (name, value)
       where pg_catalog.version() like '%linux%'
     ) as v (name, value)
-    join pg_catalog.pg_settings s on pg_catalog.lower(s.name) = v.name`;
+    join pg_catalog.pg_settings s on pg_catalog.lower(s.name) = v.name${
+      processId === null ? '' : `\n    where pg_catalog.pg_backend_pid() = ${processId}`
+    }`;
 }

@@ -240,7 +240,7 @@ export async function runTool(input: {
   const chunks: Buffer[] = [];
   let size = 0;
   let overflow = false;
-  let outputError: unknown;
+  const output: { error: Error | null } = { error: null };
   let writing: Promise<void> = Promise.resolve();
   if (input.stdoutFile === undefined) {
     child.stdout.on('data', (chunk: Buffer) => {
@@ -253,7 +253,7 @@ export async function runTool(input: {
     });
   } else {
     writing = pipeline(child.stdout, createWriteStream(input.stdoutFile, { mode: 0o600 })).catch((error: unknown) => {
-      outputError = error;
+      output.error = error instanceof Error ? error : new Error('writing failed', { cause: error });
       stop();
     });
   }
@@ -270,8 +270,8 @@ export async function runTool(input: {
     await writing;
     throwIfAborted(signal);
     if (end.error !== null) throw toolFailed(command, `could not be started (${end.error.message})`, '', end.error);
-    if (outputError !== undefined)
-      throw toolFailed(command, 'printed what could not be written to its file', String(outputError), outputError);
+    if (output.error !== null)
+      throw toolFailed(command, 'printed what could not be written to its file', output.error.message, output.error);
     if (overflow) throw toolFailed(command, `printed more than ${MAX_OUTPUT} bytes`, stderr);
     if (end.code !== 0) {
       throw toolFailed(
