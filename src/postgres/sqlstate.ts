@@ -21,6 +21,7 @@ export const SQLSTATE = {
   duplicatePreparedStatement: '42P05',
   undefinedObject: '42704',
   duplicateObject: '42710',
+  duplicateSchema: '42P06',
   undefinedTable: '42P01',
   undefinedFunction: '42883',
   undefinedFile: '58P01',

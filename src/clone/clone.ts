@@ -1,0 +1,480 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Phase } from '../contract/event.ts';
+import type { PhaseTiming, Report, RestoreProblem } from '../contract/report.ts';
+import type { ErrorReport } from '../errors.ts';
+import { PgsluiceError, throwIfAborted } from '../errors.ts';
+import type { Archive, ArchiveEntry } from '../postgres/archive.ts';
+import { isTransient } from '../postgres/explain.ts';
+import { quoteIdent } from '../postgres/quote.ts';
+import { openSession } from '../postgres/session.ts';
+import type { Session } from '../postgres/session.ts';
+import type { SourceSnapshot } from '../postgres/snapshot.ts';
+import { analyze, listPartitionLeaves, listPartitionRoots } from './analyze.ts';
+import { BuildQueue } from './build-queue.ts';
+import type { BuildTask } from './build-queue.ts';
+import { readRelationOwners } from './catalogue.ts';
+import type { RelationOwners, SourceTable } from './catalogue.ts';
+import type { CloneContext } from './context.ts';
+import { log } from './context.ts';
+import { copyData } from './copy-data.ts';
+import type { CopyMode } from './copy-table.ts';
+import { carriesLargeObjects, copyLargeObjects, countLargeObjects } from './large-objects.ts';
+import { planTasks } from './plan.ts';
+import type { CopyTask } from './plan.ts';
+import { harmful, planStages } from './post-data.ts';
+import type { RestoreStages, TableBuild } from './post-data.ts';
+import { CopyProgress } from './progress.ts';
+import { dropTargetObjects } from './replace.ts';
+import { RESTORE_SETTINGS, entryName, restoreEntries, restoreEntry } from './restore.ts';
+import { createRoles } from './roles.ts';
+import { readSequences, writeSequences } from './sequences.ts';
+import type { SequenceValue } from './sequences.ts';
+import { takeMoment } from './source-moment.ts';
+import type { SourceMoment } from './source-moment.ts';
+import { watchStalls } from './stall-watch.ts';
+import { TargetSessions } from './target-sessions.ts';
+
+export type { CloneContext } from './context.ts';
+
+export interface CloneOutcome {
+  readonly ok: boolean;
+  readonly error: PgsluiceError | null;
+  readonly failedTables: readonly { schema: string; name: string; error: ErrorReport }[];
+  readonly restoreProblems: readonly RestoreProblem[];
+  readonly phases: readonly PhaseTiming[];
+  readonly moved: Report['moved'];
+  /** What a person still has to do, in plain sentences. */
+  readonly todo: readonly string[];
+}
+
+/** A clone under one snapshot, kept by its job so that failed tables can be tried again while the snapshot lives. */
+export interface CloneRun {
+  /**
+   * Runs what is still to be done: at first everything, after a failure the failed tables and what follows them.
+   * @throws PgsluiceError when the job was cancelled or a connection was lost for good.
+   */
+  run(): Promise<CloneOutcome>;
+  readonly snapshot: SourceSnapshot | null;
+  readonly sourceArchive: Archive | null;
+  /** The values the target's sequences were set to, as read from the source; null before that. */
+  readonly sequences: readonly SequenceValue[] | null;
+  readonly canRetry: boolean;
+  close(): Promise<void>;
+}
+
+export function createClone(context: CloneContext): CloneRun {
+  return new Clone(context);
+}
+
+/** Steps that are done once, whatever comes after them fails. */
+interface Done {
+  schema: boolean;
+  readonly tables: Set<number>;
+  readonly built: Set<number>;
+  largeObjects: boolean;
+}
+
+class Clone implements CloneRun {
+  readonly #context: CloneContext;
+  readonly #problems: RestoreProblem[] = [];
+  readonly #phases: PhaseTiming[] = [];
+  readonly #todo: string[] = [];
+  readonly #done: Done = { schema: false, tables: new Set(), built: new Set(), largeObjects: false };
+  readonly #moved: Report['moved'] = { tables: 0, rows: 0, bytes: 0, indexes: 0, sequences: 0, largeObjects: 0 };
+  readonly #progress: CopyProgress;
+  #moment: SourceMoment | null = null;
+  #owners: RelationOwners | null = null;
+  #leaves: ReadonlySet<number> = new Set();
+  #sequences: readonly SequenceValue[] | null = null;
+
+  constructor(context: CloneContext) {
+    this.#context = context;
+    this.#progress = new CopyProgress((event) => context.emit(event));
+  }
+
+  get snapshot(): SourceSnapshot | null {
+    return this.#moment?.snapshot ?? null;
+  }
+
+  get sourceArchive(): Archive | null {
+    return this.#moment?.archive ?? null;
+  }
+
+  get sequences(): readonly SequenceValue[] | null {
+    return this.#sequences;
+  }
+
+  get canRetry(): boolean {
+    return this.#done.schema && this.#moment?.snapshot.alive === true && harmful(this.#problems).length === 0;
+  }
+
+  async close(): Promise<void> {
+    await this.#moment?.snapshot.close();
+  }
+
+  async run(): Promise<CloneOutcome> {
+    const context = this.#context;
+    const { options } = context;
+    const stages = await this.#phase('schema', () => this.#schema());
+    if (harmful(this.#problems).length > 0) return this.#refused();
+
+    const moment = this.#theMoment();
+    const control = await this.#openControl();
+    // One connection of the target is the control session's, where there is more than one.
+    const sessions = new TargetSessions(
+      context,
+      context.connections.target - (control === null ? 0 : 1),
+      `${RESTORE_SETTINGS}; ${await this.#buildSettings(control)}`,
+    );
+    const unwatch = watchStalls(this.#progress, moment.snapshot.workers > 1 || context.connections.source > 1 ? moment.snapshot.holder : null, control);
+    try {
+      const builds = new BuildQueue(options.indexJobs);
+      const indexes = this.#startPhase('indexes');
+      const failed = options.schemaOnly
+        ? []
+        : await this.#phase('copy', () => this.#copy(sessions, builds, stages, control));
+      if (options.schemaOnly) for (const list of stages.builds.values()) builds.add(this.#buildTasks(sessions, list, 0));
+      await builds.idle();
+      if (failed.length > 0) {
+        indexes('stopped: tables failed');
+        return this.#failedTables(failed);
+      }
+      if (!options.dataOnly) await sessions.with((session) => this.#restore(session, stages.lateIndexes));
+      indexes(`${this.#moved.indexes} built`);
+      if (harmful(this.#problems).length > 0) return this.#refused();
+
+      await this.#phase('constraints', () => this.#constraints(sessions, stages));
+      if (harmful(this.#problems).length > 0) return this.#refused();
+      await this.#phase('sequences', () => this.#setSequences(sessions));
+      await this.#phase('analyze', () => this.#analyzeRest(sessions));
+      return this.#outcome(null, []);
+    } finally {
+      unwatch();
+      this.#progress.finish();
+      await sessions.close();
+      await control?.close();
+    }
+  }
+
+  /** Snapshot, dump, and pre-data on the target; only the plan of what follows when that was done by an earlier run. */
+  async #schema(): Promise<RestoreStages> {
+    const context = this.#context;
+    this.#moment ??= await takeMoment(context);
+    const { snapshot, archive, tables } = this.#moment;
+    this.#owners ??= await readRelationOwners(snapshot.holder, context.sourceVersion.major);
+    if (!this.#done.schema) this.#leaves = await listPartitionLeaves(snapshot.holder);
+    const copied = new Set(context.options.schemaOnly ? [] : tables.map((table) => table.oid));
+    const stages = planStages(archive ?? { entries: [] }, this.#owners, copied);
+    if (this.#done.schema) return stages;
+
+    const target = await openSession(context.target, { signal: context.signal, side: 'target', purpose: 'schema', retryForMs: 30_000 });
+    try {
+      await target.run(RESTORE_SETTINGS);
+      if (context.replaceTarget) {
+        const dropped = await dropTargetObjects(target);
+        log(context, 'warn', `Dropped ${dropped.length} object(s) on the target: ${dropped.slice(0, 20).join(', ')}${dropped.length > 20 ? ', …' : ''}`);
+      }
+      if (archive !== null) {
+        const roles = await createRoles(snapshot.holder, target, context.options);
+        for (const statement of roles.statements) log(context, 'info', `On the target: ${statement}`);
+        this.#todo.push(...roles.todo);
+        await this.#makeMissingSchemas(target, archive.entries);
+        await this.#restore(target, stages.preData);
+      }
+    } finally {
+      await target.close();
+    }
+    this.#done.schema = true;
+    return stages;
+  }
+
+  /** With table filters pg_dump leaves the schemas out that the tables stand in. */
+  async #makeMissingSchemas(target: Session, entries: readonly ArchiveEntry[]): Promise<void> {
+    if (this.#context.options.includeTable.length === 0) return;
+    const schemas = new Set(entries.map((entry) => entry.schema).filter((schema) => schema !== null));
+    for (const schema of schemas) await target.run(`CREATE SCHEMA IF NOT EXISTS ${quoteIdent(schema)}`);
+  }
+
+  async #restore(session: Session, entries: readonly ArchiveEntry[]): Promise<void> {
+    const { signal } = this.#context;
+    const found = await restoreEntries(session, entries, signal, () => undefined);
+    this.#note(found);
+    this.#moved.indexes += entries.filter((entry) => entry.type === 'INDEX' || entry.type === 'CONSTRAINT').length;
+  }
+
+  #note(found: readonly RestoreProblem[]): void {
+    this.#problems.push(...found);
+    for (const problem of found) {
+      const level = problem.harmless ? 'info' : 'error';
+      log(this.#context, level, `The target refused ${problem.kind} ${problem.name}: ${problem.error} — ${problem.reason}`);
+    }
+  }
+
+  async #copy(
+    sessions: TargetSessions,
+    builds: BuildQueue,
+    stages: RestoreStages,
+    control: Session | null,
+  ): Promise<{ table: SourceTable; error: ErrorReport }[]> {
+    const context = this.#context;
+    const { tables, snapshot } = this.#theMoment();
+    const todo = tables.filter((table) => !this.#done.tables.has(table.oid));
+    const jobs = Math.min(context.options.tableJobs, snapshot.workers);
+    const tasks = planTasks({
+      tables: todo,
+      tableJobs: jobs,
+      splitAbove: context.options.splitAbove,
+      sourceMajor: context.sourceVersion.major,
+    });
+    const first = this.#done.tables.size === 0 && this.#progress.totals.tables === 0;
+    this.#announce(tasks, first);
+    const largeObjects = this.#copyLargeObjects(sessions);
+    // Awaited after the tables; its failure until then is no unhandled rejection.
+    largeObjects.catch(() => undefined);
+    const failed = await copyData(
+      context,
+      {
+        snapshot,
+        sessions,
+        progress: this.#progress,
+        mode: await this.#copyMode(control),
+        jobs,
+        onTableDone: (table) => {
+          this.#done.tables.add(table.oid);
+          const list = stages.builds.get(table.oid) ?? [];
+          builds.add([...this.#buildTasks(sessions, list, table.sizeBytes), ...this.#analyzeTask(sessions, table)]);
+        },
+      },
+      tasks,
+    );
+    await largeObjects;
+    const totals = this.#progress.totals;
+    Object.assign(this.#moved, { tables: totals.tables, rows: totals.rows, bytes: totals.bytes });
+    return failed;
+  }
+
+  #announce(tasks: readonly CopyTask[], first: boolean): void {
+    const pieces = new Map<number, CopyTask[]>();
+    for (const task of tasks) pieces.set(task.table.oid, [...(pieces.get(task.table.oid) ?? []), task]);
+    for (const [oid, list] of pieces) {
+      const task = list[0];
+      if (task === undefined) continue;
+      if (first) this.#progress.add(task.table, task.format, list.length);
+      else this.#progress.reset(oid);
+    }
+    const binary = [...pieces.values()].filter((list) => list[0]?.format === 'binary').length;
+    const split = [...pieces.values()].filter((list) => list.length > 1);
+    log(this.#context, 'info', `Copying ${pieces.size} table(s), largest first: ${binary} in binary, ${pieces.size - binary} as text${split.length > 0 ? `; ${split.length} split by ctid` : ''}.`);
+  }
+
+  /** Tables that this job made are filled with FREEZE; ones that were there before must not fire their triggers. */
+  async #copyMode(control: Session | null): Promise<CopyMode> {
+    if (!this.#context.options.dataOnly) return { fresh: true, replicaRole: false };
+    const allowed = control !== null && (await canBeReplica(control));
+    if (!allowed) {
+      log(this.#context, 'warn', 'The target role may not set session_replication_role: triggers of the target fire and foreign keys are checked while rows arrive.');
+    }
+    return { fresh: false, replicaRole: allowed };
+  }
+
+  async #copyLargeObjects(sessions: TargetSessions): Promise<void> {
+    const context = this.#context;
+    if (this.#done.largeObjects || !carriesLargeObjects(context.options, context.options)) return;
+    const { snapshot } = this.#theMoment();
+    if ((await countLargeObjects(snapshot.holder)) === 0) return;
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        const copied = await snapshot.withSession((source) =>
+          sessions.with((target) =>
+            copyLargeObjects(source, target, context.options, async () => context.gate.wait(context.signal)),
+          ),
+        );
+        this.#done.largeObjects = true;
+        this.#moved.largeObjects = copied.objects;
+        log(context, 'info', `Copied ${copied.objects} large object(s), ${copied.bytes} bytes.`);
+        return;
+      } catch (error) {
+        throwIfAborted(context.signal);
+        if (attempt >= 3 || !isTransient(error) || !snapshot.alive) throw error;
+        log(context, 'warn', 'The copy of the large objects was interrupted; trying again.');
+        await sleep(1000 * 2 ** attempt, undefined, { signal: context.signal });
+      }
+    }
+  }
+
+  #buildTasks(sessions: TargetSessions, list: readonly TableBuild[], sizeBytes: number): BuildTask[] {
+    return list
+      .filter(({ entry }) => !this.#done.built.has(entry.dumpId))
+      .map(({ entry, table, exclusive }) => ({
+        locks: [table.oid],
+        exclusive,
+        priority: sizeBytes,
+        run: () =>
+          this.#build(sessions, entry, table.schema, table.name).then((problems) => {
+            this.#done.built.add(entry.dumpId);
+            this.#note(problems);
+            if (problems.length === 0) this.#moved.indexes += 1;
+          }),
+      }));
+  }
+
+  async #build(sessions: TargetSessions, entry: ArchiveEntry, schema: string, table: string): Promise<RestoreProblem[]> {
+    const context = this.#context;
+    await context.gate.wait(context.signal);
+    const startedAt = Date.now();
+    const tell = (state: 'building' | 'built' | 'failed'): void =>
+      context.emit({ type: 'index', kind: entry.type, schema, table, name: entry.name, state, seconds: (Date.now() - startedAt) / 1000 });
+    tell('building');
+    const problems = await sessions.with((session) => restoreEntry(session, entry, context.signal));
+    tell(harmful(problems).length > 0 ? 'failed' : 'built');
+    return problems;
+  }
+
+  /** After a table's indexes, since expression indexes have statistics of their own. Leaves are read with their root. */
+  #analyzeTask(sessions: TargetSessions, table: SourceTable): BuildTask[] {
+    if (this.#leaves.has(table.oid) || table.sizeBytes === 0) return [];
+    return [
+      { locks: [table.oid], exclusive: true, priority: -1, run: () => sessions.with((session) => analyze(session, table)) },
+    ];
+  }
+
+  async #constraints(sessions: TargetSessions, stages: RestoreStages): Promise<void> {
+    if (this.#context.options.dataOnly) return;
+    const owners = this.#owners;
+    const queue = new BuildQueue(this.#context.options.indexJobs);
+    queue.add(
+      stages.foreignKeys.map((entry, at) => ({
+        locks: owners?.locksOfForeignKey.get(entry.oid) ?? [0],
+        exclusive: true,
+        priority: -at,
+        run: () => this.#build(sessions, entry, entry.schema ?? '', entry.name).then((problems) => this.#note(problems)),
+      })),
+    );
+    await queue.idle();
+    await sessions.with(async (session) => {
+      for (const stage of [stages.rest, stages.privileges, stages.last]) await this.#restore(session, stage);
+    });
+  }
+
+  async #setSequences(sessions: TargetSessions): Promise<void> {
+    const { options } = this.#context;
+    if (options.schemaOnly) return;
+    const values = await readSequences(this.#theMoment().snapshot.holder, options);
+    await sessions.with((session) => writeSequences(session, values));
+    this.#sequences = values;
+    this.#moved.sequences = values.length;
+    log(this.#context, 'info', `Set ${values.length} sequence(s).`);
+  }
+
+  async #analyzeRest(sessions: TargetSessions): Promise<void> {
+    if (this.#context.options.schemaOnly) return;
+    const roots = await sessions.with((session) => listPartitionRoots(session));
+    const queue = new BuildQueue(this.#context.options.indexJobs);
+    queue.add(
+      roots.map((root) => ({
+        locks: [],
+        exclusive: false,
+        priority: 0,
+        run: () => sessions.with((session) => analyze(session, root)),
+      })),
+    );
+    await queue.idle();
+  }
+
+  /** Work memory for index builds from what the target says it has; timeouts are off already. */
+  async #buildSettings(control: Session | null): Promise<string> {
+    const jobs = this.#context.options.indexJobs;
+    if (control === null) return 'SELECT 1';
+    const [row] = await control.query<{ bytes: string }>(
+      `SELECT least(1024 * 1024 * 1024, greatest(pg_size_bytes(current_setting('maintenance_work_mem')),
+                    pg_size_bytes(current_setting('effective_cache_size')) / 4 / $1::int))::text AS bytes`,
+      [jobs],
+    );
+    return `SET maintenance_work_mem = '${Math.floor(Number(row?.bytes ?? 0) / 1024)}kB'`;
+  }
+
+  /** Null when the target allows a single connection, which the work itself needs. */
+  async #openControl(): Promise<Session | null> {
+    const context = this.#context;
+    if (context.connections.target < 2) return null;
+    return openSession(context.target, { signal: context.signal, side: 'target', purpose: 'control', retryForMs: 30_000 });
+  }
+
+  #theMoment(): SourceMoment {
+    if (this.#moment === null) throw new Error('the schema phase takes the snapshot first');
+    return this.#moment;
+  }
+
+  /** Tells a phase's start; the answer tells its end. */
+  #startPhase(phase: Phase): (detail: string) => void {
+    const startedAt = new Date();
+    this.#context.emit({ type: 'phase', phase, status: 'started', seconds: null, detail: '' });
+    return (detail) => {
+      const finishedAt = new Date();
+      const seconds = (finishedAt.getTime() - startedAt.getTime()) / 1000;
+      this.#phases.push({ phase, seconds, startedAt: startedAt.toISOString(), finishedAt: finishedAt.toISOString() });
+      this.#context.emit({ type: 'phase', phase, status: 'finished', seconds, detail });
+    };
+  }
+
+  async #phase<T>(phase: Phase, work: () => Promise<T>): Promise<T> {
+    throwIfAborted(this.#context.signal);
+    await this.#context.gate.wait(this.#context.signal);
+    const finish = this.#startPhase(phase);
+    const result = await work();
+    finish('');
+    return result;
+  }
+
+  #refused(): CloneOutcome {
+    const refused = harmful(this.#problems);
+    const names = refused.slice(0, 10).map((problem) => `${problem.kind} ${problem.name} (${problem.error})`);
+    return this.#outcome(
+      new PgsluiceError({
+        code: 'RESTORE_REFUSED',
+        message: `The target refused ${refused.length} object(s): ${names.join('; ')}${refused.length > 10 ? '; …' : ''}`,
+        hint: 'The report lists every refused statement. Remove its cause on the target, then retry the job.',
+      }),
+      [],
+    );
+  }
+
+  #failedTables(failed: readonly { table: SourceTable; error: ErrorReport }[]): CloneOutcome {
+    const names = failed.slice(0, 10).map(({ table, error }) => `${entryName({ schema: table.schema, name: table.name })}: ${error.message}`);
+    const alive = this.canRetry;
+    return this.#outcome(
+      new PgsluiceError({
+        code: 'TABLES_FAILED',
+        message: `${failed.length} table(s) could not be copied: ${names.join('; ')}${failed.length > 10 ? '; …' : ''}`,
+        hint: alive
+          ? 'Remove the cause and retry the job: while its snapshot lives, only these tables are copied again.'
+          : 'Remove the cause and retry the job: the snapshot is gone, so every table is copied anew.',
+        retryable: true,
+      }),
+      failed.map(({ table, error }) => ({ schema: table.schema, name: table.name, error })),
+    );
+  }
+
+  #outcome(error: PgsluiceError | null, failedTables: CloneOutcome['failedTables']): CloneOutcome {
+    return {
+      ok: error === null,
+      error,
+      failedTables,
+      restoreProblems: this.#problems,
+      phases: this.#phases,
+      moved: this.#moved,
+      todo: this.#todo,
+    };
+  }
+}
+
+async function canBeReplica(session: Session): Promise<boolean> {
+  try {
+    await session.run("BEGIN; SET LOCAL session_replication_role = 'replica'; ROLLBACK");
+    return true;
+  } catch (error) {
+    if (session.lost) throw error;
+    await session.run('ROLLBACK');
+    return false;
+  }
+}

@@ -1,0 +1,29 @@
+import type { JobEventBody, LogLevel } from '../contract/event.ts';
+import type { JobOptions } from '../contract/options.ts';
+import type { PauseGate } from '../gate.ts';
+import type { ConnectionSettings } from '../postgres/settings.ts';
+import type { PgTools } from '../postgres/tools.ts';
+import type { ServerVersion } from '../postgres/version.ts';
+
+/** Everything a clone is given. Nothing in it changes while it runs but the gate and the signal. */
+export interface CloneContext {
+  readonly source: ConnectionSettings;
+  readonly target: ConnectionSettings;
+  readonly options: JobOptions;
+  readonly tools: PgTools;
+  readonly sourceVersion: ServerVersion;
+  readonly targetVersion: ServerVersion;
+  /** Connections that may be open at once, in all, measured by validation; at least 1 each. */
+  readonly connections: { readonly source: number; readonly target: number };
+  /** Directory of the agent for short-lived files. */
+  readonly workDir: string;
+  readonly signal: AbortSignal;
+  readonly gate: PauseGate;
+  /** Drop what the target holds before anything is restored. */
+  readonly replaceTarget: boolean;
+  emit(event: JobEventBody): void;
+}
+
+export function log(context: Pick<CloneContext, 'emit'>, level: LogLevel, message: string): void {
+  context.emit({ type: 'log', level, message });
+}

@@ -1,0 +1,91 @@
+import type { RestoreProblem } from '../contract/report.ts';
+import type { ArchiveEntry } from '../postgres/archive.ts';
+import type { Session } from '../postgres/session.ts';
+import { sqlStateOf } from '../postgres/sqlstate.ts';
+import { judgeRefusal } from './judge.ts';
+
+/** Statements sent in one round trip; one implicit transaction, so a refusal undoes the whole batch and it is repeated singly. */
+const BATCH_ENTRIES = 50;
+
+/** What pg_restore sets before it restores, so that entries mean the same here. */
+export const RESTORE_SETTINGS = [
+  'SET check_function_bodies = false',
+  'SET client_min_messages = warning',
+  "SELECT pg_catalog.set_config('search_path', '', false)",
+  'SET standard_conforming_strings = on',
+  'SET row_security = off',
+].join('; ');
+
+/** Entries that restore nothing by themselves here, each for a reason. */
+export function isLeftOut(entry: ArchiveEntry): boolean {
+  // Settings of the dump itself; the session has its own.
+  return entry.statements.length === 0 || ['ENCODING', 'STDSTRINGS', 'SEARCHPATH'].includes(entry.type);
+}
+
+export function entryName(entry: Pick<ArchiveEntry, 'schema' | 'name'>): string {
+  return entry.schema === null ? entry.name : `${entry.schema}.${entry.name}`;
+}
+
+function errorText(error: unknown): string {
+  const cause: unknown = error instanceof Error ? error.cause : undefined;
+  if (cause instanceof Error) return cause.message;
+  return error instanceof Error ? error.message : String(error);
+}
+
+/**
+ * Runs the statements of one entry, each on its own, and judges those that are refused.
+ * @returns the refusals, harmless ones included. @throws when the connection is lost or the job was cancelled.
+ */
+export async function restoreEntry(session: Session, entry: ArchiveEntry, signal: AbortSignal): Promise<RestoreProblem[]> {
+  const problems: RestoreProblem[] = [];
+  if (entry.settings.length > 0) await session.run(entry.settings.join('\n'));
+  for (const statement of entry.statements) {
+    try {
+      await session.run(statement);
+    } catch (error) {
+      if (signal.aborted || session.lost) throw error;
+      const verdict = judgeRefusal({
+        type: entry.type,
+        name: entry.name,
+        statement,
+        sqlState: sqlStateOf(error),
+        error: errorText(error),
+      });
+      problems.push({
+        kind: entry.type,
+        name: entryName(entry),
+        statement: statement.length > 2000 ? `${statement.slice(0, 2000)} …` : statement,
+        error: errorText(error),
+        harmless: verdict.harmless,
+        reason: verdict.reason,
+      });
+    }
+  }
+  return problems;
+}
+
+/**
+ * Restores entries in their order: many in one round trip, and where the target refuses a batch, one by one, so that exactly
+ * the refused statements are named and everything else is made.
+ */
+export async function restoreEntries(
+  session: Session,
+  entries: readonly ArchiveEntry[],
+  signal: AbortSignal,
+  onEntry: (done: number) => void,
+): Promise<RestoreProblem[]> {
+  const problems: RestoreProblem[] = [];
+  const todo = entries.filter((entry) => !isLeftOut(entry));
+  for (let at = 0; at < todo.length; at += BATCH_ENTRIES) {
+    const batch = todo.slice(at, at + BATCH_ENTRIES);
+    const sql = batch.flatMap((entry) => [...entry.settings, ...entry.statements]).join('\n');
+    try {
+      await session.run(sql);
+    } catch (error) {
+      if (signal.aborted || session.lost) throw error;
+      for (const entry of batch) problems.push(...(await restoreEntry(session, entry, signal)));
+    }
+    onEntry(at + batch.length);
+  }
+  return problems;
+}

@@ -1,0 +1,88 @@
+import type { JobOptions } from '../contract/options.ts';
+import { quoteIdent } from '../postgres/quote.ts';
+import type { Session } from '../postgres/session.ts';
+
+interface SourceRole {
+  readonly name: string;
+  readonly login: boolean;
+  readonly inherit: boolean;
+  readonly createdb: boolean;
+  readonly createrole: boolean;
+  readonly superuser: boolean;
+  readonly replication: boolean;
+  readonly bypassrls: boolean;
+  readonly memberOf: string[];
+  readonly [column: string]: unknown;
+}
+
+/** Roles that own something in this database or are named in a grant, policy or default privilege of it, and what they are members of. */
+const ROLES = `
+WITH RECURSIVE named AS (
+  SELECT DISTINCT refobjid AS oid FROM pg_shdepend
+  WHERE refclassid = 'pg_authid'::regclass AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+), wanted AS (
+  SELECT oid FROM named
+  UNION SELECT m.roleid FROM pg_auth_members m JOIN wanted w ON w.oid = m.member
+)
+SELECT r.rolname AS name, r.rolcanlogin AS login, r.rolinherit AS inherit, r.rolcreatedb AS createdb,
+       r.rolcreaterole AS createrole, r.rolsuper AS superuser, r.rolreplication AS replication, r.rolbypassrls AS bypassrls,
+       ARRAY(SELECT g.rolname::text FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+             WHERE m.member = r.oid ORDER BY 1) AS "memberOf"
+FROM wanted w JOIN pg_roles r ON r.oid = w.oid
+WHERE r.rolname NOT LIKE 'pg\\_%' ORDER BY 1`;
+
+export interface RolePlan {
+  readonly statements: readonly string[];
+  /** Sentences for the report: what a person has to set by hand. */
+  readonly todo: readonly string[];
+}
+
+/** The statements that make the missing roles, without passwords. Pure. */
+export function planRoles(source: readonly SourceRole[], existing: ReadonlySet<string>, targetIsSuperuser: boolean): RolePlan {
+  const missing = source.filter((role) => !existing.has(role.name));
+  const statements: string[] = [];
+  const todo: string[] = [];
+  for (const role of missing) {
+    const attributes = [role.login ? 'LOGIN' : 'NOLOGIN', role.inherit ? 'INHERIT' : 'NOINHERIT'];
+    const strong = [
+      role.createdb ? 'CREATEDB' : null,
+      role.createrole ? 'CREATEROLE' : null,
+      role.superuser ? 'SUPERUSER' : null,
+      role.replication ? 'REPLICATION' : null,
+      role.bypassrls ? 'BYPASSRLS' : null,
+    ].filter((attribute) => attribute !== null);
+    if (targetIsSuperuser) attributes.push(...strong);
+    else if (strong.length > 0) {
+      todo.push(`Role ${quoteIdent(role.name)} was made without ${strong.join(', ')}: only a superuser of the target may give that.`);
+    }
+    statements.push(`CREATE ROLE ${quoteIdent(role.name)} ${attributes.join(' ')}`);
+    if (role.login) todo.push(`Set a password for the role ${quoteIdent(role.name)} on the target: passwords are not carried.`);
+  }
+  for (const role of missing) {
+    for (const group of role.memberOf) statements.push(`GRANT ${quoteIdent(group)} TO ${quoteIdent(role.name)}`);
+  }
+  // An ordinary role may hand ownership only to roles that it is a member of.
+  if (!targetIsSuperuser) for (const role of missing) statements.push(`GRANT ${quoteIdent(role.name)} TO CURRENT_USER`);
+  return { statements, todo };
+}
+
+/** With `--roles create`: makes the roles that the source's objects name and the target lacks. */
+export async function createRoles(source: Session, target: Session, options: JobOptions): Promise<RolePlan> {
+  if (options.roles !== 'create') return { statements: [], todo: [] };
+  const wanted = await source.query<SourceRole>(ROLES);
+  const existing = await target.query<{ name: string }>('SELECT rolname AS name FROM pg_roles');
+  const [self] = await target.query<{ super: boolean }>('SELECT rolsuper AS super FROM pg_roles WHERE rolname = current_user');
+  const plan = planRoles(wanted, new Set(existing.map((role) => role.name)), self?.super === true);
+  for (const statement of plan.statements) {
+    // From 16 on the creator is a member already; granting it again is refused as a circular or duplicate grant.
+    if (statement.endsWith('TO CURRENT_USER')) {
+      const [version] = await target.query<{ num: number }>(`SELECT current_setting('server_version_num')::int AS num`);
+      if ((version?.num ?? 0) >= 160000) {
+        await target.run(statement.replace('TO CURRENT_USER', 'TO CURRENT_USER WITH SET TRUE, INHERIT TRUE'));
+        continue;
+      }
+    }
+    await target.run(statement);
+  }
+  return plan;
+}

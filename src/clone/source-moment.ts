@@ -1,0 +1,136 @@
+import { PgsluiceError, throwIfAborted } from '../errors.ts';
+import { dumpArchive } from '../postgres/archive.ts';
+import type { Archive, DumpInput } from '../postgres/archive.ts';
+import { qualified } from '../postgres/quote.ts';
+import { openSession } from '../postgres/session.ts';
+import type { Session } from '../postgres/session.ts';
+import { SourceSnapshot } from '../postgres/snapshot.ts';
+import { SQLSTATE, sqlStateOf } from '../postgres/sqlstate.ts';
+import type { SourceTable } from './catalogue.ts';
+import { listRewrittenTables, listTables } from './catalogue.ts';
+import type { CloneContext } from './context.ts';
+import { log } from './context.ts';
+
+/** One moment of the source: its snapshot, what pg_dump saw in it, and its tables, locked as a reader locks them. */
+export interface SourceMoment {
+  readonly snapshot: SourceSnapshot;
+  readonly archive: Archive | null;
+  readonly tables: readonly SourceTable[];
+}
+
+const ATTEMPTS = 5;
+const LOCK_CHUNK = 500;
+const LOCK_TIMEOUT_MS = 5000;
+
+/** Every row version of the catalogue tables that pg_dump reads, as one hash: equal means that no DDL has committed in between. */
+const FINGERPRINT = `
+SELECT md5(string_agg(part, ',' ORDER BY part)) AS hash FROM (
+${['pg_class', 'pg_type', 'pg_proc', 'pg_constraint', 'pg_trigger', 'pg_rewrite', 'pg_namespace', 'pg_policy', 'pg_attrdef', 'pg_enum', 'pg_operator', 'pg_extension', 'pg_event_trigger', 'pg_publication', 'pg_statistic_ext', 'pg_default_acl', 'pg_cast', 'pg_collation', 'pg_foreign_server']
+  .map((name) => `  SELECT '${name}' || oid || ':' || xmin AS part FROM ${name} WHERE oid >= 16384`)
+  .join(' UNION ALL\n')}
+  UNION ALL SELECT 'a' || attrelid || '.' || attnum || ':' || xmin FROM pg_attribute WHERE attrelid >= 16384
+  UNION ALL SELECT 'd' || objoid || '.' || objsubid || ':' || xmin FROM pg_description WHERE objoid >= 16384
+) rows`;
+
+async function fingerprint(session: Session): Promise<string> {
+  const [row] = await session.query<{ hash: string | null }>(FINGERPRINT);
+  return row?.hash ?? '';
+}
+
+function dumpInput(context: CloneContext, snapshotId: string | null): DumpInput {
+  return {
+    tools: context.tools,
+    settings: context.source,
+    snapshotId,
+    filter: context.options,
+    noOwner: context.options.noOwner,
+    noAcl: context.options.noAcl,
+    workDir: context.workDir,
+    signal: context.signal,
+    onLine: (line) => log(context, 'debug', line),
+  };
+}
+
+function openSnapshot(context: CloneContext, connections: number): Promise<SourceSnapshot> {
+  return SourceSnapshot.open(context.source, {
+    connections,
+    signal: context.signal,
+    log: (level, message) => log(context, level, message),
+  });
+}
+
+/**
+ * Locks the tables against TRUNCATE and rewriting for as long as the snapshot lives, since both would take rows away from
+ * under it without an error. It is a reader's lock: reading and writing go on. Waits in short steps and says for what.
+ */
+async function lockTables(context: CloneContext, holder: Session, tables: readonly SourceTable[]): Promise<void> {
+  for (let at = 0; at < tables.length; at += LOCK_CHUNK) {
+    const names = tables.slice(at, at + LOCK_CHUNK).map((table) => qualified(table.schema, table.name));
+    for (;;) {
+      throwIfAborted(context.signal);
+      await holder.run(`SAVEPOINT locks; SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`);
+      try {
+        await holder.run(`LOCK TABLE ONLY ${names.join(', ONLY ')} IN ACCESS SHARE MODE`);
+        await holder.run('SET LOCAL lock_timeout = 0; RELEASE SAVEPOINT locks');
+        break;
+      } catch (error) {
+        if (holder.lost) throw error;
+        await holder.run('ROLLBACK TO SAVEPOINT locks');
+        if (sqlStateOf(error) !== SQLSTATE.lockNotAvailable) throw error;
+        log(context, 'warn', `Waiting for a table on the source that another session has locked exclusively; asking again.`);
+      }
+    }
+  }
+}
+
+/** DDL that ran between the snapshot and the locks: worth a new snapshot. */
+function isStale(error: unknown): boolean {
+  return sqlStateOf(error) === SQLSTATE.undefinedTable;
+}
+
+/**
+ * Takes the snapshot, locks the tables it lists and dumps the schema under it; again when the schema changed meanwhile.
+ * With a single connection to the source pg_dump has to run before the snapshot exists: both are then proven to have seen the
+ * same catalogue.
+ * @throws PgsluiceError SOURCE_SCHEMA_CHANGES when it changes at every attempt.
+ */
+export async function takeMoment(context: CloneContext): Promise<SourceMoment> {
+  const single = context.connections.source < 2;
+  const wantsSchema = !context.options.dataOnly;
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+    let before = '';
+    let archive: Archive | null = null;
+    if (single && wantsSchema) {
+      const session = await openSession(context.source, { signal: context.signal, side: 'source', purpose: 'catalogue', retryForMs: 30_000 });
+      try {
+        before = await fingerprint(session);
+      } finally {
+        await session.close();
+      }
+      archive = await dumpArchive(dumpInput(context, null));
+    }
+    const snapshot = await openSnapshot(context, context.connections.source);
+    try {
+      const tables = await listTables(snapshot.holder, context.options);
+      await lockTables(context, snapshot.holder, tables);
+      const rewritten = await listRewrittenTables(snapshot.holder, tables.map((table) => table.oid));
+      const changed = single && wantsSchema && (await fingerprint(snapshot.holder)) !== before;
+      if (rewritten.length === 0 && !changed) {
+        if (!single && wantsSchema) archive = await snapshot.withFreeConnection(() => dumpArchive(dumpInput(context, snapshot.id)));
+        log(context, 'info', `Snapshot ${snapshot.id} taken at ${snapshot.takenAt}; ${snapshot.workers} reader(s) share it.`);
+        return { snapshot, archive, tables };
+      }
+      await snapshot.close();
+      log(context, 'warn', `The source's schema changed while the snapshot was taken (attempt ${attempt}); taking another one.`);
+    } catch (error) {
+      await snapshot.close();
+      if (context.signal.aborted || !isStale(error)) throw error;
+    }
+  }
+  throw new PgsluiceError({
+    code: 'SOURCE_SCHEMA_CHANGES',
+    message: `The source's tables were created, rewritten or truncated during each of ${ATTEMPTS} attempts to take a snapshot.`,
+    hint: 'Stop what runs DDL or TRUNCATE on the source (migrations, batch jobs), then retry the job.',
+    retryable: true,
+  });
+}
