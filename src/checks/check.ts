@@ -1,0 +1,85 @@
+import type { CheckFamily, CheckOutcome, CheckResult } from '../contract/check.ts';
+import type { JobOptions } from '../contract/options.ts';
+import type { Database } from './database.ts';
+
+/** What a judge says about what was measured. */
+export interface Verdict {
+  readonly outcome: CheckOutcome;
+  readonly code: string | null;
+  readonly found: string;
+  readonly remedy: string;
+  /** True when the same check may pass later with nothing changed by a person. */
+  readonly retryable?: boolean;
+}
+
+/** What the job is about, for checks that depend on filters and on what is moved. */
+export interface Scope {
+  readonly options: JobOptions;
+  /** The target's contents were made by this very job. */
+  readonly ownTarget: boolean;
+  readonly signal: AbortSignal;
+}
+
+/** The worst a check may say; decides what becomes of a check that could not be made. */
+export type Severity = 'blocks' | 'warns' | 'informs';
+
+interface CheckHead {
+  readonly id: `${CheckFamily}.${string}`;
+  readonly severity: Severity;
+  readonly title: string;
+}
+
+/** One check with its query; `needs` says which side must have been reached for it to be made. */
+export type Check = CheckHead &
+  (
+    | { readonly needs: 'source' | 'target'; readonly run: (database: Database, scope: Scope) => Promise<Verdict> }
+    | {
+        readonly needs: 'both';
+        readonly side: CheckResult['side'];
+        readonly run: (source: Database, target: Database, scope: Scope) => Promise<Verdict>;
+      }
+    /** Made on each side that was reached; the verdicts are joined into one. */
+    | { readonly needs: 'each'; readonly run: (database: Database, scope: Scope) => Promise<Verdict> }
+  );
+
+export function passed(found: string): Verdict {
+  return { outcome: 'passed', code: null, found, remedy: '' };
+}
+
+export function informed(found: string, remedy = ''): Verdict {
+  return { outcome: 'info', code: null, found, remedy };
+}
+
+export function warned(found: string, remedy = ''): Verdict {
+  return { outcome: 'warned', code: null, found, remedy };
+}
+
+export function failed(code: string, found: string, remedy: string): Verdict {
+  return { outcome: 'failed', code, found, remedy };
+}
+
+/** The check says nothing about these servers; `why` says what it lacked or why it does not apply. */
+export function skipped(why: string): Verdict {
+  return { outcome: 'skipped', code: null, found: why, remedy: '' };
+}
+
+const gravity: Readonly<Record<CheckOutcome, number>> = { skipped: 0, passed: 1, info: 2, warned: 3, failed: 4 };
+
+/** One verdict out of several: the gravest outcome and its code, everything that was found, every remedy once. */
+export function joinVerdicts(parts: readonly { readonly label: string; readonly verdict: Verdict }[]): Verdict {
+  const worst = parts
+    .map((part) => part.verdict)
+    .reduce<Verdict | null>((a, b) => (a === null || gravity[b.outcome] > gravity[a.outcome] ? b : a), null);
+  if (worst === null) return skipped('Neither server could be reached.');
+  const remedies = parts.filter((part) => part.verdict.remedy !== '');
+  return {
+    outcome: worst.outcome,
+    code: worst.code,
+    found: parts.map((part) => `${part.label}: ${part.verdict.found}`).join('\n'),
+    remedy:
+      remedies.length === 1 && parts.length === 1
+        ? (remedies[0]?.verdict.remedy ?? '')
+        : remedies.map((part) => `-- ${part.label}\n${part.verdict.remedy}`).join('\n'),
+    ...(worst.retryable === undefined ? {} : { retryable: worst.retryable }),
+  };
+}

@@ -1,0 +1,287 @@
+import { qualified, quoteIdent } from '../postgres/quote.ts';
+import { failed, informed, passed, skipped, warned } from './check.ts';
+import type { Check, Verdict } from './check.ts';
+import { userSchema } from './catalog.ts';
+import type { CatalogObject } from './catalog.ts';
+import { extensionsCheck } from './extensions.ts';
+import { inventoryCheck } from './inventory.ts';
+import { inScope } from './scope.ts';
+import { NAMED, count, listNames } from './words.ts';
+import type { JobOptions } from '../contract/options.ts';
+
+const DATA_ONLY = 'The job moves data only: no definition is restored.';
+
+/** One thing that belongs to a relation: an index, a constraint, a trigger. */
+export interface Attached {
+  readonly schema: string;
+  /** The relation it belongs to. */
+  readonly relation: string;
+  readonly name: string;
+}
+
+const attachedInScope = <T extends Attached>(options: JobOptions, rows: readonly T[]): T[] =>
+  rows.filter((row) => inScope(options, { schema: row.schema, name: row.relation, relation: true }));
+
+const onRelation = (a: Attached): string => `${quoteIdent(a.name)} on ${qualified(a.schema, a.relation)}`;
+
+export function judgeLanguages(objects: readonly CatalogObject[]): Verdict {
+  const languages = objects.filter((o) => o.kind === 'PROCEDURAL LANGUAGE').map((o) => quoteIdent(o.name));
+  if (languages.length === 0) return passed('Every procedural language comes with an extension or with PostgreSQL.');
+  return warned(
+    `${count(languages.length, 'procedural language')} of the source ${languages.length === 1 ? 'was' : 'were'} made without an extension: ${listNames(languages)}. The target needs the same shared library.`,
+    'Where an extension provides the language, make it on the target before: CREATE EXTENSION …;',
+  );
+}
+
+const languages: Check = {
+  id: 'objects.languages',
+  severity: 'warns',
+  title: 'Procedural languages can be made on the target.',
+  needs: 'source',
+  run: async (source, { options }) => judgeLanguages((await source.objects()).filter((o) => inScope(options, o))),
+};
+
+export function judgeTablespaces(used: readonly string[], there: readonly string[]): Verdict {
+  if (used.length === 0) return passed('Everything stands in the default tablespace.');
+  const missing = used.filter((name) => !there.includes(name));
+  if (missing.length === 0) return passed(`The target has every tablespace in use: ${listNames(used)}.`);
+  return warned(
+    `The target lacks ${count(missing.length, 'tablespace')} of the source: ${listNames(missing.map(quoteIdent))}. What stands there goes to the target's default tablespace.`,
+    missing
+      .map((name) => `CREATE TABLESPACE ${quoteIdent(name)} LOCATION '/an/empty/directory/of/that/server';`)
+      .join('\n'),
+  );
+}
+
+const USED_TABLESPACES = `
+SELECT n.nspname AS schema, COALESCE(t.relname, c.relname) AS name, s.spcname AS tablespace
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_tablespace s ON s.oid = c.reltablespace
+LEFT JOIN pg_index i ON i.indexrelid = c.oid LEFT JOIN pg_class t ON t.oid = i.indrelid
+WHERE ${userSchema('n')}`;
+
+const tablespaces: Check = {
+  id: 'objects.tablespaces',
+  severity: 'warns',
+  title: 'Tablespaces in use on the source exist on the target.',
+  needs: 'both',
+  side: 'target',
+  run: async (source, target, { options }) => {
+    if (options.dataOnly) return skipped(DATA_ONLY);
+    const rows = await source.session.query<{ schema: string; name: string; tablespace: string }>(USED_TABLESPACES);
+    const used = new Set(rows.filter((r) => inScope(options, { ...r, relation: true })).map((r) => r.tablespace));
+    const there = await target.session.query<{ name: string }>('SELECT spcname::text AS name FROM pg_tablespace');
+    return judgeTablespaces(
+      [...used],
+      there.map((r) => r.name),
+    );
+  },
+};
+
+export interface CollationFacts {
+  /** System collations that columns, indexes and domains of the source name. */
+  readonly used: readonly string[];
+  readonly onTarget: readonly string[];
+  /** Collations of the source whose library has changed since their indexes were built. */
+  readonly outdated: readonly string[];
+}
+
+export function judgeCollations(facts: CollationFacts): Verdict {
+  const missing = facts.used.filter((name) => !facts.onTarget.includes(name));
+  if (missing.length > 0) {
+    return failed(
+      'COLLATION_MISSING',
+      `The target lacks ${count(missing.length, 'collation')} that the source uses: ${listNames(missing.map(quoteIdent))}.`,
+      `-- install the locales on the target's machine (Debian: dpkg-reconfigure locales), then there, as a superuser:\nSELECT pg_import_system_collations('pg_catalog');`,
+    );
+  }
+  if (facts.outdated.length > 0) {
+    return warned(
+      `The library behind ${listNames(facts.outdated)} has changed since the source's indexes were built: indexes on text there may be out of order, and a UNIQUE one may hide duplicates that the target will refuse.`,
+      'REINDEX DATABASE CONCURRENTLY …; -- on the source, then: ALTER DATABASE … REFRESH COLLATION VERSION; ALTER COLLATION … REFRESH VERSION;',
+    );
+  }
+  return passed(
+    facts.used.length === 0
+      ? 'Only the default collations are in use.'
+      : `Collations in use exist on the target: ${listNames(facts.used)}.`,
+  );
+}
+
+/** The collation version of the database itself is known from 15 on. */
+const COLLATIONS = (major: number): string => `
+WITH used AS (
+  SELECT attcollation AS oid FROM pg_attribute WHERE attrelid >= 16384 AND attnum > 0 AND NOT attisdropped AND attcollation <> 0
+  UNION SELECT typcollation FROM pg_type WHERE oid >= 16384 AND typcollation <> 0
+  UNION SELECT unnest(indcollation) FROM pg_index WHERE indexrelid >= 16384
+), c AS (
+  SELECT c.*, n.nspname FROM pg_collation c JOIN used USING (oid) JOIN pg_namespace n ON n.oid = c.collnamespace
+)
+SELECT ARRAY(SELECT DISTINCT collname::text FROM c WHERE nspname = 'pg_catalog' AND collname NOT IN ('default', 'C', 'POSIX') ORDER BY 1) AS used,
+       ARRAY(SELECT 'collation ' || collname FROM c WHERE collname <> 'default' AND collversion <> pg_collation_actual_version(oid)
+             ${major >= 15 ? "UNION SELECT 'the database' FROM pg_database WHERE datname = current_database() AND datcollversion <> pg_database_collation_actual_version(oid)" : ''}) AS outdated`;
+
+const COLLATIONS_THERE = `
+SELECT DISTINCT collname::text AS name FROM pg_collation
+WHERE collnamespace = 'pg_catalog'::regnamespace AND collname = ANY ($1)
+  AND collencoding IN (-1, (SELECT encoding FROM pg_database WHERE datname = current_database()))`;
+
+const collations: Check = {
+  id: 'objects.collations',
+  severity: 'blocks',
+  title: 'Collations in use exist on the target, and those of the source are up to date.',
+  needs: 'both',
+  side: 'both',
+  run: async (source, target, { options }) => {
+    if (options.dataOnly) return skipped(DATA_ONLY);
+    const facts = await source.one<{ used: string[]; outdated: string[] }>(COLLATIONS(source.version.major));
+    const there = await target.session.query<{ name: string }>(COLLATIONS_THERE, [facts.used]);
+    return judgeCollations({ ...facts, onTarget: there.map((r) => r.name) });
+  },
+};
+
+export interface UserMapping {
+  readonly server: string;
+  readonly user: string;
+  /** False where the role may not see the mapping's options. */
+  readonly visible: boolean;
+}
+
+export function judgeForeign(servers: readonly string[], mappings: readonly UserMapping[]): Verdict {
+  if (servers.length === 0) return passed('There are no foreign servers.');
+  const hidden = mappings.filter((m) => !m.visible);
+  const reach = `${count(servers.length, 'foreign server')} (${listNames(servers)}): the target must reach ${servers.length === 1 ? 'it' : 'them'} from its own network.`;
+  if (hidden.length === 0)
+    return warned(
+      `${reach} ${count(mappings.length, 'user mapping')} ${mappings.length === 1 ? 'is' : 'are'} carried with passwords.`,
+      '',
+    );
+  return warned(
+    `${reach} The options of ${count(hidden.length, 'user mapping')} (passwords) are hidden from this role and stay behind.`,
+    hidden
+      .slice(0, NAMED)
+      .map(
+        (m) =>
+          `ALTER USER MAPPING FOR ${m.user === 'public' ? 'PUBLIC' : quoteIdent(m.user)} SERVER ${quoteIdent(m.server)} OPTIONS (ADD password '…'); -- on the target, after the copy`,
+      )
+      .join('\n'),
+  );
+}
+
+/** Options are shown to superusers, the server's owner with USAGE, and the mapped user (PostgreSQL documentation, 54.37 "pg_user_mappings"). */
+const USER_MAPPINGS = `
+SELECT srvname AS server, CASE WHEN umuser = 0 THEN 'public' ELSE usename END AS user,
+  umoptions IS NOT NULL OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS visible
+FROM pg_user_mappings`;
+
+const foreign: Check = {
+  id: 'objects.foreign',
+  severity: 'warns',
+  title: 'Foreign servers and user mappings are known.',
+  needs: 'source',
+  run: async (source, { options }) => {
+    if (options.dataOnly) return skipped(DATA_ONLY);
+    const servers = (await source.objects())
+      .filter((o) => o.kind === 'SERVER' && inScope(options, o))
+      .map((o) => quoteIdent(o.name));
+    const mappings =
+      servers.length === 0 ? [] : await source.session.query<UserMapping & Record<string, unknown>>(USER_MAPPINGS);
+    return judgeForeign(servers, mappings);
+  },
+};
+
+export function judgeInvalidIndexes(indexes: readonly Attached[]): Verdict {
+  if (indexes.length === 0) return passed('Every index is valid.');
+  return warned(
+    `${count(indexes.length, 'invalid index', 'invalid indexes')}, left by a failed CREATE INDEX CONCURRENTLY, ${indexes.length === 1 ? 'is' : 'are'} not copied: ${listNames(indexes.map(onRelation))}.`,
+    indexes
+      .slice(0, NAMED)
+      .map((i) => `REINDEX INDEX ${qualified(i.schema, i.name)};`)
+      .join('\n'),
+  );
+}
+
+/** pg_dump leaves them out, but for those of partitioned tables. */
+const INVALID_INDEXES = `
+SELECT n.nspname AS schema, t.relname AS relation, c.relname AS name
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE NOT i.indisvalid AND t.relkind <> 'p' AND ${userSchema('n')} ORDER BY 1, 2, 3`;
+
+export function judgeNotValid(constraints: readonly Attached[]): Verdict {
+  if (constraints.length === 0) return passed('Every constraint is validated.');
+  return informed(
+    `${count(constraints.length, 'constraint')} marked NOT VALID ${constraints.length === 1 ? 'stays' : 'stay'} so on the target: ${listNames(constraints.map(onRelation))}.`,
+  );
+}
+
+const NOT_VALID = `
+SELECT n.nspname AS schema, COALESCE(c.relname, t.typname) AS relation, k.conname AS name
+FROM pg_constraint k LEFT JOIN pg_class c ON c.oid = k.conrelid LEFT JOIN pg_type t ON t.oid = k.contypid
+JOIN pg_namespace n ON n.oid = k.connamespace WHERE NOT k.convalidated AND ${userSchema('n')} ORDER BY 1, 2, 3`;
+
+export function judgeDisabledTriggers(triggers: readonly Attached[]): Verdict {
+  if (triggers.length === 0) return passed('No trigger is disabled or set to fire otherwise than by default.');
+  return informed(
+    `${count(triggers.length, 'trigger')} ${triggers.length === 1 ? 'is' : 'are'} disabled, REPLICA or ALWAYS, and ${triggers.length === 1 ? 'arrives' : 'arrive'} so: ${listNames(triggers.map(onRelation))}.`,
+  );
+}
+
+const DISABLED_TRIGGERS = `
+SELECT n.nspname AS schema, c.relname AS relation, g.tgname AS name
+FROM pg_trigger g JOIN pg_class c ON c.oid = g.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE g.tgenabled <> 'O' AND NOT g.tgisinternal AND ${userSchema('n')} ORDER BY 1, 2, 3`;
+
+const attachedCheck = (
+  head: { readonly id: string; readonly severity: 'warns' | 'informs'; readonly title: string },
+  sql: string,
+  judge: (rows: readonly Attached[]) => Verdict,
+): Check => ({
+  ...head,
+  needs: 'source',
+  run: async (source, { options }) =>
+    judge(attachedInScope(options, await source.session.query<Attached & Record<string, unknown>>(sql))),
+});
+
+export function judgeSubscriptions(names: readonly string[]): Verdict {
+  if (names.length === 0) return passed('The source subscribes to nothing.');
+  return warned(
+    `The source takes changes from elsewhere by ${count(names.length, 'subscription')}: ${listNames(names.map(quoteIdent))}. A copy arrives without a slot and disabled, if this role may read it at all; rows that come in during the copy are not part of it.`,
+    names
+      .slice(0, NAMED)
+      .map((name) => `ALTER SUBSCRIPTION ${quoteIdent(name)} DISABLE; -- on the source, for the time of the copy`)
+      .join('\n'),
+  );
+}
+
+const subscriptions: Check = {
+  id: 'objects.subscriptions',
+  severity: 'warns',
+  title: 'The source is not fed by logical replication meanwhile.',
+  needs: 'source',
+  run: async (source) =>
+    judgeSubscriptions((await source.objects()).filter((o) => o.kind === 'SUBSCRIPTION').map((o) => o.name)),
+};
+
+export const objectChecks: readonly Check[] = [
+  extensionsCheck,
+  languages,
+  tablespaces,
+  collations,
+  foreign,
+  inventoryCheck,
+  attachedCheck(
+    { id: 'objects.invalid-indexes', severity: 'warns', title: 'No index is invalid; a copy leaves invalid ones out.' },
+    INVALID_INDEXES,
+    judgeInvalidIndexes,
+  ),
+  attachedCheck(
+    { id: 'objects.not-valid', severity: 'informs', title: 'Constraints that were never validated.' },
+    NOT_VALID,
+    judgeNotValid,
+  ),
+  attachedCheck(
+    { id: 'objects.disabled-triggers', severity: 'informs', title: 'Triggers that do not fire by default.' },
+    DISABLED_TRIGGERS,
+    judgeDisabledTriggers,
+  ),
+  subscriptions,
+];

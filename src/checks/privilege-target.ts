@@ -1,0 +1,308 @@
+import type { JobOptions } from '../contract/options.ts';
+import { qualified, quoteIdent } from '../postgres/quote.ts';
+import { failed, passed, skipped, warned } from './check.ts';
+import type { Check, Verdict } from './check.ts';
+import type { CatalogObject, RoleUse } from './catalog.ts';
+import { perDatabase } from './database.ts';
+import type { Database } from './database.ts';
+import { objectName } from './names.ts';
+import { dataInScope, inScope } from './scope.ts';
+import { NAMED, count, listNames } from './words.ts';
+
+const scoped = (options: JobOptions, objects: readonly CatalogObject[]): CatalogObject[] =>
+  objects.filter((object) => inScope(options, object));
+
+export interface CreateRights {
+  readonly role: string;
+  readonly database: string;
+  readonly createInDatabase: boolean;
+  /** Schemas that exist on the target, with the right to create in them. */
+  readonly schemas: readonly { readonly schema: string; readonly create: boolean }[];
+}
+
+/** Schemas the source has objects in, and whether something stands in the database itself (a publication, a schema …). */
+export interface CreateNeeds {
+  readonly schemas: readonly string[];
+  readonly databaseWide: readonly string[];
+}
+
+export function judgeCreate(rights: CreateRights, needs: CreateNeeds): Verdict {
+  const existing = new Map(rights.schemas.map((s) => [s.schema, s.create]));
+  const newSchemas = needs.schemas.filter((schema) => !existing.has(schema));
+  const closed = needs.schemas.filter((schema) => existing.get(schema) === false);
+  const problems: string[] = [];
+  const remedies: string[] = [];
+  if (!rights.createInDatabase && (newSchemas.length > 0 || needs.databaseWide.length > 0)) {
+    const what = [...newSchemas.map((s) => `schema ${quoteIdent(s)}`), ...needs.databaseWide];
+    problems.push(`may not CREATE in the database ${rights.database} (${listNames(what)})`);
+    remedies.push(`GRANT CREATE ON DATABASE ${quoteIdent(rights.database)} TO ${quoteIdent(rights.role)};`);
+  }
+  if (closed.length > 0) {
+    problems.push(`may not create in ${count(closed.length, 'schema')}: ${listNames(closed.map(quoteIdent))}`);
+    remedies.push(`GRANT CREATE, USAGE ON SCHEMA ${closed.map(quoteIdent).join(', ')} TO ${quoteIdent(rights.role)};`);
+  }
+  if (problems.length === 0) return passed(`The role ${rights.role} may create what the job creates.`);
+  return failed('TARGET_CREATE_DENIED', `The role ${rights.role} ${problems.join('; and it ')}.`, remedies.join('\n'));
+}
+
+export interface WriteRight {
+  readonly schema: string;
+  readonly name: string;
+  readonly kind: string;
+  readonly writable: boolean;
+  readonly rowSecurity: boolean;
+}
+
+/** Data only: every row is written by COPY after TRUNCATE, sequences by setval. */
+export function judgeWrite(role: string, rights: readonly WriteRight[]): Verdict {
+  const denied = rights.filter((r) => !r.writable);
+  const guarded = rights.filter((r) => r.writable && r.rowSecurity);
+  if (denied.length > 0) {
+    return failed(
+      'TARGET_WRITE_DENIED',
+      `The role ${role} may not fill ${count(denied.length, 'relation')} of the target: ${listNames(denied.map((r) => qualified(r.schema, r.name)))}.`,
+      denied
+        .slice(0, NAMED)
+        .map(
+          (r) =>
+            `GRANT ${r.kind === 'S' ? 'SELECT, UPDATE ON SEQUENCE' : 'SELECT, INSERT, TRUNCATE ON'} ${qualified(r.schema, r.name)} TO ${quoteIdent(role)};`,
+        )
+        .join('\n'),
+    );
+  }
+  if (guarded.length > 0) {
+    return failed(
+      'TARGET_WRITE_DENIED',
+      `Row-level security on the target refuses COPY into ${count(guarded.length, 'table')} by ${role}: ${listNames(guarded.map((r) => qualified(r.schema, r.name)))}.`,
+      `ALTER ROLE ${quoteIdent(role)} BYPASSRLS;`,
+    );
+  }
+  return passed(`The role ${role} may fill all ${count(rights.length, 'table and sequence', 'tables and sequences')}.`);
+}
+
+const CREATE_RIGHTS = `
+SELECT current_user::text AS role, current_database()::text AS database, has_database_privilege(current_database(), 'CREATE') AS "createInDatabase",
+  COALESCE((SELECT json_agg(json_build_object('schema', n.nspname, 'create', has_schema_privilege(n.oid, 'CREATE') AND has_schema_privilege(n.oid, 'USAGE')))
+   FROM pg_namespace n WHERE n.nspname = ANY ($1)), '[]') AS schemas`;
+
+const WRITE_RIGHTS = `
+SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind, row_security_active(c.oid) AS "rowSecurity",
+  CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, 'UPDATE')
+       ELSE has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'TRUNCATE') END
+    AND has_schema_privilege(n.oid, 'USAGE') AS writable
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'S') AND c.relpersistence <> 't'`;
+
+async function readWriteRights(source: Database, target: Database, options: JobOptions): Promise<WriteRight[]> {
+  const filled = new Set(
+    (await source.relations())
+      .filter((r) => (r.kind === 'r' || r.kind === 'S') && dataInScope(options, r.schema, r.name))
+      .map((r) => qualified(r.schema, r.name)),
+  );
+  const rights = await target.session.query<WriteRight & Record<string, unknown>>(WRITE_RIGHTS);
+  return rights.filter((r) => filled.has(qualified(r.schema, r.name)));
+}
+
+const databaseWideKinds: ReadonlySet<string> = new Set(['PUBLICATION', 'FOREIGN DATA WRAPPER', 'PROCEDURAL LANGUAGE']);
+
+const targetCreate: Check = {
+  id: 'privilege.target-create',
+  severity: 'blocks',
+  title: 'The target role may create (with data only: fill) what the job moves.',
+  needs: 'both',
+  side: 'target',
+  run: async (source, target, { options }) => {
+    if (options.dataOnly) return judgeWrite(target.identity.role, await readWriteRights(source, target, options));
+    const objects = scoped(options, await source.objects());
+    const schemas = [...new Set(objects.map((o) => o.schema).filter((s) => s !== null))];
+    const rights = await target.one<CreateRights & Record<string, unknown>>(CREATE_RIGHTS, [schemas]);
+    const databaseWide = objects.filter((o) => databaseWideKinds.has(o.kind)).map(objectName);
+    return judgeCreate(rights, { schemas, databaseWide });
+  },
+};
+
+/** Roles the restored objects name, each with one place where it is named. */
+export interface NeededRoles {
+  readonly owners: ReadonlyMap<string, string>;
+  readonly others: ReadonlyMap<string, string>;
+}
+
+function note(map: Map<string, string>, role: string, where: string): void {
+  if (!map.has(role)) map.set(role, where);
+}
+
+export function neededRoles(
+  options: JobOptions,
+  objects: readonly CatalogObject[],
+  uses: readonly RoleUse[],
+): NeededRoles {
+  const owners = new Map<string, string>();
+  const others = new Map<string, string>();
+  for (const object of scoped(options, objects)) {
+    if (!options.noOwner && object.owner !== null && object.kind !== 'SUBSCRIPTION')
+      note(owners, object.owner, `owner of ${objectName(object)}`);
+    if (!options.noAcl) for (const role of object.grantees) note(others, role, `grant on ${objectName(object)}`);
+  }
+  for (const use of uses) {
+    const grant = use.kind === 'COLUMN GRANT' || use.kind === 'DEFAULT ACL';
+    if ((grant && options.noAcl) || !inScope(options, { schema: use.schema, name: use.name, relation: use.relation }))
+      continue;
+    const where =
+      use.schema === null ? `${use.kind} of ${use.name}` : `${use.kind} on ${qualified(use.schema, use.name)}`;
+    for (const role of use.roles) note(others, role, where);
+  }
+  for (const owner of owners.keys()) others.delete(owner);
+  return { owners, others };
+}
+
+export interface TargetRole {
+  readonly role: string;
+  readonly superuser: boolean;
+  readonly createRole: boolean;
+  /** Roles that exist on the target, each with whether ours may act as it (SET ROLE). */
+  readonly existing: ReadonlyMap<string, boolean>;
+}
+
+/** A role the server can make itself; the pg_ ones come with the major version. */
+const creatable = (role: string): boolean => !role.startsWith('pg_');
+
+export function judgeRoles(options: JobOptions, needed: NeededRoles, target: TargetRole): Verdict {
+  const all = new Map([...needed.owners, ...needed.others]);
+  const missing = [...all].filter(([role]) => !target.existing.has(role));
+  if (missing.length === 0)
+    return passed(
+      all.size === 0
+        ? 'The job names no role.'
+        : `All ${count(all.size, 'role')} that objects name exist on the target.`,
+    );
+  const names = missing.map(([role, where]) => `${quoteIdent(role)} (${where})`);
+  const cannot = missing.some(([role]) => !creatable(role));
+  if (options.roles === 'create' && !cannot) {
+    if (target.superuser || target.createRole) {
+      return passed(
+        `${count(missing.length, 'role')} will be created on the target, without a password: ${listNames(missing.map(([role]) => quoteIdent(role)))}.`,
+      );
+    }
+    return failed(
+      'ROLE_CREATION_DENIED',
+      `The role ${target.role} may not create the ${count(missing.length, 'role')} the target lacks: ${listNames(names)}.`,
+      `ALTER ROLE ${quoteIdent(target.role)} CREATEROLE;`,
+    );
+  }
+  const ways = [
+    ...(options.roles === 'create' ? [] : ['--roles create']),
+    ...(missing.some(([role]) => needed.owners.has(role)) ? ['--no-owner'] : []),
+    ...(missing.some(([role]) => needed.others.has(role)) ? ['--no-acl'] : []),
+  ];
+  return failed(
+    'ROLE_MISSING',
+    `The target lacks ${count(missing.length, 'role')} that objects of the source name: ${listNames(names)}.`,
+    `${missing.map(([role]) => (creatable(role) ? `CREATE ROLE ${quoteIdent(role)};` : `-- ${role} comes with PostgreSQL itself: the target's version or provider has none`)).join('\n')}\n-- or: ${ways.join(' and ')}`,
+  );
+}
+
+/** Giving an object away needs the right to act as the new owner (PostgreSQL documentation, ALTER TABLE … OWNER TO). */
+export function judgeSetOwner(options: JobOptions, needed: NeededRoles, target: TargetRole): Verdict {
+  if (options.noOwner) return skipped('Owners are not restored (--no-owner).');
+  if (target.superuser) return passed(`The role ${target.role} is a superuser and may set every owner.`);
+  const denied = [...needed.owners.keys()].filter(
+    (role) => role !== target.role && target.existing.get(role) === false,
+  );
+  if (denied.length === 0) return passed(`The role ${target.role} may act as every owner it has to set.`);
+  return failed(
+    'OWNER_NOT_ALLOWED',
+    `The role ${target.role} may not make ${count(denied.length, 'role')} the owner of objects: ${listNames(denied.map(quoteIdent))}.`,
+    `GRANT ${denied.map(quoteIdent).join(', ')} TO ${quoteIdent(target.role)};\n-- or: --no-owner, and everything belongs to ${target.role}`,
+  );
+}
+
+/** SET is a privilege of its own from 16 on; membership implies it before. */
+const ROLES = (major: number): string => `
+SELECT r.rolname AS name, pg_has_role(r.oid, '${major >= 16 ? 'SET' : 'MEMBER'}') AS member FROM pg_roles r`;
+
+const readRoles = perDatabase((target) =>
+  target.session.query<{ name: string; member: boolean }>(ROLES(target.version.major)),
+);
+
+async function readTargetRole(target: Database): Promise<TargetRole> {
+  const { role, superuser, createRole } = target.identity;
+  const existing = new Map((await readRoles(target)).map((row) => [row.name, row.member]));
+  return { role, superuser, createRole, existing };
+}
+
+const readNeeded = async (source: Database, options: JobOptions): Promise<NeededRoles> =>
+  neededRoles(options, await source.objects(), await source.roleUses());
+
+const DATA_ONLY = 'The job moves data only: no object, owner or grant is restored.';
+
+const roles: Check = {
+  id: 'privilege.roles',
+  severity: 'blocks',
+  title: 'Every role that owns, is granted, or is named by something exists on the target.',
+  needs: 'both',
+  side: 'target',
+  run: async (source, target, { options }) =>
+    options.dataOnly
+      ? skipped(DATA_ONLY)
+      : judgeRoles(options, await readNeeded(source, options), await readTargetRole(target)),
+};
+
+const setOwner: Check = {
+  id: 'privilege.set-owner',
+  severity: 'blocks',
+  title: 'The target role may give objects to their owners.',
+  needs: 'both',
+  side: 'target',
+  run: async (source, target, { options }) =>
+    options.dataOnly
+      ? skipped(DATA_ONLY)
+      : judgeSetOwner(options, await readNeeded(source, options), await readTargetRole(target)),
+};
+
+/** Roles by which providers let non-superusers do some of it (event triggers above all). */
+const managedRoles = [
+  'rds_superuser',
+  'cloudsqlsuperuser',
+  'azure_pg_admin',
+  'neon_superuser',
+  'supabase_admin',
+  'doadmin',
+  'avnadmin',
+];
+
+const superuserWords = (o: CatalogObject): string => `${objectName(o)}: ${o.superuserWhy ?? ''}`;
+
+export function judgeSuperuserObjects(
+  superuser: boolean,
+  managed: boolean,
+  objects: readonly CatalogObject[],
+): Verdict {
+  const needing = objects.filter((o) => o.superuserWhy !== null && o.kind !== 'SUBSCRIPTION');
+  if (superuser || needing.length === 0)
+    return passed(
+      needing.length === 0
+        ? 'Nothing of the source needs a superuser to be created.'
+        : `${count(needing.length, 'object')} that only a superuser creates; the target role is one.`,
+    );
+  const found = `Only a superuser creates ${count(needing.length, 'object')} of the source: ${needing.slice(0, NAMED).map(superuserWords).join('; ')}${needing.length > NAMED ? ' …' : ''}.`;
+  const remedy = 'Give a target URL with a superuser, or drop or filter out these objects.';
+  if (managed && needing.every((o) => o.kind === 'EVENT TRIGGER')) {
+    return warned(`${found} The provider of this target may allow it all the same.`, remedy);
+  }
+  return failed('SUPERUSER_NEEDED', found, remedy);
+}
+
+const superuserObjects: Check = {
+  id: 'privilege.superuser-objects',
+  severity: 'blocks',
+  title: 'The target role may create what only superusers can.',
+  needs: 'both',
+  side: 'target',
+  run: async (source, target, { options }) => {
+    if (options.dataOnly) return skipped(DATA_ONLY);
+    const { existing } = await readTargetRole(target);
+    const managed = managedRoles.some((role) => existing.has(role));
+    return judgeSuperuserObjects(target.identity.superuser, managed, scoped(options, await source.objects()));
+  },
+};
+
+export const targetPrivilegeChecks: readonly Check[] = [targetCreate, roles, setOwner, superuserObjects];

@@ -1,0 +1,259 @@
+import { PgsluiceError, throwIfAborted } from '../errors.ts';
+import type { ErrorReport } from '../errors.ts';
+import { CheckFamily } from '../contract/check.ts';
+import type { CheckResult } from '../contract/check.ts';
+import type { JobOptions } from '../contract/options.ts';
+import { openSession } from '../postgres/session.ts';
+import type { Session } from '../postgres/session.ts';
+import type { ConnectionSettings } from '../postgres/settings.ts';
+import { SQLSTATE, sqlStateOf } from '../postgres/sqlstate.ts';
+import type { PgTools } from '../postgres/tools.ts';
+import { readServerVersion } from '../postgres/version.ts';
+import type { ServerVersion } from '../postgres/version.ts';
+import { capacityChecks } from './capacity.ts';
+import { failed, joinVerdicts, skipped, warned } from './check.ts';
+import type { Check, Scope, Verdict } from './check.ts';
+import { connectChecks, judgeUnreached, readFingerprint } from './connect.ts';
+import { Database, IDENTITY } from './database.ts';
+import type { Identity } from './database.ts';
+import { connectionsAvailable, readConnectionUse } from './headroom.ts';
+import { objectChecks } from './objects.ts';
+import { privilegeChecks } from './privilege.ts';
+import { serverChecks } from './server.ts';
+import { OLDEST_MAJOR, TOOLS_CHECK, judgeTools, searchTools, versionChecks } from './version.ts';
+
+export interface ValidationInput {
+  readonly source: ConnectionSettings;
+  readonly target: ConnectionSettings;
+  readonly options: JobOptions;
+  /** Folder with pg_dump and pg_restore, alone when given; null to look where they usually are. */
+  readonly pgBinDir: string | null;
+  readonly signal: AbortSignal;
+  /** Called once a check, in the order of `ValidationOutcome.checks`. */
+  readonly onCheck: (check: CheckResult) => void;
+  /** The target's contents were made by this very job (a retry): it then need not be empty. */
+  readonly ownTarget?: boolean;
+}
+
+/** What later steps plan with. */
+export interface SideFacts {
+  readonly version: ServerVersion;
+  /** Connections this role could have at once when validation looked, its own session's slot counted as free. */
+  readonly connectionsAvailable: number;
+  readonly superuser: boolean;
+  readonly inRecovery: boolean;
+  readonly databaseBytes: number;
+  readonly systemIdentifier: string | null;
+}
+
+export interface ValidationOutcome {
+  readonly checks: CheckResult[];
+  readonly blocked: boolean;
+  /** The first failed check in the order of the families, connect first. */
+  readonly error: ErrorReport | null;
+  /** Null when a side was not reached or there is no pg_dump to work with. */
+  readonly facts: { readonly source: SideFacts; readonly target: SideFacts; readonly tools: PgTools } | null;
+}
+
+type Side = 'source' | 'target';
+
+/** A side is reached, or why not: the connection's error, or a version whose catalogue is unknown here. */
+interface Reach {
+  readonly settings: ConnectionSettings;
+  readonly session: Session | null;
+  readonly database: Database | null;
+  readonly error: PgsluiceError | null;
+}
+
+/** Room for a session that a checker before us has just given back. */
+const RETRY_MS = 1500;
+
+/** Locks are waited for briefly: a check must not queue behind, nor before, the application. */
+const BOUNDS = `SET statement_timeout = '60s'; SET lock_timeout = '5s'`;
+
+async function reach(settings: ConnectionSettings, side: Side, signal: AbortSignal): Promise<Reach> {
+  let session: Session | null = null;
+  try {
+    session = await openSession(settings, { signal, side, purpose: 'validate', readOnly: true, retryForMs: RETRY_MS });
+    await session.run(BOUNDS);
+    const version = await readServerVersion(session);
+    const [identity] = await session.query<Identity & Record<string, unknown>>(IDENTITY);
+    if (identity === undefined) throw new Error('The current role is not in pg_roles.');
+    return { settings, session, database: new Database({ side, settings, session, version, identity }), error: null };
+  } catch (error) {
+    await session?.close();
+    throwIfAborted(signal);
+    if (!(error instanceof PgsluiceError)) throw error;
+    return { settings, session: null, database: null, error };
+  }
+}
+
+const families: readonly (readonly Check[])[] = [
+  connectChecks,
+  versionChecks,
+  serverChecks,
+  privilegeChecks,
+  capacityChecks,
+  objectChecks,
+];
+
+/** Checks that need no more than a connection, whatever the server's version. */
+const anyVersion = (check: Check): boolean => check.id.startsWith('connect.') || check.id.startsWith('version.');
+
+/** Why a check that needs `side` cannot be made there; null when it can. */
+function lacking(check: Check, side: Side, reached: Reach): string | null {
+  const { database } = reached;
+  if (database === null) return `The ${side} was not reached.`;
+  if (database.version.major < OLDEST_MAJOR && !anyVersion(check)) {
+    return `The ${side} runs PostgreSQL ${database.version.text}, whose catalogue this agent does not read.`;
+  }
+  return null;
+}
+
+const sideOf = (check: Check): CheckResult['side'] =>
+  check.needs === 'each' ? 'both' : check.needs === 'both' ? check.side : check.needs;
+
+async function runCheck(check: Check, sides: Readonly<Record<Side, Reach>>, scope: Scope): Promise<Verdict> {
+  if (check.needs === 'source' || check.needs === 'target') {
+    const reached = sides[check.needs];
+    if (check.id === `connect.${check.needs}` && reached.error !== null) return judgeUnreached(reached.error);
+    const why = lacking(check, check.needs, reached);
+    return why === null && reached.database !== null ? check.run(reached.database, scope) : skipped(why ?? '');
+  }
+  if (check.needs === 'both') {
+    const why = [lacking(check, 'source', sides.source), lacking(check, 'target', sides.target)].filter(
+      (w) => w !== null,
+    );
+    const { source, target } = sides;
+    if (why.length > 0 || source.database === null || target.database === null) return skipped(why.join(' '));
+    return check.run(source.database, target.database, scope);
+  }
+  const parts: { label: string; verdict: Verdict }[] = [];
+  for (const side of ['source', 'target'] as const) {
+    const { database } = sides[side];
+    const why = lacking(check, side, sides[side]);
+    const verdict =
+      why === null && database !== null ? await guarded(check, () => check.run(database, scope)) : skipped(why ?? '');
+    parts.push({ label: side === 'source' ? 'Source' : 'Target', verdict });
+  }
+  return joinVerdicts(parts);
+}
+
+/**
+ * What becomes of a check whose query failed: one that can block does block, because nothing may be claimed that was not
+ * looked at; others warn. Where the role may not look, an informing check is left out.
+ */
+export function judgeImpossible(severity: Check['severity'], error: PgsluiceError, denied: boolean): Verdict {
+  const found = `This could not be checked: ${error.message}`;
+  if (severity === 'blocks') return { ...failed(error.code, found, error.hint), retryable: error.retryable };
+  return severity === 'informs' && denied ? skipped(found) : warned(found, error.hint);
+}
+
+async function guarded(check: Check, run: () => Promise<Verdict>): Promise<Verdict> {
+  try {
+    return await run();
+  } catch (error) {
+    if (!(error instanceof PgsluiceError) || error.code === 'CANCELLED') throw error;
+    return judgeImpossible(check.severity, error, sqlStateOf(error) === SQLSTATE.insufficientPrivilege);
+  }
+}
+
+function toResult(head: Pick<CheckResult, 'id' | 'side' | 'title'>, verdict: Verdict, elapsedMs: number): CheckResult {
+  const { outcome, code, found, remedy } = verdict;
+  const { id, side, title } = head;
+  return {
+    id,
+    family: CheckFamily.parse(id.split('.', 1)[0]),
+    side,
+    outcome,
+    code,
+    title,
+    found,
+    remedy,
+    elapsedMs: Math.round(elapsedMs * 10) / 10,
+  };
+}
+
+async function readFacts(database: Database): Promise<SideFacts> {
+  const { systemIdentifier } = await readFingerprint(database);
+  const size = await database.one<{ bytes: number }>('SELECT pg_database_size(current_database())::float8 AS bytes');
+  return {
+    version: database.version,
+    connectionsAvailable: connectionsAvailable(await readConnectionUse(database)),
+    superuser: database.identity.superuser,
+    inRecovery: database.identity.inRecovery,
+    databaseBytes: size.bytes,
+    systemIdentifier,
+  };
+}
+
+/**
+ * Looks at both servers and says whether the job can succeed. Changes nothing on either (every transaction is READ
+ * ONLY), holds one session a side, for a moment a second one where the limits leave room, and closes all before it
+ * returns. Every check is made even when others fail. Throws PgsluiceError only for the cancellation.
+ */
+export async function validate(input: ValidationInput): Promise<ValidationOutcome> {
+  const { options, signal } = input;
+  const scope: Scope = { options, ownTarget: input.ownTarget ?? false, signal };
+  throwIfAborted(signal);
+  const started = performance.now();
+  const [source, target] = await Promise.all([
+    reach(input.source, 'source', signal),
+    reach(input.target, 'target', signal),
+  ]);
+  const reachMs = performance.now() - started;
+  const sides = { source, target };
+  const checks: CheckResult[] = [];
+  const errors: ErrorReport[] = [];
+  const note = (head: Pick<CheckResult, 'id' | 'side' | 'title'>, verdict: Verdict, elapsedMs: number): void => {
+    const check = toResult(head, verdict, elapsedMs);
+    checks.push(check);
+    if (verdict.outcome === 'failed') {
+      const { found, remedy, retryable } = verdict;
+      errors.push({
+        code: verdict.code ?? 'CHECK_FAILED',
+        message: found,
+        hint: remedy,
+        retryable: retryable ?? false,
+      });
+    }
+    input.onCheck(check);
+  };
+  try {
+    let tools: PgTools | null = null;
+    for (const family of families) {
+      for (const check of family) {
+        throwIfAborted(signal);
+        const start = performance.now();
+        const verdict = await guarded(check, () => runCheck(check, sides, scope));
+        const connecting = check.id === 'connect.source' || check.id === 'connect.target' ? reachMs : 0;
+        note(
+          { id: check.id, side: sideOf(check), title: check.title },
+          verdict,
+          performance.now() - start + connecting,
+        );
+      }
+      if (family === versionChecks) {
+        const start = performance.now();
+        const majors = [source, target].flatMap((side) =>
+          side.database === null ? [] : [side.database.version.major],
+        );
+        const search = await searchTools(input.pgBinDir, majors.length === 0 ? [OLDEST_MAJOR] : majors);
+        tools = 'tools' in search ? search.tools : null;
+        note({ ...TOOLS_CHECK, side: 'agent' }, judgeTools(search), performance.now() - start);
+      }
+    }
+    throwIfAborted(signal);
+    const facts =
+      source.database === null ||
+      target.database === null ||
+      tools === null ||
+      source.session?.lost ||
+      target.session?.lost
+        ? null
+        : { source: await readFacts(source.database), target: await readFacts(target.database), tools };
+    return { checks, blocked: errors.length > 0, error: errors[0] ?? null, facts };
+  } finally {
+    await Promise.all([source.session?.close(), target.session?.close()]);
+  }
+}
