@@ -70,9 +70,9 @@ export function addJobRoutes(app: OpenAPIHono, manager: ApiManager): void {
       operationId: 'listJobs',
       summary: 'All jobs, the newest first',
       security,
-      responses: { 200: json(z.array(JobView), 'The jobs.'), ...problems },
+      responses: { 200: json(z.object({ jobs: z.array(JobView) }), 'The jobs.'), ...problems },
     }),
-    async (c) => c.json(await manager.list(), 200),
+    async (c) => c.json({ jobs: await manager.list() }, 200),
   );
 
   app.openapi(
@@ -127,9 +127,9 @@ export function addJobRoutes(app: OpenAPIHono, manager: ApiManager): void {
       summary: 'Where each table stands',
       security,
       request: { params: JobId },
-      responses: { 200: json(z.array(TableProgress), 'The tables.'), ...problems },
+      responses: { 200: json(z.object({ tables: z.array(TableProgress) }), 'The tables.'), ...problems },
     }),
-    async (c) => c.json(await manager.tables(c.req.valid('param').id), 200),
+    async (c) => c.json({ tables: await manager.tables(c.req.valid('param').id) }, 200),
   );
 
   app.openapi(
@@ -140,9 +140,9 @@ export function addJobRoutes(app: OpenAPIHono, manager: ApiManager): void {
       summary: 'What the last validation found',
       security,
       request: { params: JobId },
-      responses: { 200: json(z.array(CheckResult), 'The checks.'), ...problems },
+      responses: { 200: json(z.object({ checks: z.array(CheckResult) }), 'The checks.'), ...problems },
     }),
-    async (c) => c.json(await manager.checks(c.req.valid('param').id), 200),
+    async (c) => c.json({ checks: await manager.checks(c.req.valid('param').id) }, 200),
   );
 
   addLogRoute(app, manager);
@@ -162,7 +162,7 @@ function addLogRoute(app: OpenAPIHono, manager: ApiManager): void {
       responses: {
         200: {
           content: {
-            'application/json': { schema: z.array(JobEvent) },
+            'application/json': { schema: z.object({ events: z.array(JobEvent) }) },
             'text/plain': { schema: z.string() },
           },
           description: 'Log events in their order.',
@@ -179,7 +179,7 @@ function addLogRoute(app: OpenAPIHono, manager: ApiManager): void {
         ...(level === undefined ? {} : { level }),
         ...(search === undefined ? {} : { search }),
       };
-      if (format !== 'text') return c.json(await manager.logs(id, query), 200);
+      if (format !== 'text') return c.json({ events: await manager.logs(id, query) }, 200);
       await manager.get(id);
       return streamedText(
         logText((page) => manager.logs(id, page), query),

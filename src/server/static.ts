@@ -84,16 +84,11 @@ export function cacheControlOf(path: string): string {
   return path.endsWith('.html') ? 'no-store' : 'no-cache';
 }
 
-/**
- * Answers a GET or HEAD of the page, or null when the path is none of its. Paths without a file extension are views of
- * the page and get index.html, so that a view can be reloaded and shared.
- */
+/** Answers a GET or HEAD of the page, or null when the path is none of its. The page's own views stand behind `#`. */
 export function serveAsset(assets: Assets, request: Request): Response | null {
   if (request.method !== 'GET' && request.method !== 'HEAD') return null;
   const { pathname } = new URL(request.url);
-  if (pathname === '/api' || pathname.startsWith('/api/')) return null;
-  const view = pathname === '/' || extname(pathname) === '';
-  const asset = assets.get(view ? '/index.html' : pathname);
+  const asset = assets.get(pathname === '/' ? '/index.html' : pathname);
   if (asset === undefined) return null;
   const headers = new Headers({
     'content-type': asset.type,

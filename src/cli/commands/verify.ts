@@ -1,0 +1,100 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { JobEventBody } from '../../contract/event.ts';
+import type { Verification } from '../../contract/report.ts';
+import { cancelledError } from '../../errors.ts';
+import { isPostgresUrl } from '../../server/token.ts';
+import { findDaemon, openLocal } from '../connect.ts';
+import type { Context } from '../context.ts';
+import { toJobRequest, type CopyFlags } from '../endpoint-options.ts';
+import { emptyResult, exitCodeOfResult, type ResultLine } from '../exit.ts';
+import { Interrupts } from '../interrupts.ts';
+import type { LocalClient } from '../local-client.ts';
+import { differenceLines } from '../report-result.ts';
+import { formatSeconds, plural } from '../format.ts';
+import type { Style } from '../style.ts';
+import { clean } from '../text.ts';
+import { createViewer } from '../view.ts';
+import { warnOfPassword } from './clone.ts';
+
+/** `pgsluice verify`: compares, in this process, and stores nothing. */
+export async function verify(context: Context, flags: Partial<CopyFlags>): Promise<number> {
+  const { output } = context;
+  const request = toJobRequest(flags, context.env, false);
+  warnOfPassword(context, flags);
+  const json = flags.json === true;
+  const mode = flags.verify ?? 'full';
+  const interrupts = new Interrupts();
+  const cancel = new AbortController();
+  interrupts.handle((signal) => cancel.abort(cancelledError(`The comparison was ended by ${signal}.`)));
+  return withManager(context, flags.state ?? context.env.state, async (client) => {
+    const viewer = createViewer(output, { json, title: 'Comparing source and target', checks: 'notable' });
+    let seq = 0;
+    const emit = (body: JobEventBody): void => {
+      seq += 1;
+      viewer.event({ ...body, seq, at: new Date().toISOString() });
+    };
+    try {
+      const verification = await client.verify(request, emit, cancel.signal);
+      viewer.close();
+      const result = toResult(verification);
+      if (json) output.out(`${JSON.stringify(result)}\n`);
+      else for (const line of verificationLines(verification, output.style)) output.out(`${line}\n`);
+      return exitCodeOfResult(result, mode);
+    } finally {
+      viewer.close();
+    }
+  }).finally(() => interrupts.dispose());
+}
+
+/** A directory that a daemon works with is not opened a second time: comparing needs a state, but none in particular. */
+async function withManager(
+  context: Context,
+  state: string,
+  run: (client: LocalClient) => Promise<number>,
+): Promise<number> {
+  const taken = !isPostgresUrl(state) && (await findDaemon(state)) !== null;
+  const throwAway = taken ? await mkdtemp(join(tmpdir(), 'pgsluice-verify-')) : null;
+  try {
+    const client = await openLocal(context, throwAway ?? state);
+    try {
+      return await run(client);
+    } finally {
+      await client.close('The command ended.');
+    }
+  } finally {
+    if (throwAway !== null) await rm(throwAway, { recursive: true, force: true });
+  }
+}
+
+function toResult(verification: Verification): ResultLine {
+  return {
+    ...emptyResult('completed', null),
+    verified: verification.verified,
+    tables: verification.tables.length,
+    rows: verification.tables.reduce((sum, table) => sum + table.sourceRows, 0),
+    seconds: verification.seconds,
+    differences: verification.differences,
+  };
+}
+
+export function verificationLines(verification: Verification, style: Style): string[] {
+  const rows = verification.tables.reduce((sum, table) => sum + table.sourceRows, 0);
+  const compared = [
+    `${plural(verification.tables.length, 'table')} with ${plural(rows, 'row')}`,
+    plural(verification.objectsCompared, 'object'),
+    plural(verification.sequencesCompared, 'sequence'),
+    plural(verification.largeObjectsCompared, 'large object'),
+  ].join(', ');
+  const head = verification.verified
+    ? style.green(`✓ Source and target are equal: ${compared}, in ${formatSeconds(verification.seconds)}.`)
+    : verification.differences.length > 0
+      ? style.red(`✗ ${plural(verification.differences.length, 'difference')} among ${compared}.`)
+      : style.red(`✗ Not everything could be compared: ${compared}.`);
+  return [
+    head,
+    ...differenceLines(verification.differences),
+    ...verification.notChecked.map((reason) => `  not compared: ${clean(reason)}`),
+  ];
+}

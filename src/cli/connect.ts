@@ -1,0 +1,67 @@
+import { PgsluiceError } from '../errors.ts';
+import { localDirectory, readDaemonFile } from '../server/token.ts';
+import type { JobClient } from './client.ts';
+import { createLogger, type Context } from './context.ts';
+import { LocalClient } from './local-client.ts';
+import { RemoteClient } from './remote-client.ts';
+
+export interface ConnectFlags {
+  readonly server?: string;
+  readonly token?: string;
+  readonly state?: string;
+}
+
+const probeTimeoutMs = 2000;
+
+/** The daemon named by flags, else the one that holds the state, else the state itself, in this process. */
+export async function connect(context: Context, flags: ConnectFlags): Promise<JobClient> {
+  if (flags.server !== undefined) return connectTo(flags.server, flags.token ?? context.env.token);
+  const state = flags.state ?? context.env.state;
+  return (await findDaemon(state)) ?? openLocal(context, state);
+}
+
+function connectTo(server: string, token: string | null): RemoteClient {
+  if (!URL.canParse(server) || !/^https?:$/.test(new URL(server).protocol)) {
+    throw new PgsluiceError({
+      code: 'INVALID_SERVER',
+      message: `"${server}" is not the address of an agent.`,
+      hint: 'Write it like http://127.0.0.1:7432.',
+    });
+  }
+  if (token === null) {
+    throw new PgsluiceError({
+      code: 'UNAUTHORIZED',
+      message: 'A token is needed to talk to that agent.',
+      hint: 'Give it with --token or PGSLUICE_TOKEN; the agent keeps it in the file "token" of its state directory.',
+    });
+  }
+  return new RemoteClient(new URL(server).origin, token);
+}
+
+/** The daemon that left its address in the state's directory, when it still answers there. */
+export async function findDaemon(state: string): Promise<RemoteClient | null> {
+  const daemon = await readDaemonFile(localDirectory(state));
+  if (daemon === null || !(await answers(daemon.url))) return null;
+  return new RemoteClient(daemon.url, daemon.token);
+}
+
+async function answers(url: string): Promise<boolean> {
+  try {
+    const response = await fetch(new URL('/healthz', url), { signal: AbortSignal.timeout(probeTimeoutMs) });
+    return response.ok;
+  } catch {
+    // A daemon that was killed leaves its file behind.
+    return false;
+  }
+}
+
+export function openLocal(context: Context, state: string): Promise<LocalClient> {
+  return LocalClient.open({
+    state,
+    secretKey: context.env.secretKey,
+    concurrency: 1,
+    pgBinDir: context.env.pgBinDir,
+    logger: createLogger(context.env, 'silent'),
+    role: 'foreground',
+  });
+}

@@ -1,0 +1,174 @@
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import type { JobRequestInput } from '../contract/options.ts';
+import { JobRequest } from '../contract/options.ts';
+import { PgsluiceError } from '../errors.ts';
+import type { EnvironmentSettings } from './settings.ts';
+import { parseSize } from './size.ts';
+
+/** Options of `validate`, `clone` and `verify` as commander hands them over. */
+export interface CopyFlags {
+  readonly source?: string;
+  readonly target?: string;
+  readonly name?: string;
+  readonly method: 'auto' | 'copy';
+  readonly tableJobs?: number;
+  readonly indexJobs?: number;
+  readonly splitAbove?: number;
+  readonly includeSchema: readonly string[];
+  readonly excludeSchema: readonly string[];
+  readonly includeTable: readonly string[];
+  readonly excludeTable: readonly string[];
+  readonly excludeTableData: readonly string[];
+  /** commander turns `--no-owner` into `owner: false`. */
+  readonly owner: boolean;
+  readonly acl: boolean;
+  readonly roles: 'none' | 'create';
+  readonly schemaOnly?: true;
+  readonly dataOnly?: true;
+  readonly replace?: true;
+  readonly verify: 'none' | 'counts' | 'full';
+  readonly targetDisk?: number;
+  readonly state?: string;
+  readonly json?: true;
+}
+
+const parseJobs = (text: string): number => {
+  const jobs = /^\d+$/.test(text) ? Number(text) : 0;
+  if (jobs < 1 || jobs > 64) throw new InvalidArgumentError('It must be a whole number from 1 to 64.');
+  return jobs;
+};
+
+const parseBytes = (text: string): number => {
+  const bytes = parseSize(text);
+  if (bytes === null) throw new InvalidArgumentError('Write a size like 500MB, 20GiB or 1.5TB.');
+  return bytes;
+};
+
+const collect = (value: string, before: readonly string[]): readonly string[] => {
+  if (value === '') throw new InvalidArgumentError('It must not be empty.');
+  return [...before, value];
+};
+
+const parseMethod = (text: string): 'auto' | 'copy' => {
+  if (text === 'auto' || text === 'copy') return text;
+  if (text === 'live') throw liveNotAvailable();
+  throw new InvalidArgumentError('Use auto or copy.');
+};
+
+export function liveNotAvailable(): PgsluiceError {
+  return new PgsluiceError({
+    code: 'METHOD_NOT_AVAILABLE',
+    message: 'Following a source live is not part of this version.',
+    hint: 'Use --method copy: stop writes to the source, clone, then point your application at the target.',
+  });
+}
+
+export function addEndpoints(command: Command): Command {
+  return command
+    .optionsGroup('Servers:')
+    .option('--source <url>', 'database to copy from (or PGSLUICE_SOURCE_URL, which keeps the password out of ps)')
+    .option('--target <url>', 'database to copy into (or PGSLUICE_TARGET_URL)');
+}
+
+const globs = (flag: string, text: string, unset: string): Option =>
+  new Option(`${flag} <glob>`, text).argParser(collect).default([], unset);
+
+export function addFilters(command: Command): Command {
+  return command
+    .optionsGroup('What is copied (globs with * and ?, each option may be repeated):')
+    .addOption(globs('--include-schema', 'only these schemas', 'all'))
+    .addOption(globs('--exclude-schema', 'not these schemas', 'none'))
+    .addOption(globs('--include-table', 'only these tables; "orders" in every schema, or "shop.orders"', 'all'))
+    .addOption(globs('--exclude-table', 'not these tables', 'none'))
+    .addOption(globs('--exclude-table-data', 'these tables without their rows', 'none'))
+    .option('--schema-only', 'definitions without rows')
+    .option('--data-only', 'rows into tables that exist already')
+    .option('--no-owner', 'everything belongs to the user that connects to the target')
+    .option('--no-acl', 'leave out GRANT and REVOKE')
+    .addOption(
+      new Option('--roles <mode>', 'create: make roles that the target lacks, without passwords')
+        .choices(['none', 'create'])
+        .default('none'),
+    );
+}
+
+export function addCopyOptions(command: Command): Command {
+  return command
+    .optionsGroup('How it is copied:')
+    .addOption(new Option('--method <method>', 'auto or copy').argParser(parseMethod).default('auto'))
+    .addOption(new Option('--table-jobs <n>', 'tables copied at once (default: 4)').argParser(parseJobs))
+    .addOption(new Option('--index-jobs <n>', 'indexes built at once (default: 4)').argParser(parseJobs))
+    .addOption(
+      new Option('--split-above <size>', 'copy tables above this size in several ranges').argParser(parseBytes),
+    )
+    .option('--replace', 'the target is not empty: drop what is in it, after all checks have passed')
+    .addOption(
+      new Option('--target-disk <size>', 'free disk on the target, where the server cannot tell, e.g. 20GiB').argParser(
+        parseBytes,
+      ),
+    );
+}
+
+export function addVerifyMode(command: Command): Command {
+  return command.addOption(
+    new Option('--verify <mode>', 'compare rows and contents (full), row counts only (counts), or nothing (none)')
+      .choices(['none', 'counts', 'full'])
+      .default('full'),
+  );
+}
+
+/** The request that the flags and the environment make. Throws PgsluiceError SOURCE_MISSING, TARGET_MISSING, USAGE. */
+export function toJobRequest(flags: Partial<CopyFlags>, env: EnvironmentSettings, start: boolean): JobRequestInput {
+  const source = flags.source ?? env.sourceUrl;
+  const target = flags.target ?? env.targetUrl;
+  if (source === null) throw missing('source');
+  if (target === null) throw missing('target');
+  const request = {
+    ...(flags.name === undefined ? {} : { name: flags.name }),
+    source: { url: source },
+    target: { url: target },
+    options: {
+      ...(flags.method === undefined ? {} : { method: flags.method }),
+      ...(flags.tableJobs === undefined ? {} : { tableJobs: flags.tableJobs }),
+      ...(flags.indexJobs === undefined ? {} : { indexJobs: flags.indexJobs }),
+      ...(flags.splitAbove === undefined ? {} : { splitAbove: flags.splitAbove }),
+      includeSchema: [...(flags.includeSchema ?? [])],
+      excludeSchema: [...(flags.excludeSchema ?? [])],
+      includeTable: [...(flags.includeTable ?? [])],
+      excludeTable: [...(flags.excludeTable ?? [])],
+      excludeTableData: [...(flags.excludeTableData ?? [])],
+      noOwner: flags.owner === false,
+      noAcl: flags.acl === false,
+      ...(flags.roles === undefined ? {} : { roles: flags.roles }),
+      schemaOnly: flags.schemaOnly ?? false,
+      dataOnly: flags.dataOnly ?? false,
+      replace: flags.replace ?? false,
+      ...(flags.verify === undefined ? {} : { verify: flags.verify }),
+      ...(flags.targetDisk === undefined ? {} : { targetDisk: flags.targetDisk }),
+    },
+    start,
+  };
+  const parsed = JobRequest.safeParse(request);
+  if (parsed.success) return request;
+  throw new PgsluiceError({
+    code: 'USAGE',
+    message: parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '),
+    hint: 'See pgsluice clone --help.',
+  });
+}
+
+function missing(side: 'source' | 'target'): PgsluiceError {
+  const variable = `PGSLUICE_${side.toUpperCase()}_URL`;
+  return new PgsluiceError({
+    code: side === 'source' ? 'SOURCE_MISSING' : 'TARGET_MISSING',
+    message: `No ${side} database is named.`,
+    hint: `Give --${side} postgres://user@host:5432/database, or: export ${variable}='postgres://user:password@host:5432/database'`,
+  });
+}
+
+/** True when a password stands in the arguments, where every user of the machine can read it. */
+export function passwordInArguments(flags: Partial<CopyFlags>): boolean {
+  return [flags.source, flags.target].some(
+    (url) => url !== undefined && /^[a-z]+:\/\/[^/?#@]*:[^/?#@]+@|[?&]password=./i.test(url),
+  );
+}

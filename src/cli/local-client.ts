@@ -1,0 +1,67 @@
+import type { JobEventBody, JobEvent, StreamMessage, TableProgress } from '../contract/event.ts';
+import type { CheckResult } from '../contract/check.ts';
+import type { JobAction, JobView } from '../contract/job.ts';
+import { JobRequest, type JobRequestInput } from '../contract/options.ts';
+import type { Report, Verification } from '../contract/report.ts';
+import { JobManager, type LogQuery, type ManagerConfig } from '../jobs/manager.ts';
+import type { JobClient } from './client.ts';
+
+/** A job manager in this process. */
+export class LocalClient implements JobClient {
+  readonly kind = 'local';
+  readonly where: string;
+  readonly #manager: JobManager;
+  #closing: Promise<void> | null = null;
+
+  private constructor(manager: JobManager, where: string) {
+    this.#manager = manager;
+    this.where = where;
+  }
+
+  /** Throws PgsluiceError STATE_DIRECTORY_HELD when another process works with the directory. */
+  static async open(config: ManagerConfig): Promise<LocalClient> {
+    return new LocalClient(await JobManager.open(config), config.state);
+  }
+
+  create(request: JobRequestInput): Promise<JobView> {
+    return this.#manager.create(JobRequest.parse(request));
+  }
+  list(): Promise<JobView[]> {
+    return this.#manager.list();
+  }
+  get(id: string): Promise<JobView> {
+    return this.#manager.get(id);
+  }
+  act(id: string, action: JobAction): Promise<JobView> {
+    return this.#manager.act(id, action);
+  }
+  remove(id: string): Promise<void> {
+    return this.#manager.remove(id);
+  }
+  tables(id: string): Promise<TableProgress[]> {
+    return this.#manager.tables(id);
+  }
+  checks(id: string): Promise<CheckResult[]> {
+    return this.#manager.checks(id);
+  }
+  report(id: string): Promise<Report> {
+    return this.#manager.report(id);
+  }
+  async reportHtml(id: string): Promise<string> {
+    return this.#manager.reportHtml(id);
+  }
+  logs(id: string, query: LogQuery): Promise<JobEvent[]> {
+    return this.#manager.logs(id, query);
+  }
+  stream(id: string, after: number, signal: AbortSignal): AsyncGenerator<StreamMessage[]> {
+    return this.#manager.stream(id, after, signal);
+  }
+  /** Compares the two databases without a job; nothing of it is stored. */
+  verify(request: JobRequestInput, emit: (event: JobEventBody) => void, signal: AbortSignal): Promise<Verification> {
+    return this.#manager.verifyOnly(JobRequest.parse(request), emit, signal);
+  }
+  close(reason: string): Promise<void> {
+    this.#closing ??= this.#manager.stop(reason);
+    return this.#closing;
+  }
+}

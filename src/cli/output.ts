@@ -1,0 +1,52 @@
+import { chooseStyle, type Style } from './style.ts';
+
+/** The only way to the terminal. `out` is for what was asked for, `err` for what went wrong. */
+export interface Output {
+  out(text: string): void;
+  err(text: string): void;
+  /** stdout is a terminal that understands cursor movement. */
+  readonly tty: boolean;
+  readonly style: Style;
+  readonly errStyle: Style;
+  readonly columns: number;
+  readonly rows: number;
+  onResize(listener: () => void): () => void;
+  /** True once the reader of our pipe has gone. */
+  readonly closed: boolean;
+  /** Resolves when everything written has been handed over. */
+  flush(): Promise<void>;
+}
+
+export function createOutput(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteStream, env: NodeJS.ProcessEnv): Output {
+  let closed = false;
+  // `pgsluice logs | head` closes the pipe: that is an end, not an error.
+  stdout.on('error', () => (closed = true));
+  stderr.on('error', () => undefined);
+  const tty = stdout.isTTY && env['TERM'] !== 'dumb';
+  return {
+    out: (text) => {
+      if (!closed) stdout.write(text);
+    },
+    err: (text) => void stderr.write(text),
+    tty,
+    style: chooseStyle(stdout.isTTY, env),
+    errStyle: chooseStyle(stderr.isTTY, env),
+    get columns() {
+      return stdout.columns > 0 ? stdout.columns : 80;
+    },
+    get rows() {
+      return stdout.rows > 0 ? stdout.rows : 24;
+    },
+    onResize: (listener) => {
+      stdout.on('resize', listener);
+      return () => stdout.off('resize', listener);
+    },
+    get closed() {
+      return closed;
+    },
+    flush: async () => {
+      if (!closed) await new Promise<void>((resolve) => stdout.write('', () => resolve()));
+      await new Promise<void>((resolve) => stderr.write('', () => resolve()));
+    },
+  };
+}

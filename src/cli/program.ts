@@ -1,0 +1,267 @@
+import { Argument, Command, InvalidArgumentError, Option } from 'commander';
+import { LogLevel } from '../contract/event.ts';
+import { clone } from './commands/clone.ts';
+import { demo } from './commands/demo.ts';
+import { actOn, goOn, listJobs, showJob, showLogs, showReport } from './commands/jobs.ts';
+import { serve } from './commands/serve.ts';
+import { validate } from './commands/validate.ts';
+import { verify } from './commands/verify.ts';
+import { completionScript, completionTree, shells, type Shell } from './completion.ts';
+import type { Context } from './context.ts';
+import { addCopyOptions, addEndpoints, addFilters, addVerifyMode } from './endpoint-options.ts';
+import { exitCodes } from './exit.ts';
+import { parsePort } from './settings.ts';
+
+const exitCodeHelp = `
+Exit codes: 0 done and verified, 1 failed, 2 wrong usage or configuration, 3 blocked by a check,
+4 done but the target differs, 130 cancelled.`;
+
+const environmentHelp = `
+Environment:
+  PGSLUICE_SOURCE_URL, PGSLUICE_TARGET_URL   the two databases
+  PGSLUICE_STATE        directory of the agent's own state, or a postgres:// URL (default: ~/.pgsluice)
+  PGSLUICE_HOST, PGSLUICE_PORT, PGSLUICE_TOKEN   of the daemon
+  PGSLUICE_SECRET_KEY   encrypts stored passwords (default: a key file in the state directory)
+  PGSLUICE_PG_BIN       folder with pg_dump and pg_restore
+  PGSLUICE_LOG_LEVEL    debug, info, warn, error or silent`;
+
+const firstSteps = `
+First steps:
+  export PGSLUICE_SOURCE_URL='postgres://user:password@old.example.com/shop?sslmode=require'
+  export PGSLUICE_TARGET_URL='postgres://user:password@new.example.com/shop?sslmode=require'
+  pgsluice validate     # looks, changes nothing
+  pgsluice clone        # copies, then proves that both sides are equal
+
+Prefer to watch it in a browser?  pgsluice serve
+Want to see it on sample data?    pgsluice demo
+${environmentHelp}
+${exitCodeHelp}`;
+
+const examples = (...lines: readonly string[]): string =>
+  `\nExamples:\n${lines.map((line) => `  ${line}`).join('\n')}\n`;
+
+const parseCount = (text: string): number => {
+  const count = /^\d+$/.test(text) ? Number(text) : 0;
+  if (count < 1 || count > 100) throw new InvalidArgumentError('It must be a whole number from 1 to 100.');
+  return count;
+};
+const parsePortFlag = (text: string): number => parsePort(text, '--port');
+const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
+
+/** The command line; `done` is given the exit code of the command that ran. */
+export function buildProgram(context: Context, done: (code: number) => void): Command {
+  const program = new Command('pgsluice');
+  program
+    .description(
+      'Moves a PostgreSQL database from one server to another while people watch, and proves that nothing was lost.',
+    )
+    .version(context.version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'show help')
+    .helpCommand('help [command]', 'show help of a command')
+    .showSuggestionAfterError(true)
+    .addHelpText('after', firstSteps);
+  program.commandsGroup('Move a database:');
+  addMoveCommands(program, context, done);
+  program.commandsGroup('Run an agent with a web page:');
+  addAgentCommands(program, context, done);
+  program.commandsGroup('Look after jobs:');
+  addJobCommands(program, context, done);
+  program.commandsGroup('Shell:');
+  program
+    .command('completion')
+    .description('print a script that completes commands and options')
+    .addArgument(new Argument('<shell>', 'bash, zsh or fish').choices(shells))
+    .addHelpText(
+      'after',
+      examples(
+        'source <(pgsluice completion bash)',
+        'pgsluice completion zsh > ~/.zfunc/_pgsluice',
+        'pgsluice completion fish > ~/.config/fish/completions/pgsluice.fish',
+      ),
+    )
+    .action((shell: Shell) => {
+      context.output.out(completionScript(completionTree(program), shell));
+      done(exitCodes.done);
+    });
+  return program;
+}
+
+const stateOption = (): Option =>
+  new Option('--state <dir|url>', 'where jobs are kept (or PGSLUICE_STATE; default: ~/.pgsluice)');
+const jsonOption = (): Option => new Option('--json', 'one JSON object a line; the last one is the result');
+
+function addMoveCommands(program: Command, context: Context, done: (code: number) => void): void {
+  const validateCommand = program
+    .command('validate')
+    .summary('run all checks; changes nothing on either side')
+    .description('Runs every check that decides whether a copy can succeed, and changes nothing on either side.');
+  addCopyOptions(addFilters(addEndpoints(validateCommand)))
+    .optionsGroup('Output:')
+    .addOption(stateOption())
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      examples(
+        'pgsluice validate --source postgres://app@old/shop --target postgres://app@new/shop',
+        'pgsluice validate --target-disk 50GB --json | tail -n 1',
+      ) + exitCodeHelp,
+    )
+    .action(async (flags) => done(await validate(context, flags)));
+
+  const cloneCommand = program
+    .command('clone')
+    .summary('validate, copy and verify one database, in the foreground')
+    .description(
+      'Copies one database into another: checks first, copies under one snapshot of the source, then compares both sides.\nCtrl-C cancels it and says in which state the target is. A clone that was killed goes on with "pgsluice resume".',
+    );
+  addVerifyMode(addCopyOptions(addFilters(addEndpoints(cloneCommand))))
+    .optionsGroup('Output:')
+    .option('--name <text>', 'name of the job in lists')
+    .addOption(stateOption())
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      examples(
+        "export PGSLUICE_SOURCE_URL='postgres://app:secret@old/shop' PGSLUICE_TARGET_URL='postgres://app:secret@new/shop'",
+        'pgsluice clone',
+        'pgsluice clone --table-jobs 8 --index-jobs 4',
+        "pgsluice clone --exclude-table 'audit.*' --exclude-table-data 'public.sessions'",
+        'pgsluice clone --no-owner --no-acl            # to a provider where roles differ',
+        'pgsluice clone --replace                      # the target has contents that may go',
+        'pgsluice clone --json | tail -n 1 | jq .verified',
+      ) + exitCodeHelp,
+    )
+    .action(async (flags) => done(await clone(context, flags)));
+
+  const verifyCommand = program
+    .command('verify')
+    .summary('compare source and target; changes nothing')
+    .description(
+      'Compares rows, contents, sequences, large objects and every definition of both databases. Both should stand still meanwhile.',
+    );
+  addVerifyMode(addFilters(addEndpoints(verifyCommand)))
+    .optionsGroup('Output:')
+    .addOption(stateOption())
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      examples('pgsluice verify', 'pgsluice verify --verify counts', 'pgsluice verify --include-schema shop --json') +
+        exitCodeHelp,
+    )
+    .action(async (flags) => done(await verify(context, flags)));
+}
+
+function addAgentCommands(program: Command, context: Context, done: (code: number) => void): void {
+  program
+    .command('serve')
+    .summary('run the agent: web page, API and job runner')
+    .description('Runs the agent with its web page and API until Ctrl-C or SIGTERM; jobs that run then stay resumable.')
+    .option('--host <address>', 'address to listen on (or PGSLUICE_HOST; default: 127.0.0.1)')
+    .addOption(
+      new Option('--port <n>', 'port, 0 for any free one (or PGSLUICE_PORT; default: 7432)').argParser(parsePortFlag),
+    )
+    .option('--token <token>', 'token that clients must send (or PGSLUICE_TOKEN; default: made at the first start)')
+    .addOption(new Option('--concurrency <n>', 'jobs that run at once').argParser(parseCount).default(2))
+    .addOption(
+      new Option('--allow-origin <origin>', 'let pages of another server use this agent; may be repeated')
+        .argParser(collect)
+        .default([], 'none'),
+    )
+    .addOption(stateOption())
+    .addHelpText(
+      'after',
+      examples(
+        'pgsluice serve',
+        'PGSLUICE_TOKEN=$(openssl rand -hex 32) pgsluice serve --host 0.0.0.0   # put TLS in front of it',
+        'pgsluice serve --state postgres://agent:secret@localhost/pgsluice',
+      ),
+    )
+    .action(async (flags) => done(await serve(context, flags)));
+
+  program
+    .command('demo')
+    .summary('migrate sample data between two throw-away servers')
+    .description(
+      'Starts two real, throw-away PostgreSQL servers with sample data and the agent, migrates, and leaves the page up until Ctrl-C.',
+    )
+    .option('--exit', 'stop when the migration has ended')
+    .addOption(new Option('--port <n>', 'port of the web page').argParser(parsePortFlag))
+    .addHelpText('after', examples('pgsluice demo', 'pgsluice demo --exit'))
+    .action(async (flags) => done(await demo(flags)));
+}
+
+function addJobCommands(program: Command, context: Context, done: (code: number) => void): void {
+  const onJobs = (name: string, summary: string): Command =>
+    program
+      .command(name)
+      .summary(summary)
+      .description(
+        `${summary[0]?.toUpperCase()}${summary.slice(1)}.\nActs on the daemon that holds the state directory, else on that directory itself. A job may be named by the first characters of its id.`,
+      )
+      .option('--server <url>', 'address of an agent, for instance http://127.0.0.1:7432')
+      .option('--token <token>', 'its token (or PGSLUICE_TOKEN)')
+      .addOption(stateOption());
+  const json = new Option('--json', 'JSON, one object a line');
+
+  onJobs('jobs', 'list all jobs')
+    .addOption(json)
+    .addHelpText('after', examples('pgsluice jobs', 'pgsluice jobs --json | jq -r .id'))
+    .action(async (flags) => done(await listJobs(context, flags)));
+  onJobs('show', 'show one job: where it stands, what failed, what to do')
+    .argument('[job]', 'id; the newest job when left out')
+    .addOption(json)
+    .addHelpText('after', examples('pgsluice show', 'pgsluice show 3f2a'))
+    .action(async (job, flags) => done(await showJob(context, job, flags)));
+  onJobs('logs', 'print the log of a job')
+    .argument('[job]', 'id; the newest job when left out')
+    .option('-f, --follow', 'go on until the job has ended')
+    .addOption(new Option('--level <level>', 'this level and the graver ones').choices(LogLevel.options))
+    .option('--search <text>', 'only lines that hold this text')
+    .addOption(json)
+    .addHelpText(
+      'after',
+      examples('pgsluice logs -f', 'pgsluice logs 3f2a --level warn', 'pgsluice logs --search orders'),
+    )
+    .action(async (job, flags) => done(await showLogs(context, job, flags)));
+  onJobs('report', 'print the report of a job, as JSON or as one HTML page')
+    .argument('[job]', 'id; the newest job when left out')
+    .option('--html <file>', 'write the printable page there; - for standard output')
+    .addHelpText(
+      'after',
+      examples('pgsluice report | jq .verification.differences', 'pgsluice report 3f2a --html report.html'),
+    )
+    .action(async (job, flags) => done(await showReport(context, job, flags)));
+
+  const goOnHelp = 'Without a daemon the job runs in this process and is watched to its end.';
+  onJobs('start', 'start a job that is ready')
+    .argument('<job>', 'id')
+    .option('-f, --follow', 'watch it although a daemon runs it')
+    .addOption(jsonOption())
+    .addHelpText('after', `\n${goOnHelp}\n${examples('pgsluice start 3f2a')}`)
+    .action(async (job, flags) => done(await goOn(context, job, 'start', flags)));
+  onJobs('resume', 'go on with an interrupted or paused job')
+    .argument('[job]', 'id; the newest unfinished job when left out')
+    .option('-f, --follow', 'watch it although a daemon runs it')
+    .addOption(jsonOption())
+    .addHelpText('after', `\n${goOnHelp}\n${examples('pgsluice resume', 'pgsluice resume 3f2a')}`)
+    .action(async (job, flags) => done(await goOn(context, job, 'resume', flags)));
+  onJobs('retry', 'run a failed or blocked job again')
+    .argument('<job>', 'id')
+    .option('-f, --follow', 'watch it although a daemon runs it')
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `\nWhile the daemon still holds the snapshot of the failed copy, only the failed tables are copied.\n${goOnHelp}\n${examples('pgsluice retry 3f2a')}`,
+    )
+    .action(async (job, flags) => done(await goOn(context, job, 'retry', flags)));
+  onJobs('pause', 'stop a running job so that it can go on later')
+    .argument('<job>', 'id')
+    .addOption(json)
+    .addHelpText('after', examples('pgsluice pause 3f2a', 'pgsluice resume 3f2a'))
+    .action(async (job, flags) => done(await actOn(context, job, 'pause', flags)));
+  onJobs('cancel', 'end a job; its log says in which state the target is')
+    .argument('<job>', 'id')
+    .addOption(json)
+    .addHelpText('after', examples('pgsluice cancel 3f2a'))
+    .action(async (job, flags) => done(await actOn(context, job, 'cancel', flags)));
+}

@@ -1,0 +1,128 @@
+import type { TableProgress } from '../contract/event.ts';
+import { formatBytes, formatCount, formatPercent, formatRemaining, formatSeconds } from './format.ts';
+import { shownPhases, type ProgressState } from './progress-state.ts';
+import { plainStyle, type Style } from './style.ts';
+import { clean, fit, padStart, padTo, textWidth } from './text.ts';
+
+export interface RenderOptions {
+  readonly style: Style;
+  /** Most lines the block may take. */
+  readonly height: number;
+  /** Now, in ms; tells how long something has been waiting. */
+  readonly now: number;
+}
+
+const narrow = 60;
+
+/**
+ * The progress block, one string a line, no line wider than `width` columns: phases, totals, what the job waits for,
+ * then the tables and indexes that are under way.
+ */
+export function renderProgress(state: ProgressState, width: number, options?: Partial<RenderOptions>): string[] {
+  const style = options?.style ?? plainStyle;
+  const height = Math.max(3, options?.height ?? 20);
+  const now = options?.now ?? state.now;
+  const head = [phaseLine(state, width, style), ...totalLines(state, width, style)];
+  const waiting = waitingLine(state, width, style, now);
+  if (waiting !== null) head.push(waiting);
+  const work = workLines(state, width, now);
+  return [...head, ...limited(work, Math.max(0, height - head.length), width, style)];
+}
+
+function limited(lines: readonly string[], room: number, width: number, style: Style): string[] {
+  if (lines.length <= room) return [...lines];
+  if (room === 0) return [];
+  return [...lines.slice(0, room - 1), style.dim(fit(`  and ${lines.length - room + 1} more`, width))];
+}
+
+function phaseLine(state: ProgressState, width: number, style: Style): string {
+  const current = state.phase;
+  if (width < narrow) {
+    const position = current === null ? 0 : shownPhases.indexOf(current) + 1;
+    return fit(`${current ?? state.state} (${position} of ${shownPhases.length})`, width);
+  }
+  const parts = shownPhases.map((phase) => {
+    const known = state.phases.get(phase);
+    if (known?.status === 'finished') return { text: `✓ ${phase}`, paint: style.green };
+    if (phase === current) return { text: `● ${phase}`, paint: style.bold };
+    return { text: `· ${phase}`, paint: style.dim };
+  });
+  const whole = parts.map((part) => part.text).join('  ');
+  if (textWidth(whole) <= width) return parts.map((part) => part.paint(part.text)).join('  ');
+  return fit(whole, width);
+}
+
+function totalLines(state: ProgressState, width: number, style: Style): string[] {
+  const { metric, checks } = state;
+  if (metric === null) {
+    const counted = checks.passed + checks.warned + checks.failed;
+    const text =
+      counted === 0
+        ? clean(state.phaseDetail || state.title)
+        : `${counted} checks: ${checks.passed} passed, ${checks.warned} to note, ${checks.failed} failed`;
+    return [fit(text, width)];
+  }
+  const barWidth = Math.max(8, Math.min(40, Math.floor(width / 3)));
+  const figures = [
+    `${metric.tablesDone} of ${metric.tables} tables`,
+    formatBytes(metric.bytes),
+    `${formatBytes(metric.bytesPerSecond)}/s`,
+    ...(width >= 100 ? [`${formatCount(metric.rowsPerSecond)} rows/s`] : []),
+    formatRemaining(metric.remaining),
+  ];
+  const percent = formatPercent(metric.fraction);
+  const start = `${bar(metric.fraction, barWidth)} ${padStart(percent, 5)}`;
+  const room = width - textWidth(start) - 2;
+  const joined = figures.join(' · ');
+  if (textWidth(joined) <= room) return [`${style.cyan(start)}  ${joined}`];
+  return [style.cyan(fit(start, width)), fit(joined, width)];
+}
+
+function waitingLine(state: ProgressState, width: number, style: Style, now: number): string | null {
+  const waiting = state.metric?.waiting ?? null;
+  if (waiting === null) return null;
+  const seconds = Math.max(0, (now - Date.parse(waiting.since)) / 1000);
+  return style.yellow(fit(`Nothing has moved for ${formatSeconds(seconds)}: ${clean(waiting.what)}`, width));
+}
+
+function workLines(state: ProgressState, width: number, now: number): string[] {
+  const tables = [...state.active.values()].map((table) => tableLine(table, width));
+  const building = [...state.building.values()].map(({ event, since }) => {
+    const what = `${event.kind.toLowerCase()} ${clean(event.name)} on ${clean(event.schema)}.${clean(event.table)}`;
+    const seconds = formatSeconds(Math.max(event.seconds, (now - since) / 1000));
+    return `  ${padTo(what, Math.max(10, width - 14))} ${padStart(seconds, 10)}`;
+  });
+  return [...tables, ...building.map((line) => fit(line, width))];
+}
+
+/** Share of a table that is done: by bytes where the size is known, else by the estimate of rows. */
+export function tableFraction(table: TableProgress): number {
+  if (table.state === 'copied') return 1;
+  const bySize = table.sizeBytes > 0 ? table.bytes / table.sizeBytes : 0;
+  const byRows = table.estimatedRows !== null && table.estimatedRows > 0 ? table.rows / table.estimatedRows : 0;
+  return Math.min(0.99, byRows > 0 ? byRows : bySize);
+}
+
+function tableLine(table: TableProgress, width: number): string {
+  const name = `${clean(table.schema)}.${clean(table.name)}`;
+  const fraction = tableFraction(table);
+  if (width < narrow) {
+    const percent = padStart(formatPercent(fraction), 5);
+    return `${padTo(`  ${name}`, Math.max(4, width - 6))} ${percent}`;
+  }
+  const nameWidth = Math.max(16, Math.min(48, width - 52));
+  const barWidth = Math.max(8, Math.min(24, width - nameWidth - 34));
+  const figures = `${padStart(formatPercent(fraction), 5)} ${padStart(formatBytes(table.bytes), 8)} ${padStart(`${formatBytes(table.rate)}/s`, 10)}`;
+  const line = `  ${padTo(name, nameWidth)} ${bar(fraction, barWidth)} ${figures}`;
+  return fit(line, width);
+}
+
+const eighths = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'] as const;
+
+/** A bar of exactly `width` columns. */
+export function bar(fraction: number, width: number): string {
+  const filled = Math.max(0, Math.min(1, fraction)) * width;
+  const whole = Math.floor(filled);
+  const part = eighths[Math.floor((filled - whole) * 8)] ?? '';
+  return ('█'.repeat(whole) + part).padEnd(width, '░');
+}

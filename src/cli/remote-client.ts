@@ -1,0 +1,141 @@
+import { z } from '@hono/zod-openapi';
+import type { CheckResult } from '../contract/check.ts';
+import type { JobEvent, StreamMessage, TableProgress } from '../contract/event.ts';
+import { Problem, type JobAction, type JobView } from '../contract/job.ts';
+import type { JobRequestInput } from '../contract/options.ts';
+import type { Report } from '../contract/report.ts';
+import { PgsluiceError } from '../errors.ts';
+import type { LogQuery } from '../jobs/manager.ts';
+import type { JobClient } from './client.ts';
+import { followSocket } from './remote-stream.ts';
+
+const requestTimeoutMs = 30_000;
+
+/** A daemon, reached by its API. */
+export class RemoteClient implements JobClient {
+  readonly kind = 'remote';
+  readonly where: string;
+  readonly #token: string;
+
+  /** `url` without a path. */
+  constructor(url: string, token: string) {
+    this.where = url;
+    this.#token = token;
+  }
+
+  create(request: JobRequestInput): Promise<JobView> {
+    return this.#json('POST', '/api/jobs', request);
+  }
+  async list(): Promise<JobView[]> {
+    return (await this.#json<{ jobs: JobView[] }>('GET', '/api/jobs')).jobs;
+  }
+  get(id: string): Promise<JobView> {
+    return this.#json('GET', jobPath(id));
+  }
+  act(id: string, action: JobAction): Promise<JobView> {
+    return this.#json('POST', `${jobPath(id)}/${action}`);
+  }
+  async remove(id: string): Promise<void> {
+    await this.#request('DELETE', jobPath(id));
+  }
+  async tables(id: string): Promise<TableProgress[]> {
+    return (await this.#json<{ tables: TableProgress[] }>('GET', `${jobPath(id)}/tables`)).tables;
+  }
+  async checks(id: string): Promise<CheckResult[]> {
+    return (await this.#json<{ checks: CheckResult[] }>('GET', `${jobPath(id)}/checks`)).checks;
+  }
+  report(id: string): Promise<Report> {
+    return this.#json('GET', `${jobPath(id)}/report?format=json`);
+  }
+  async reportHtml(id: string): Promise<string> {
+    return (await this.#request('GET', `${jobPath(id)}/report?format=html`)).text();
+  }
+  async logs(id: string, query: LogQuery): Promise<JobEvent[]> {
+    const params = new URLSearchParams();
+    for (const [name, value] of Object.entries(query)) params.set(name, String(value));
+    return (await this.#json<{ events: JobEvent[] }>('GET', `${jobPath(id)}/logs?${params.toString()}`)).events;
+  }
+  stream(id: string, after: number, signal: AbortSignal): AsyncGenerator<readonly StreamMessage[]> {
+    const url = new URL(`${jobPath(id)}/events`, this.where);
+    url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+    return followSocket({ url, token: this.#token, after, signal });
+  }
+  async close(): Promise<void> {
+    // Every request is its own; streams end with their signals.
+  }
+
+  /** Both ends come from one package and share the contract's types; what an older or newer agent adds is left alone. */
+  async #json<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const response = await this.#request(method, path, body);
+    try {
+      return (await response.json()) as T;
+    } catch (cause) {
+      throw notAnAgent(this.where, cause);
+    }
+  }
+
+  async #request(method: string, path: string, body?: unknown): Promise<Response> {
+    let response: Response;
+    try {
+      response = await fetch(new URL(path, this.where), {
+        method,
+        headers: {
+          authorization: `Bearer ${this.#token}`,
+          accept: 'application/json, application/problem+json',
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        signal: AbortSignal.timeout(requestTimeoutMs),
+      });
+    } catch (cause) {
+      throw unreachable(this.where, cause);
+    }
+    if (response.ok) return response;
+    throw await toError(response, this.where);
+  }
+}
+
+function jobPath(id: string): string {
+  return `/api/jobs/${encodeURIComponent(id)}`;
+}
+
+async function toError(response: Response, where: string): Promise<PgsluiceError> {
+  const text = await response.text();
+  const problem = parseProblem(text);
+  if (problem === null) return notAnAgent(where, new Error(`HTTP status ${response.status}`));
+  return new PgsluiceError({
+    code: problem.code,
+    message: problem.detail,
+    hint:
+      problem.code === 'UNAUTHORIZED' ? 'Give the token of that agent with --token or PGSLUICE_TOKEN.' : problem.hint,
+    retryable: response.status === 503,
+  });
+}
+
+export function parseProblem(text: string): z.infer<typeof Problem> | null {
+  try {
+    return Problem.safeParse(JSON.parse(text)).data ?? null;
+  } catch {
+    // A proxy in between answers in its own words.
+    return null;
+  }
+}
+
+export function unreachable(where: string, cause: unknown): PgsluiceError {
+  return new PgsluiceError({
+    code: 'SERVER_UNREACHABLE',
+    message: `No answer from the agent at ${where}.`,
+    hint: 'Start one with "pgsluice serve", or give its address with --server.',
+    retryable: true,
+    cause,
+  });
+}
+
+function notAnAgent(where: string, cause: unknown): PgsluiceError {
+  return new PgsluiceError({
+    code: 'SERVER_UNREACHABLE',
+    message: `What answers at ${where} is not a pgsluice agent, or a proxy stands in between.`,
+    hint: 'Check the address given with --server.',
+    cause,
+  });
+}

@@ -1,0 +1,124 @@
+import type { JobEvent } from '../contract/event.ts';
+import { eventLines, type CheckDetail } from './event-lines.ts';
+import { formatBytes, formatPercent, formatRemaining } from './format.ts';
+import type { Output } from './output.ts';
+import { emptyProgress, reduceProgress, type ProgressState } from './progress-state.ts';
+import { ProgressScreen } from './progress-screen.ts';
+import { plainStyle } from './style.ts';
+
+/** Where a followed job's events go. */
+export interface JobViewer {
+  event(event: JobEvent): void;
+  /** A line of our own, not of the job. */
+  note(text: string): void;
+  /** Takes the display down; after it, ordinary output may follow. */
+  close(): void;
+}
+
+export interface ViewerOptions {
+  readonly json: boolean;
+  readonly title: string;
+  readonly checks: CheckDetail;
+}
+
+export function createViewer(output: Output, options: ViewerOptions): JobViewer {
+  if (options.json) return new JsonViewer(output);
+  return output.tty ? new ScreenViewer(output, options) : new LineViewer(output, options);
+}
+
+/** The result event is the last line of the command and printed by it, so that nothing can follow it. */
+class JsonViewer implements JobViewer {
+  readonly #output: Output;
+
+  constructor(output: Output) {
+    this.#output = output;
+  }
+
+  event(event: JobEvent): void {
+    if (event.type !== 'result') this.#output.out(`${JSON.stringify(event)}\n`);
+  }
+
+  note(text: string): void {
+    this.#output.err(`${text}\n`);
+  }
+
+  close(): void {
+    // Nothing is held back.
+  }
+}
+
+const progressEveryMs = 10_000;
+
+class LineViewer implements JobViewer {
+  readonly #output: Output;
+  readonly #checks: CheckDetail;
+  #state: ProgressState;
+  #lastProgress = 0;
+
+  constructor(output: Output, options: ViewerOptions) {
+    this.#output = output;
+    this.#checks = options.checks;
+    this.#state = emptyProgress(options.title);
+  }
+
+  event(event: JobEvent): void {
+    this.#state = reduceProgress(this.#state, event);
+    for (const line of eventLines(event, this.#checks, plainStyle)) this.#line(event.at, line);
+    if (event.type !== 'metric') return;
+    const at = Date.parse(event.at);
+    if (at - this.#lastProgress < progressEveryMs) return;
+    this.#lastProgress = at;
+    this.#line(event.at, progressSentence(this.#state));
+  }
+
+  note(text: string): void {
+    this.#line(new Date().toISOString(), text);
+  }
+
+  close(): void {
+    // Nothing is held back.
+  }
+
+  #line(at: string, text: string): void {
+    this.#output.out(`${at.slice(0, 19)}Z ${text}\n`);
+  }
+}
+
+export function progressSentence(state: ProgressState): string {
+  const { metric } = state;
+  if (metric === null) return state.phase ?? state.state;
+  const parts = [
+    `${state.phase ?? state.state} ${formatPercent(metric.fraction)}`,
+    `${metric.tablesDone} of ${metric.tables} tables`,
+    `${formatBytes(metric.bytes)} at ${formatBytes(metric.bytesPerSecond)}/s`,
+    formatRemaining(metric.remaining),
+  ];
+  return parts.join(', ');
+}
+
+class ScreenViewer implements JobViewer {
+  readonly #screen: ProgressScreen;
+  readonly #output: Output;
+  readonly #checks: CheckDetail;
+
+  constructor(output: Output, options: ViewerOptions) {
+    this.#output = output;
+    this.#checks = options.checks;
+    this.#screen = new ProgressScreen(output, emptyProgress(options.title));
+  }
+
+  event(event: JobEvent): void {
+    const { style } = this.#output;
+    const time = new Date(event.at).toTimeString().slice(0, 8);
+    for (const line of eventLines(event, this.#checks, style)) this.#screen.log(`${style.dim(time)} ${line}`);
+    this.#screen.update(event);
+  }
+
+  note(text: string): void {
+    this.#screen.log(this.#output.style.bold(text));
+  }
+
+  close(): void {
+    this.#screen.close();
+  }
+}
