@@ -1,0 +1,192 @@
+import {
+  PG_CLASS,
+  PG_ATTRDEF,
+  PG_CONSTRAINT,
+  PG_POLICY,
+  PG_PROC,
+  PG_PUBLICATION_REL,
+  PG_REWRITE,
+  PG_TRIGGER,
+  PG_TYPE,
+} from './catalogue-oids.ts';
+
+/** The relation (or routine) a fragment belongs to, with its name quoted as the server does: only where it must be. */
+export interface FragmentRelation {
+  readonly name: string;
+  readonly quoted: string;
+  readonly quotedSchema: string;
+  /** pg_class.relkind. */
+  readonly kind: string;
+}
+
+/** A part of an entry's text that the server prints from a parsed expression or query. */
+export interface Fragment {
+  readonly kind:
+    | 'view'
+    | 'check'
+    | 'domain check'
+    | 'default'
+    | 'generated'
+    | 'index'
+    | 'policy'
+    | 'trigger'
+    | 'rule'
+    | 'body'
+    | 'row filter';
+  /** Tells the fragments of one entry apart: a constraint's or a column's name. */
+  readonly label: string;
+  /** Exactly as pg_dump prints it. */
+  readonly text: string;
+  /** The relation in whose columns it speaks. */
+  readonly relation: FragmentRelation | null;
+  /** Type of a default's, generated column's or domain's value, or a routine's whole definition. */
+  readonly detail: string;
+}
+
+export interface FragmentRow {
+  readonly kind: Fragment['kind'];
+  readonly label: string;
+  readonly text: string | null;
+  readonly quoted_schema: string | null;
+  readonly relation: string | null;
+  readonly quoted: string | null;
+  readonly relkind: string | null;
+  readonly detail: string | null;
+  readonly [column: string]: unknown;
+}
+
+const relationColumns = `quote_ident(n.nspname) AS quoted_schema, c.relname AS relation,
+  quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS quoted, c.relkind::text AS relkind`;
+const joinRelation = (oid: string): string =>
+  `JOIN pg_class c ON c.oid = ${oid} JOIN pg_namespace n ON n.oid = c.relnamespace`;
+const noRelation = `NULL AS quoted_schema, NULL AS relation, NULL AS quoted, NULL AS relkind`;
+
+const defaults = (condition: string): string => `
+SELECT CASE WHEN a.attgenerated = '' THEN 'default' ELSE 'generated' END AS kind, a.attname::text AS label,
+       pg_get_expr(d.adbin, d.adrelid) AS text, ${relationColumns}, format_type(a.atttypid, a.atttypmod) AS detail
+FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum ${joinRelation('d.adrelid')}
+WHERE ${condition}`;
+
+const constraints = (condition: string): string => `
+SELECT 'check' AS kind, k.conname::text AS label, pg_get_constraintdef(k.oid) AS text, ${relationColumns}, NULL AS detail
+FROM pg_constraint k ${joinRelation('k.conrelid')} WHERE k.contype IN ('c', 'x') AND ${condition}`;
+
+const domainConstraints = (condition: string): string => `
+SELECT 'domain check' AS kind, k.conname::text AS label, pg_get_constraintdef(k.oid) AS text, ${noRelation},
+       format_type(t.typbasetype, t.typtypmod) AS detail
+FROM pg_constraint k JOIN pg_type t ON t.oid = k.contypid WHERE k.contype = 'c' AND ${condition}`;
+
+/**
+ * What of an object the server prints from its parsed form, by the catalogue of the archive's entry; $1 is the object's oid.
+ * The functions are those that pg_dump itself calls, so that the text is a part of the entry's text, letter by letter.
+ */
+const QUERIES: ReadonlyMap<number, string> = new Map([
+  [
+    PG_CLASS,
+    `SELECT 'view' AS kind, '' AS label, rtrim(pg_get_viewdef(c.oid), ';') AS text, ${relationColumns}, NULL AS detail
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1 AND c.relkind IN ('v', 'm')
+UNION ALL
+SELECT 'index', '', pg_get_indexdef(i.indexrelid), ${relationColumns}, NULL
+FROM pg_index i ${joinRelation('i.indrelid')} WHERE i.indexrelid = $1
+UNION ALL ${defaults('d.adrelid = $1')} UNION ALL ${constraints('k.conrelid = $1')}`,
+  ],
+  [PG_ATTRDEF, defaults('d.oid = $1')],
+  [PG_CONSTRAINT, `${constraints('k.oid = $1')} UNION ALL ${domainConstraints('k.oid = $1')}`],
+  [
+    PG_TYPE,
+    `${domainConstraints('k.contypid = $1')} UNION ALL
+SELECT 'default', '', pg_get_expr(t.typdefaultbin, 'pg_type'::regclass), ${noRelation}, format_type(t.typbasetype, t.typtypmod)
+FROM pg_type t WHERE t.oid = $1 AND t.typdefaultbin IS NOT NULL`,
+  ],
+  [
+    PG_POLICY,
+    `SELECT 'policy' AS kind, 'USING' AS label, pg_get_expr(p.polqual, p.polrelid) AS text, ${relationColumns}, NULL AS detail
+FROM pg_policy p ${joinRelation('p.polrelid')} WHERE p.oid = $1
+UNION ALL
+SELECT 'policy', 'WITH CHECK', pg_get_expr(p.polwithcheck, p.polrelid), ${relationColumns}, NULL
+FROM pg_policy p ${joinRelation('p.polrelid')} WHERE p.oid = $1`,
+  ],
+  [
+    PG_TRIGGER,
+    `SELECT 'trigger' AS kind, t.tgname::text AS label, pg_get_triggerdef(t.oid, false) AS text, ${relationColumns}, NULL AS detail
+FROM pg_trigger t ${joinRelation('t.tgrelid')} WHERE t.oid = $1`,
+  ],
+  [
+    PG_REWRITE,
+    `SELECT CASE WHEN r.ev_type = '1' THEN 'view' ELSE 'rule' END AS kind, r.rulename::text AS label,
+       CASE WHEN r.ev_type = '1' THEN rtrim(pg_get_viewdef(c.oid), ';') ELSE pg_get_ruledef(r.oid) END AS text,
+       ${relationColumns}, NULL AS detail
+FROM pg_rewrite r ${joinRelation('r.ev_class')} WHERE r.oid = $1`,
+  ],
+  [
+    PG_PROC,
+    `SELECT 'body' AS kind, p.proname::text AS label, pg_get_function_sqlbody(p.oid) AS text, quote_ident(n.nspname) AS quoted_schema,
+       p.proname AS relation, quote_ident(n.nspname) || '.' || quote_ident(p.proname) AS quoted, NULL AS relkind,
+       pg_get_functiondef(p.oid) AS detail
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid = $1 AND p.prokind IN ('f', 'p')`,
+  ],
+  [
+    PG_PUBLICATION_REL,
+    `SELECT 'row filter' AS kind, '' AS label, pg_get_expr(p.prqual, p.prrelid) AS text, ${relationColumns}, NULL AS detail
+FROM pg_publication_rel p ${joinRelation('p.prrelid')} WHERE p.oid = $1`,
+  ],
+]);
+
+/** The query that lists the fragments of an entry, or null for kinds that hold none. */
+export function fragmentQuery(classOid: number): string | null {
+  return QUERIES.get(classOid) ?? null;
+}
+
+export function fragmentsOf(rows: readonly FragmentRow[]): Fragment[] {
+  return rows.flatMap((row) => {
+    if (row.text === null) return [];
+    const relation =
+      row.quoted_schema === null || row.relation === null || row.quoted === null
+        ? null
+        : { name: row.relation, quoted: row.quoted, quotedSchema: row.quoted_schema, kind: row.relkind ?? '' };
+    return [{ kind: row.kind, label: row.label, text: row.text, relation, detail: row.detail ?? '' }];
+  });
+}
+
+export interface FragmentPair {
+  readonly source: Fragment;
+  readonly target: Fragment;
+}
+
+/** Fragments of the same kind and label whose texts differ; null when one side has a fragment that the other lacks. Pure. */
+export function differingFragments(source: readonly Fragment[], target: readonly Fragment[]): FragmentPair[] | null {
+  if (source.length !== target.length) return null;
+  const pairs: FragmentPair[] = [];
+  for (const fragment of source) {
+    const other = target.find((one) => one.kind === fragment.kind && one.label === fragment.label);
+    if (other === undefined) return null;
+    if (other.text !== fragment.text) pairs.push({ source: fragment, target: other });
+  }
+  return pairs;
+}
+
+/**
+ * True when the two entries' texts are equal but for the given fragments, each of which must stand in its entry's text.
+ * Longest first, so that a fragment which is a part of another does not break it. Pure.
+ */
+export function equalButFor(sourceText: string, targetText: string, pairs: readonly FragmentPair[]): boolean {
+  let [here, there] = [sourceText, targetText];
+  // The same text may stand for several fragments (one condition on two constraints): its counterparts share a mark.
+  const counterparts = new Map<string, Set<string>>();
+  for (const pair of pairs) {
+    const known = counterparts.get(pair.source.text) ?? new Set<string>();
+    counterparts.set(pair.source.text, known.add(pair.target.text));
+  }
+  const ordered = [...counterparts].toSorted(([a], [b]) => b.length - a.length);
+  for (const [index, [text, others]] of ordered.entries()) {
+    // No SQL text holds a zero byte, so the mark can collide with nothing.
+    const mark = `\0${index}\0`;
+    if (!here.includes(text)) return false;
+    here = here.replaceAll(text, () => mark);
+    for (const other of [...others].toSorted((a, b) => b.length - a.length)) {
+      if (!there.includes(other)) return false;
+      there = there.replaceAll(other, () => mark);
+    }
+  }
+  return here === there;
+}

@@ -1,0 +1,118 @@
+import type { Archive } from '../postgres/archive.ts';
+import { qualified, quoteLiteral } from '../postgres/quote.ts';
+import type { Session } from '../postgres/session.ts';
+import type { Findings } from './findings.ts';
+import { messageOf, rethrowFatal, withRetries } from './rows.ts';
+import type { Sides } from './sides.ts';
+import { readableName, relationKey } from './tables.ts';
+
+interface SequenceName {
+  readonly schema: string;
+  readonly name: string;
+}
+
+export interface SequenceValue {
+  readonly lastValue: string;
+  readonly isCalled: boolean;
+}
+
+/** pg_sequences lacks is_called, so every sequence is read by itself, this many a statement. */
+const BATCH = 200;
+
+const SEQUENCES = `
+SELECT n.nspname AS schema, c.relname AS name
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'S' AND c.relpersistence <> 't'
+  AND (c.oid = ANY ($1::oid[]) OR EXISTS (SELECT FROM pg_extension e WHERE c.oid = ANY (e.extconfig)))
+ORDER BY 1, 2`;
+
+const PRESENT = `
+SELECT n.nspname AS schema, c.relname AS name
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'S' AND c.relpersistence <> 't'`;
+
+function valuesSql(names: readonly SequenceName[]): string {
+  return names
+    .map(
+      ({ schema, name }) =>
+        `SELECT ${quoteLiteral(schema)}::text AS schema, ${quoteLiteral(name)}::text AS name, last_value::text AS last, is_called AS called FROM ${qualified(schema, name)}`,
+    )
+    .join(' UNION ALL ');
+}
+
+async function readValues(session: Session, names: readonly SequenceName[]): Promise<Map<string, SequenceValue>> {
+  const values = new Map<string, SequenceValue>();
+  for (let at = 0; at < names.length; at += BATCH) {
+    const rows = await session.query<{ schema: string; name: string; last: string; called: boolean }>(
+      valuesSql(names.slice(at, at + BATCH)),
+    );
+    for (const row of rows) values.set(relationKey(row), { lastValue: row.last, isCalled: row.called });
+  }
+  return values;
+}
+
+export function sequenceText(value: SequenceValue): string {
+  return `last_value ${value.lastValue}, is_called ${value.isCalled}`;
+}
+
+/** Names every sequence whose state differs. A sequence that the target lacks is the catalogue's to name. Pure. */
+export function compareSequenceValues(
+  names: readonly SequenceName[],
+  source: ReadonlyMap<string, SequenceValue>,
+  target: ReadonlyMap<string, SequenceValue>,
+  findings: Findings,
+): number {
+  let compared = 0;
+  for (const name of names) {
+    const here = source.get(relationKey(name));
+    const there = target.get(relationKey(name));
+    if (here === undefined) continue;
+    const label = readableName(name.schema, name.name);
+    if (there === undefined) {
+      findings.absent.push({
+        kind: 'SEQUENCE',
+        name: label,
+        change: 'missing',
+        source: sequenceText(here),
+        target: null,
+      });
+      continue;
+    }
+    compared += 1;
+    if (here.lastValue === there.lastValue && here.isCalled === there.isCalled) continue;
+    findings.differ({
+      kind: 'SEQUENCE VALUE',
+      name: label,
+      change: 'different',
+      source: sequenceText(here),
+      target: sequenceText(there),
+    });
+  }
+  return compared;
+}
+
+/**
+ * Compares last_value and is_called of every sequence of the source's archive. Sequences obey no snapshot (PostgreSQL
+ * documentation, 9.17): the values are those of this moment. Answers how many were compared.
+ */
+export async function compareSequences(sides: Sides, archive: Archive, findings: Findings): Promise<number> {
+  const oids = archive.entries.filter((entry) => entry.type === 'SEQUENCE').map((entry) => entry.oid);
+  try {
+    return await withRetries(sides.signal, async () => {
+      const names = await sides.source((session) => session.query<SequenceName & { oid?: string }>(SEQUENCES, [oids]));
+      const here = await sides.source((session) => readValues(session, names));
+      const there = await sides.target(async (session) => {
+        const present = new Set((await session.query<SequenceName & { oid?: string }>(PRESENT)).map(relationKey));
+        return readValues(
+          session,
+          names.filter((name) => present.has(relationKey(name))),
+        );
+      });
+      return compareSequenceValues(names, here, there, findings);
+    });
+  } catch (error) {
+    rethrowFatal(error, sides.signal);
+    findings.fail(`Sequence values could not be compared: ${messageOf(error)}`);
+    return 0;
+  }
+}

@@ -1,0 +1,255 @@
+import type { JobEventBody } from '../contract/event.ts';
+import type { JobOptions } from '../contract/options.ts';
+import type { Difference, Verification } from '../contract/report.ts';
+import { throwIfAborted } from '../errors.ts';
+import { dumpArchive } from '../postgres/archive.ts';
+import type { Archive, ArchiveEntry } from '../postgres/archive.ts';
+import type { ConnectionSettings } from '../postgres/settings.ts';
+import { tableMatches } from '../postgres/filters.ts';
+import { SourceSnapshot } from '../postgres/snapshot.ts';
+import type { PgTools } from '../postgres/tools.ts';
+import type { Session } from '../postgres/session.ts';
+import { compareArchives, entryName, extraDifference, missingDifference, pairDifference } from './catalogue.ts';
+import { HASH_PROBE, HASH_SINCE } from './checksum.ts';
+import type { ChecksumMethod } from './checksum.ts';
+import { Findings } from './findings.ts';
+import { compareLargeObjects } from './large-objects.ts';
+import { noteUnwritten } from './notes.ts';
+import { compareRelations } from './relations.ts';
+import { compareSequences } from './sequences.ts';
+import { settle } from './settle.ts';
+import { TargetSessions, askBoth } from './sides.ts';
+import type { Sides } from './sides.ts';
+import { chooseRelations, listRelations, readableName, relationKey } from './tables.ts';
+import type { RelationFacts } from './tables.ts';
+
+/** A restored entry that the target refused without harm, for instance an extension's comment. */
+export interface AcceptedRefusal {
+  /** pg_dump's word and name of the entry. */
+  readonly kind: string;
+  readonly name: string;
+  readonly reason: string;
+}
+
+export interface VerifyInput {
+  readonly source: ConnectionSettings;
+  readonly target: ConnectionSettings;
+  /** The moment of the source to compare with; null takes a snapshot of its own and ends it. */
+  readonly snapshot: SourceSnapshot | null;
+  /** Connections in all that each side allows, the snapshot's own included; at least 1. */
+  readonly connections: { readonly source: number; readonly target: number };
+  readonly options: JobOptions;
+  readonly mode: 'counts' | 'full';
+  readonly tools: PgTools;
+  /** The source's schema under the same snapshot; null dumps it here. */
+  readonly sourceArchive: Archive | null;
+  /** Directory of the agent for archives; what is put there is removed again. */
+  readonly workDir: string;
+  readonly signal: AbortSignal;
+  emit(event: JobEventBody): void;
+  /** Differences of these entries are named with their reason instead of counting. */
+  readonly accepted?: readonly AcceptedRefusal[];
+}
+
+const OUTSIDE =
+  'Settings and comment of the database itself, roles, tablespaces and planner statistics are not part of a clone and were not compared.';
+
+/**
+ * Compares two databases and changes nothing on either: rows and contents of every table, sequences, large objects, and with
+ * one pg_dump for both sides every object of the catalogue. Emits log lines and metrics.
+ * @throws PgsluiceError for what ends the comparison as a whole: the cancellation, a server that cannot be reached, the loss
+ * of the snapshot. What concerns one object becomes a difference, or a sentence in `notChecked`.
+ */
+export async function verifyDatabases(input: VerifyInput): Promise<Verification> {
+  const started = Date.now();
+  throwIfAborted(input.signal);
+  const findings = new Findings();
+  let { sourceArchive } = input;
+  // With a single connection pg_dump cannot run beside the snapshot, so it runs before.
+  if (sourceArchive === null && input.snapshot === null && input.connections.source < 2) {
+    sourceArchive = await dump(input, 'source', null);
+  }
+  const own =
+    input.snapshot === null
+      ? await SourceSnapshot.open(input.source, {
+          connections: input.connections.source,
+          signal: input.signal,
+          log: (level, message) => input.emit({ type: 'log', level, message }),
+        })
+      : null;
+  const snapshot = input.snapshot ?? own;
+  if (snapshot === null) throw new Error('a snapshot was neither given nor opened');
+  const target = new TargetSessions(input.target, input.connections.target, input.signal);
+  const sides: Sides = {
+    source: (work) => snapshot.withSession(work),
+    target: target.withSession,
+    signal: input.signal,
+  };
+  try {
+    // The target's dump goes before any session of ours there: it may allow a single connection.
+    const [here, there] = await Promise.all([
+      sourceArchive ?? snapshot.withFreeConnection(() => dump(input, 'source', snapshot.id)),
+      dump(input, 'target', null),
+    ]);
+    const objectsCompared = await compareCatalogues(input, sides, here, there, findings);
+    const jobs = Math.min(snapshot.workers, input.connections.target, input.options.tableJobs);
+    await compareContents(input, sides, Math.max(1, jobs), findings);
+    const withData = !input.options.schemaOnly;
+    const sequencesCompared = withData ? await compareSequences(sides, here, findings) : 0;
+    const largeObjectsCompared = await verifyLargeObjects(input, sides, findings);
+    await noteUnwritten(sides, findings);
+    addAbsent(findings);
+    findings.note(OUTSIDE);
+    const { differences } = findings;
+    return {
+      mode: input.mode,
+      verified: differences.length === 0 && !findings.incomplete,
+      tables: findings.tables.toSorted((a, b) => compareNames(a.schema, b.schema) || compareNames(a.name, b.name)),
+      sequencesCompared,
+      largeObjectsCompared,
+      objectsCompared,
+      differences,
+      notChecked: findings.notChecked,
+      seconds: (Date.now() - started) / 1000,
+    };
+  } finally {
+    await Promise.all([target.close(), own?.close()]);
+  }
+}
+
+function compareNames(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function dump(input: VerifyInput, side: 'source' | 'target', snapshotId: string | null): Promise<Archive> {
+  return dumpArchive({
+    tools: input.tools,
+    settings: input[side],
+    snapshotId,
+    filter: input.options,
+    noOwner: input.options.noOwner,
+    noAcl: input.options.noAcl,
+    workDir: input.workDir,
+    signal: input.signal,
+  });
+}
+
+/** Names every object that is missing, extra or different; answers how many of the source's were compared. */
+async function compareCatalogues(
+  input: VerifyInput,
+  sides: Sides,
+  source: Archive,
+  target: Archive,
+  findings: Findings,
+): Promise<number> {
+  if (input.options.dataOnly) {
+    findings.note('Objects were not compared: the job moves data only.');
+    return 0;
+  }
+  const comparison = compareArchives(source, target);
+  const report = (entry: ArchiveEntry, difference: Difference): void => {
+    const refusal = input.accepted?.find((one) => one.kind === entry.type && one.name === entry.name);
+    if (refusal === undefined) findings.differ(difference);
+    else findings.note(`${entry.type} ${difference.name} is not as on the source: ${refusal.reason}`);
+  };
+  for (const entry of comparison.missing) report(entry, missingDifference(entry));
+  for (const entry of comparison.extra) report(entry, extraDifference(entry));
+  let settled = 0;
+  for (const pair of comparison.different) {
+    throwIfAborted(input.signal);
+    const settlement = await settle(sides, pair);
+    if (settlement.verdict === 'different') report(pair.source, pairDifference(pair));
+    else if (settlement.verdict === 'same') settled += 1;
+    else {
+      findings.fail(
+        `${pair.source.type} ${entryName(pair.source)} is printed differently by the two servers, and whether it means the same could not be decided on the target: ${settlement.reason}`,
+      );
+    }
+  }
+  const differing = findings.differences.length;
+  input.emit({
+    type: 'log',
+    level: differing === 0 ? 'info' : 'error',
+    message:
+      `compared ${comparison.compared.toLocaleString('en-US')} objects: ` +
+      (differing === 0 ? 'none missing, extra or different' : `${differing} missing, extra or different`) +
+      (settled === 0 ? '' : `; ${settled} are only printed differently by the two servers`),
+  });
+  return comparison.compared;
+}
+
+async function compareContents(input: VerifyInput, sides: Sides, jobs: number, findings: Findings): Promise<void> {
+  const [here, there] = await askBoth(sides, listRelations);
+  const inScope = here.filter((relation) => tableMatches(input.options, relation.schema, relation.name));
+  const theirs = new Map(there.map((relation) => [relationKey(relation), relation]));
+  compareStorage(input.options, inScope, theirs, findings);
+  const scope = chooseRelations(inScope, input.options, input.options.schemaOnly);
+  for (const sentence of scope.left) findings.note(sentence);
+  // A view that holds nothing on the target is named already, and reading it is an error.
+  const relations = scope.compared.filter((relation) => theirs.get(relationKey(relation))?.populated !== false);
+  const method = input.mode === 'full' ? await chooseMethod(sides) : null;
+  if (method === null && relations.length > 0) findings.note('Contents were not compared: rows were only counted.');
+  await compareRelations({ sides, relations, method, jobs, findings, emit: input.emit });
+}
+
+/** What pg_dump writes of a table's storage depends on neighbouring entries, so it is read from the catalogues. */
+function compareStorage(
+  options: JobOptions,
+  source: readonly RelationFacts[],
+  theirs: ReadonlyMap<string, RelationFacts>,
+  findings: Findings,
+): void {
+  for (const relation of source) {
+    const other = theirs.get(relationKey(relation));
+    if (other === undefined || other.relkind !== relation.relkind) continue;
+    const kind = relation.relkind === 'm' ? 'MATERIALIZED VIEW' : 'TABLE';
+    const name = readableName(relation.schema, relation.name);
+    if (!options.dataOnly && other.accessMethod !== relation.accessMethod) {
+      const text = (method: string | null): string => `access method ${method ?? 'none'}`;
+      const [before, after] = [text(relation.accessMethod), text(other.accessMethod)];
+      findings.differ({ kind, name, change: 'different', source: before, target: after });
+    }
+    if (!options.schemaOnly && other.populated !== relation.populated) {
+      const text = (populated: boolean): string => (populated ? 'populated' : 'not populated');
+      const [before, after] = [text(relation.populated), text(other.populated)];
+      findings.differ({ kind: 'MATERIALIZED VIEW CONTENT', name, change: 'different', source: before, target: after });
+    }
+  }
+}
+
+/** `hash` where both servers hash alike, else `md5`. */
+async function chooseMethod(sides: Sides): Promise<ChecksumMethod> {
+  const probe = async (session: Session): Promise<string | null> => {
+    const [version] = await session.query<{ num: number }>(`SELECT current_setting('server_version_num')::int4 AS num`);
+    if (version === undefined || version.num < HASH_SINCE) return null;
+    const [row] = await session.query<{ probe: string }>(HASH_PROBE);
+    return row?.probe ?? null;
+  };
+  const [source, target] = await askBoth(sides, probe);
+  return source !== null && source === target ? 'hash' : 'md5';
+}
+
+async function verifyLargeObjects(input: VerifyInput, sides: Sides, findings: Findings): Promise<number> {
+  const { options } = input;
+  if (options.schemaOnly) return 0;
+  // pg_dump leaves large objects out as soon as schemas or tables are chosen.
+  if (options.includeSchema.length > 0 || options.includeTable.length > 0) {
+    findings.note(
+      'Large objects belong to no schema and were not compared: the job moves chosen schemas or tables only.',
+    );
+    return 0;
+  }
+  return compareLargeObjects(
+    sides,
+    { contents: input.mode === 'full', noOwner: options.noOwner, noAcl: options.noAcl },
+    findings,
+  );
+}
+
+/** Relations and sequences that could not be read on the target, unless the catalogues have named them. */
+function addAbsent(findings: Findings): void {
+  const named = new Set(findings.differences.map((difference) => `${difference.kind} ${difference.name}`));
+  for (const difference of findings.absent) {
+    if (!named.has(`${difference.kind} ${difference.name}`)) findings.differ(difference);
+  }
+}
