@@ -156,6 +156,8 @@ const undefinedObject: Explain = (f) => {
       hint: `Use --roles create, or --no-owner and --no-acl, or run on that server: CREATE ROLE "${name ?? 'name'}";`,
     };
   }
+  // PostgreSQL 17 and newer; older ones call it an invalid parameter value.
+  if (f.routine === 'ImportSnapshot' || /^snapshot /i.test(f.message)) return snapshotGone(f);
   return serverError(f);
 };
 
