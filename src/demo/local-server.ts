@@ -255,8 +255,11 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-/** A shell that waits for the end of its input, which comes when this process is gone however it went, and then cleans up. */
-function startWatchdog(dir: string): ChildProcess | null {
+/**
+ * A shell that waits for the end of its input, which comes when this process is gone however it went, then stops the
+ * server whose data directory is `dir`/data, if there is one, and removes `dir`. Nothing on Windows.
+ */
+export function startWatchdog(dir: string): ChildProcess | null {
   if (process.platform === 'win32') return null;
   const script =
     'trap "" INT TERM HUP; cat >/dev/null; p=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null); ' +
