@@ -1,0 +1,109 @@
+import type { CheckResult } from '../../src/contract/check.ts';
+import type { JobEvent, TableProgress } from '../../src/contract/event.ts';
+import type { JobAction, JobView, Problem } from '../../src/contract/job.ts';
+import type { JobRequestInput } from '../../src/contract/options.ts';
+import type { Report } from '../../src/contract/report.ts';
+import { signOut, token } from './session.ts';
+
+/** What the agent answered instead of data, or that it did not answer. `status` is 0 when no answer came. */
+export class ApiError extends Error {
+  override readonly name = 'ApiError';
+  readonly status: number;
+  readonly code: string;
+  readonly hint: string;
+
+  constructor(status: number, code: string, message: string, hint: string, cause?: unknown) {
+    super(message, { cause });
+    this.status = status;
+    this.code = code;
+    this.hint = hint;
+  }
+}
+
+/** Any thrown value as something that can be shown. */
+export function toApiError(error: unknown): ApiError {
+  if (error instanceof ApiError) return error;
+  return new ApiError(0, 'PAGE_ERROR', error instanceof Error ? error.message : String(error), 'Reload the page.', error);
+}
+
+const timeoutMs = 30_000;
+
+/** For answers that may be long: bounded only by what a person is ready to wait. */
+function long(): RequestInit {
+  return { signal: AbortSignal.timeout(10 * 60_000) };
+}
+
+async function call(path: string, init: RequestInit = {}): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(new URL(`api/${path}`, document.baseURI), {
+      ...init,
+      headers: { authorization: `Bearer ${token.value ?? ''}`, ...(init.headers ?? {}) },
+      cache: 'no-store',
+      signal: init.signal ?? AbortSignal.timeout(timeoutMs),
+    });
+  } catch (cause) {
+    throw new ApiError(
+      0,
+      'AGENT_UNREACHABLE',
+      'The agent does not answer.',
+      'See that `pgsluice serve` is running and that this device reaches it. A running migration does not depend on this page.',
+      cause,
+    );
+  }
+  if (response.ok) return response;
+  if (response.status === 401) signOut();
+  throw await problemOf(response);
+}
+
+async function problemOf(response: Response): Promise<ApiError> {
+  let problem: Partial<Problem> = {};
+  if (response.headers.get('content-type')?.includes('json')) {
+    problem = (await response.json()) as Partial<Problem>;
+  }
+  return new ApiError(
+    response.status,
+    problem.code ?? `HTTP_${response.status}`,
+    problem.detail ?? problem.title ?? `The agent answered with status ${response.status}.`,
+    problem.hint ?? '',
+  );
+}
+
+async function json<T>(path: string, init?: RequestInit): Promise<T> {
+  return (await (await call(path, init)).json()) as T;
+}
+
+function post(body: unknown): RequestInit {
+  return { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+}
+
+const jobPath = (id: string): string => `jobs/${encodeURIComponent(id)}`;
+
+/** The agent's API. Every call throws ApiError. */
+export const api = {
+  listJobs: async (): Promise<JobView[]> => (await json<{ jobs: JobView[] }>('jobs')).jobs,
+  getJob: (id: string): Promise<JobView> => json<JobView>(jobPath(id)),
+  createJob: (request: JobRequestInput): Promise<JobView> => json<JobView>('jobs', post(request)),
+  act: (id: string, action: JobAction): Promise<JobView> => json<JobView>(`${jobPath(id)}/${action}`, post({})),
+  removeJob: async (id: string): Promise<void> => {
+    await call(jobPath(id), { method: 'DELETE' });
+  },
+  tables: async (id: string): Promise<TableProgress[]> =>
+    (await json<{ tables: TableProgress[] }>(`${jobPath(id)}/tables`)).tables,
+  checks: async (id: string): Promise<CheckResult[]> =>
+    (await json<{ checks: CheckResult[] }>(`${jobPath(id)}/checks`)).checks,
+  /** Log events with seq above `after`, oldest first, at most `limit`. */
+  logs: async (id: string, after: number, limit: number): Promise<JobEvent[]> =>
+    (await json<{ events: JobEvent[] }>(`${jobPath(id)}/logs?after=${after}&limit=${limit}`)).events,
+  /** The whole log as a text file. */
+  logText: async (id: string): Promise<Blob> => (await call(`${jobPath(id)}/logs?format=text`, long())).blob(),
+  report: (id: string): Promise<Report> => json<Report>(`${jobPath(id)}/report`),
+  /** The printable report as one HTML file. */
+  reportHtml: async (id: string): Promise<Blob> => (await call(`${jobPath(id)}/report?format=html`)).blob(),
+  /** Address of a job's event stream after `seq`. */
+  streamUrl: (id: string, after: number): string => {
+    const url = new URL(`api/${jobPath(id)}/events?after=${after}`, document.baseURI);
+    url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+    return url.href;
+  },
+};

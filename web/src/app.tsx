@@ -1,0 +1,41 @@
+import { useEffect } from 'preact/hooks';
+import { Header } from './components/header.tsx';
+import { closeSession } from './job-session.ts';
+import { JobPage } from './pages/job.tsx';
+import { JobListPage } from './pages/job-list.tsx';
+import { NewJobPage } from './pages/new-job.tsx';
+import { SignInPage } from './pages/sign-in.tsx';
+import { route } from './router.ts';
+import { token } from './session.ts';
+
+export function App() {
+  const signedIn = token.value !== null;
+  return (
+    <>
+      <a class="skip-link" href="#main" onClick={skipToMain}>
+        Skip to the content
+      </a>
+      <Header signedIn={signedIn} />
+      <main id="main" tabIndex={-1}>
+        {signedIn ? <Page /> : <SignInPage />}
+      </main>
+    </>
+  );
+}
+
+/** The address after # is the route, so the jump is made by hand. */
+function skipToMain(event: Event): void {
+  event.preventDefault();
+  document.getElementById('main')?.focus();
+}
+
+function Page() {
+  const current = route.value;
+  const jobId = current.page === 'job' ? current.id : null;
+  useEffect(() => {
+    if (jobId === null) closeSession();
+  }, [jobId]);
+  if (current.page === 'job') return <JobPage key={current.id} id={current.id} step={current.step} />;
+  if (current.page === 'new') return <NewJobPage key={current.from ?? ''} from={current.from} />;
+  return <JobListPage />;
+}

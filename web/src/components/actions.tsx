@@ -1,0 +1,102 @@
+import { useSignal } from '@preact/signals';
+import { useEffect, useRef } from 'preact/hooks';
+import type { JobState } from '../../../src/contract/event.ts';
+import type { JobAction, JobView } from '../../../src/contract/job.ts';
+import type { JobSession } from '../job-session.ts';
+import { jobHref } from '../router.ts';
+
+interface Offer {
+  readonly action: JobAction;
+  readonly word: string;
+  readonly busy: string;
+  readonly main?: boolean;
+}
+
+const start: Offer = { action: 'start', word: 'Start the migration', busy: 'Starting…', main: true };
+const pause: Offer = { action: 'pause', word: 'Pause', busy: 'Pausing…' };
+const resume: Offer = { action: 'resume', word: 'Resume', busy: 'Resuming…', main: true };
+const retry: Offer = { action: 'retry', word: 'Retry', busy: 'Starting again…', main: true };
+
+const offers: Partial<Record<JobState, readonly Offer[]>> = {
+  ready: [start],
+  running: [pause],
+  verifying: [pause],
+  paused: [resume],
+  failed: [retry],
+};
+const cancellable: ReadonlySet<JobState> = new Set(['validating', 'running', 'verifying', 'paused']);
+
+/** What a person can do to the job in its state. Cancel asks once, because it cannot be undone. */
+export function Actions({ session, job }: { session: JobSession; job: JobView }) {
+  const asking = useSignal(false);
+  const acting = session.acting.value;
+  const offered = offers[job.state] ?? [];
+  const canCancel = cancellable.has(job.state);
+  if (offered.length === 0 && !canCancel) return null;
+  const retryWord = job.snapshotAlive ? 'Retry the failed tables' : 'Retry from the start';
+  return (
+    <div class="actions">
+      {offered.map(({ action, word, busy, main }) => (
+        <button
+          key={action}
+          type="button"
+          class={main ? 'primary' : ''}
+          data-testid={`action-${action}`}
+          disabled={acting !== null}
+          onClick={() => void session.act(action)}
+        >
+          {acting === action ? busy : action === 'retry' ? retryWord : word}
+        </button>
+      ))}
+      {canCancel && (
+        <button
+          type="button"
+          class="danger"
+          data-testid="action-cancel"
+          disabled={acting !== null}
+          onClick={() => (asking.value = true)}
+        >
+          {acting === 'cancel' ? 'Cancelling…' : 'Cancel…'}
+        </button>
+      )}
+      {job.state === 'failed' && (
+        <a class="button" href={jobHref(job.id, 'report')}>
+          Report so far
+        </a>
+      )}
+      {asking.value && (
+        <ConfirmCancel
+          onYes={() => {
+            asking.value = false;
+            void session.act('cancel');
+          }}
+          onNo={() => (asking.value = false)}
+        />
+      )}
+    </div>
+  );
+}
+
+function ConfirmCancel({ onYes, onNo }: { onYes: () => void; onNo: () => void }) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    dialog.current?.showModal();
+  }, []);
+  return (
+    <dialog ref={dialog} aria-labelledby="cancel-title" onClose={onNo}>
+      <h2 id="cancel-title">Cancel this migration?</h2>
+      <p>
+        The source stays as it is. The target keeps what has been copied so far and is not complete; the log will say in
+        which state it is. A cancelled job cannot be resumed.
+      </p>
+      <div class="actions">
+        <button type="button" onClick={onNo}>
+          Keep it going
+        </button>
+        <button type="button" class="danger" data-testid="confirm-cancel" onClick={onYes}>
+          Cancel the migration
+        </button>
+      </div>
+    </dialog>
+  );
+}

@@ -1,0 +1,63 @@
+import type { JobView } from '../../../src/contract/job.ts';
+import { formatDuration, plural } from '../format.ts';
+import type { JobModel, PhaseProgress } from '../model.ts';
+import { migrationPhases } from '../words.ts';
+import { Icon } from './icon.tsx';
+
+type Status = 'waiting' | 'now' | 'done' | 'stopped';
+
+function statusOf(job: JobView, progress: PhaseProgress | undefined, index: number, current: number): Status {
+  if (job.state === 'completed') return progress === undefined && index === migrationPhases.length - 1 ? 'waiting' : 'done';
+  if (progress?.status === 'finished') return 'done';
+  if (progress === undefined && index > current) return 'waiting';
+  if (index < current && progress === undefined) return 'done';
+  return job.state === 'running' || job.state === 'verifying' ? 'now' : 'stopped';
+}
+
+const statusWords: Record<Status, string> = { waiting: 'to come', now: 'now', done: 'done', stopped: 'stopped here' };
+
+/** The phases in their order; the one under way says what it does. Phases overlap: indexes start while rows are copied. */
+export function PhaseLine({ job, model }: { job: JobView; model: JobModel }) {
+  const current = migrationPhases.findIndex((entry) => entry.phase === job.phase);
+  const building = [...model.indexes.values()].filter((index) => index.state === 'building');
+  const built = [...model.indexes.values()].filter((index) => index.state === 'built').length;
+  const active = job.state === 'running' || job.state === 'verifying';
+  const entries = migrationPhases.map((entry, index) => {
+    const progress = model.phases.get(entry.phase);
+    return { ...entry, progress, status: statusOf(job, progress, index, current) };
+  });
+  const detail = entries.findLast((entry) => entry.status === 'now');
+  return (
+    <div class="phases">
+      <ol class="phase-line" aria-label="Phases">
+        {entries.map(({ phase, word, status, progress }) => (
+          <li
+            key={phase}
+            class={`phase phase-${status}`}
+            data-testid={`phase-${phase}`}
+            data-status={status}
+            aria-current={status === 'now' ? 'step' : undefined}
+          >
+            <span class="phase-mark">{status === 'done' && <Icon name="check" />}</span>
+            <span class="phase-word">{word}</span>
+            <span class="phase-time">
+              {progress?.seconds != null ? formatDuration(progress.seconds) : statusWords[status]}
+            </span>
+          </li>
+        ))}
+      </ol>
+      {active && detail && (
+        <p class="phase-detail muted">
+          {`Now ${detail.does}`}
+          {detail.progress?.detail ? `: ${detail.progress.detail}` : ''}
+          {building.length > 0 &&
+            `. Building ${plural(building.length, 'index', 'indexes')}: ${building
+              .slice(0, 3)
+              .map((index) => index.name)
+              .join(', ')}${building.length > 3 ? ' …' : ''}`}
+          {built > 0 && `. ${plural(built, 'index', 'indexes')} built`}
+        </p>
+      )}
+    </div>
+  );
+}

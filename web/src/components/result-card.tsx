@@ -1,0 +1,110 @@
+import type { JobView } from '../../../src/contract/job.ts';
+import type { Difference } from '../../../src/contract/report.ts';
+import { formatBytes, formatDuration, plural } from '../format.ts';
+import type { JobModel } from '../model.ts';
+import { jobHref } from '../router.ts';
+import type { Tone } from '../words.ts';
+import { Icon, type IconName } from './icon.tsx';
+
+const shownDifferences = 50;
+
+interface Verdict {
+  readonly tone: Tone;
+  readonly icon: IconName;
+  readonly title: string;
+  readonly text: string;
+}
+
+/** What the end of the job means, in one title and one sentence. */
+function verdictOf(job: JobView, differences: number): Verdict {
+  if (job.state === 'cancelled') {
+    return { tone: 'neutral', icon: 'skip', title: 'Cancelled', text: 'The target is not complete. Do not use it.' };
+  }
+  if (job.state === 'failed') {
+    return { tone: 'bad', icon: 'cross', title: 'Not completed', text: 'The target is not complete. Do not use it.' };
+  }
+  if (differences > 0) {
+    const text = `${plural(differences, 'difference')} between source and target. Read them before you use the target.`;
+    return { tone: 'bad', icon: 'cross', title: 'Copied, but the target differs', text };
+  }
+  if (job.verified) {
+    const how =
+      job.options.verify === 'full' ? 'Every row was compared by checksum' : 'The rows of every table were counted';
+    const text = `${how} on both sides, and the catalogues were compared. Nothing differs.`;
+    return { tone: 'good', icon: 'check', title: 'Completed and verified', text };
+  }
+  return {
+    tone: 'warn',
+    icon: 'warn',
+    title: 'Completed, not verified',
+    text: 'Nothing was compared, because the job was configured so.',
+  };
+}
+
+export function ResultCard({ job, model }: { job: JobView; model: JobModel }) {
+  const result = model.result;
+  const differences = result?.differences ?? [];
+  const verdict = verdictOf(job, differences.length);
+  const figures = result ?? { tables: job.totals.tablesDone, rows: job.totals.rows, bytes: job.totals.bytes };
+  return (
+    <section
+      class={`result card edge-${verdict.tone}`}
+      data-testid="result"
+      data-status={job.state}
+      data-verified={String(job.verified)}
+      aria-labelledby="result-title"
+    >
+      <div class="result-head">
+        <span class={`result-mark tone-${verdict.tone}`}>
+          <Icon name={verdict.icon} />
+        </span>
+        <div>
+          <h2 id="result-title">{verdict.title}</h2>
+          <p>{verdict.text}</p>
+          <p class="muted">
+            {plural(figures.tables, 'table')}, {plural(figures.rows, 'row')}, {formatBytes(figures.bytes)}
+            {result !== null && ` in ${formatDuration(result.seconds)}`}
+          </p>
+        </div>
+        <a class="button" href={jobHref(job.id, 'report')} data-testid="report-link">
+          Printable report
+        </a>
+      </div>
+      {differences.length > 0 && <Differences differences={differences} />}
+      {differences.length > shownDifferences && (
+        <p class="muted">
+          {`${plural(differences.length - shownDifferences, 'more difference')} in the report.`}
+        </p>
+      )}
+    </section>
+  );
+}
+
+const changeWords: Record<Difference['change'], string> = {
+  missing: 'missing on the target',
+  extra: 'only on the target',
+  different: 'different',
+};
+
+export function Differences({ differences, all = false }: { differences: readonly Difference[]; all?: boolean }) {
+  return (
+    <ul class="differences">
+      {(all ? differences : differences.slice(0, shownDifferences)).map((difference) => (
+        <li key={`${difference.kind} ${difference.name}`}>
+          <p>
+            <span class="code">{difference.kind}</span> <strong>{difference.name}</strong>{' '}
+            {changeWords[difference.change]}
+          </p>
+          {difference.change === 'different' && (
+            <dl>
+              <dt>Source</dt>
+              <dd class="mono">{difference.source ?? 'nothing'}</dd>
+              <dt>Target</dt>
+              <dd class="mono">{difference.target ?? 'nothing'}</dd>
+            </dl>
+          )}
+        </li>
+      ))}
+    </ul>
+  );
+}

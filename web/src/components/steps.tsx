@@ -1,0 +1,44 @@
+import type { JobView } from '../../../src/contract/job.ts';
+import { jobHref } from '../router.ts';
+
+export type Step = 'configure' | 'validate' | 'migrate';
+
+const words: Record<Step, string> = { configure: 'Configure', validate: 'Validate', migrate: 'Migrate' };
+const order: readonly Step[] = ['configure', 'validate', 'migrate'];
+
+function reached(step: Step, job: JobView | null): boolean {
+  if (step === 'configure') return true;
+  if (job === null) return false;
+  return step === 'validate' || job.startedAt !== null || job.state === 'ready';
+}
+
+/** The three steps; those that have been reached are links. */
+export function Steps({ current, job }: { current: Step; job: JobView | null }) {
+  return (
+    <nav aria-label="Steps" class="steps">
+      <ol>
+        {order.map((step, index) => {
+          const number = <span class="step-number">{index + 1}</span>;
+          const href =
+            step === 'configure' ? (job === null ? '#/new' : `#/new/from/${encodeURIComponent(job.id)}`) : '';
+          const target = step === 'configure' ? href : job === null ? '' : jobHref(job.id, step);
+          return (
+            <li key={step} data-current={step === current ? '' : undefined}>
+              {step === current || !reached(step, job) ? (
+                <span aria-current={step === current ? 'step' : undefined}>
+                  {number}
+                  {words[step]}
+                </span>
+              ) : (
+                <a href={target}>
+                  {number}
+                  {words[step]}
+                </a>
+              )}
+            </li>
+          );
+        })}
+      </ol>
+    </nav>
+  );
+}

@@ -1,0 +1,209 @@
+import { useSignal } from '@preact/signals';
+import { useMemo, useRef } from 'preact/hooks';
+import type { TableProgress, TableState } from '../../../src/contract/event.ts';
+import type { JobView } from '../../../src/contract/job.ts';
+import { formatBytes, formatCount, formatDuration, formatPercent, formatRate, plural } from '../format.ts';
+import type { JobSession } from '../job-session.ts';
+import { tableFraction, tableKey } from '../model.ts';
+import { orderTables, type SortKey } from '../table-order.ts';
+import { useVirtualRows } from '../use-virtual.ts';
+import { tableStateWords, type Tone } from '../words.ts';
+import { ProgressBar } from './parts.tsx';
+
+const columns: readonly { readonly sort: SortKey; readonly word: string; readonly numeric: boolean }[] = [
+  { sort: 'name', word: 'Table', numeric: false },
+  { sort: 'progress', word: 'Progress', numeric: false },
+  { sort: 'rows', word: 'Rows', numeric: true },
+  { sort: 'bytes', word: 'Data', numeric: true },
+];
+
+const tones: Record<TableState, Tone> = {
+  pending: 'neutral',
+  copying: 'active',
+  copied: 'good',
+  failed: 'bad',
+  skipped: 'neutral',
+};
+
+/** Every table with its bar. Only the rows in view are in the document, so tens of thousands of tables scroll well. */
+export function TableList({ session, job }: { session: JobSession; job: JobView }) {
+  const sort = useSignal<SortKey>('attention');
+  const search = useSignal('');
+  const state = useSignal<TableState | 'all'>('all');
+  const scroller = useRef<HTMLDivElement>(null);
+  const all = session.model.value.tables;
+  const options = { sort: sort.value, search: search.value, state: state.value };
+  const tables = useMemo(() => orderTables(all.values(), options), [all, sort.value, search.value, state.value]);
+  const rows = useVirtualRows({
+    count: tables.length,
+    scroller,
+    estimatedHeight: 46,
+    keyOf: (index) => tableKey(tables[index] ?? { schema: '', name: String(index) }),
+  });
+  const failed = [...all.values()].filter((table) => table.state === 'failed').length;
+
+  return (
+    <section class="panel card" aria-labelledby="tables-title">
+      <div class="panel-head">
+        <h2 id="tables-title">
+          Tables <span class="count">{formatCount(all.size)}</span>
+        </h2>
+        <div class="panel-tools">
+          <input
+            type="search"
+            aria-label="Find a table"
+            placeholder="Find a table"
+            value={search.value}
+            onInput={(event) => (search.value = event.currentTarget.value)}
+          />
+          <select
+            aria-label="Show tables that are"
+            value={state.value}
+            onChange={(event) => (state.value = event.currentTarget.value as TableState | 'all')}
+          >
+            <option value="all">All states</option>
+            {Object.entries(tableStateWords).map(([value, word]) => (
+              <option key={value} value={value}>
+                {word}
+              </option>
+            ))}
+          </select>
+          <select
+            class="narrow-only"
+            aria-label="Sort by"
+            value={sort.value}
+            onChange={(event) => (sort.value = event.currentTarget.value as SortKey)}
+          >
+            <option value="attention">Needs a look first</option>
+            {columns.map((column) => (
+              <option key={column.sort} value={column.sort}>
+                {column.word}
+              </option>
+            ))}
+          </select>
+        </div>
+      </div>
+      {failed > 0 && (
+        <p class="note tone-bad">
+          {plural(failed, 'table')} failed; the cause stands beside each. The other tables go on.
+        </p>
+      )}
+      <div class="tables" role="table" aria-labelledby="tables-title" aria-rowcount={tables.length + 1}>
+        <div role="rowgroup" class="tables-head wide-only">
+          <div role="row" aria-rowindex={1} class="table-grid">
+            {columns.map((column) => (
+              <div
+                key={column.sort}
+                role="columnheader"
+                class={column.numeric ? 'numeric' : ''}
+                aria-sort={sort.value === column.sort ? (column.sort === 'name' ? 'ascending' : 'descending') : 'none'}
+              >
+                <button
+                  type="button"
+                  class="column-button"
+                  onClick={() => (sort.value = sort.value === column.sort ? 'attention' : column.sort)}
+                >
+                  {column.word}
+                </button>
+              </div>
+            ))}
+          </div>
+        </div>
+        <div role="rowgroup" class="tables-body" ref={scroller} tabIndex={0} aria-label="Tables, scrollable">
+          <div role="presentation" class="virtual-space" style={{ height: `${rows.totalSize}px` }}>
+            {rows.items.map((item) => {
+              const table = tables[item.index];
+              return (
+                table && (
+                  <div
+                    key={item.key}
+                    ref={rows.measure}
+                    data-index={item.index}
+                    role="row"
+                    aria-rowindex={item.index + 2}
+                    class="table-row"
+                    data-testid="table-row"
+                    data-table={`${table.schema}.${table.name}`}
+                    data-state={table.state}
+                    style={{ transform: `translateY(${item.start}px)` }}
+                  >
+                    <TableCells table={table} retryable={job.state === 'failed'} session={session} />
+                  </div>
+                )
+              );
+            })}
+          </div>
+          {tables.length === 0 && (
+            <p class="muted empty">
+              {all.size === 0 ? 'The list appears as soon as the copy is planned.' : 'No table fits the filter.'}
+            </p>
+          )}
+        </div>
+      </div>
+    </section>
+  );
+}
+
+function TableCells({ table, retryable, session }: { table: TableProgress; retryable: boolean; session: JobSession }) {
+  const fraction = tableFraction(table);
+  return (
+    <>
+      <div class="table-grid" role="presentation">
+        <div role="cell" class="table-name">
+          <span class="table-schema">{table.schema}.</span>
+          {table.name}
+        </div>
+        <div role="cell" class="table-progress">
+          <ProgressBar
+            fraction={fraction}
+            label={`Progress of ${table.schema}.${table.name}`}
+            text={`${tableStateWords[table.state]}, ${formatPercent(fraction)}`}
+            tone={tones[table.state]}
+          />
+          <span class="table-state">{stateText(table, fraction)}</span>
+        </div>
+        <div role="cell" class="numeric">
+          {formatCount(table.rows)}
+          <span class="narrow-only"> rows</span>
+        </div>
+        <div role="cell" class="numeric">
+          {formatBytes(table.bytes)}
+        </div>
+      </div>
+      {table.error !== null && (
+        <div class="table-error" role="cell">
+          <p>{table.error.message}</p>
+          {table.error.hint !== '' && <p class="hint">{table.error.hint}</p>}
+          <p>
+            <span class="code">{table.error.code}</span>
+            {table.attempts > 1 && <span class="muted"> tried {table.attempts} times</span>}
+            {retryable && (
+              <button
+                type="button"
+                class="small"
+                disabled={session.acting.value !== null}
+                onClick={() => void session.act('retry')}
+              >
+                Retry<span class="visually-hidden"> the failed tables</span>
+              </button>
+            )}
+          </p>
+        </div>
+      )}
+    </>
+  );
+}
+
+function stateText(table: TableProgress, fraction: number): string {
+  switch (table.state) {
+    case 'copying':
+      return `${formatPercent(fraction)} · ${formatRate(table.rate)}`;
+    case 'copied':
+      return `Copied in ${formatDuration(table.seconds)}`;
+    case 'pending':
+      return table.sizeBytes > 0 ? `Waiting · ${formatBytes(table.sizeBytes)}` : 'Waiting';
+    case 'failed':
+    case 'skipped':
+      return tableStateWords[table.state];
+  }
+}

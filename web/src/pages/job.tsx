@@ -1,0 +1,64 @@
+import { useEffect, useMemo } from 'preact/hooks';
+import { Connection } from '../components/connection.tsx';
+import { ProblemNote, StateBadge } from '../components/parts.tsx';
+import { Steps } from '../components/steps.tsx';
+import { openSession } from '../job-session.ts';
+import { stepOf } from '../model.ts';
+import { stateWords, migrationPhases } from '../words.ts';
+import { MigratePage } from './migrate.tsx';
+import { ReportPage } from './report.tsx';
+import { ValidatePage } from './validate.tsx';
+
+/** Everything about one job: opens its session, then shows the step of the address. */
+export function JobPage({ id, step }: { id: string; step: 'validate' | 'migrate' | 'report' | null }) {
+  const session = useMemo(() => openSession(id), [id]);
+  const { job } = session.model.value;
+  const problem = session.loadError.value;
+  const name = job?.name ?? 'Job';
+  const words = job === null ? '' : stateWords[job.state];
+  useEffect(() => {
+    document.title = words === '' ? 'pgsluice' : `${words}: ${name} · pgsluice`;
+  }, [words, name]);
+
+  if (job === null) {
+    return (
+      <div class="page">
+        {problem === null ? (
+          <p class="muted">Asking the agent for this job…</p>
+        ) : (
+          <ProblemNote problem={problem}>
+            <p>
+              <button type="button" onClick={() => void session.open()}>
+                Ask again
+              </button>{' '}
+              <a href="#/jobs">All jobs</a>
+            </p>
+          </ProblemNote>
+        )}
+      </div>
+    );
+  }
+  if (step === 'report') return <ReportPage job={job} />;
+  const shown = step ?? stepOf(job);
+  const phase = migrationPhases.find((entry) => entry.phase === job.phase)?.word;
+  const moving = job.state === 'running' || job.state === 'verifying';
+  return (
+    <div class="page">
+      <Steps current={shown} job={job} />
+      <div class="page-head">
+        <h1 class="job-name">{job.name}</h1>
+        <div class="page-head-end">
+          <StateBadge state={job.state} testId="job-state" />
+          <Connection session={session} />
+        </div>
+      </div>
+      {/* Heard once per change; the sentence that is seen also holds figures, which would be read out all the time. */}
+      <p class="visually-hidden" aria-live="polite">
+        {stateWords[job.state]}
+        {moving && phase ? `, phase ${phase}` : ''}
+      </p>
+      {problem !== null && <ProblemNote problem={problem} />}
+      {shown === 'validate' ? <ValidatePage session={session} job={job} /> : <MigratePage session={session} job={job} />}
+    </div>
+  );
+}

@@ -1,0 +1,46 @@
+import type { JobView } from '../../../src/contract/job.ts';
+import { Actions } from '../components/actions.tsx';
+import { Channel } from '../components/channel.tsx';
+import { LogPanel } from '../components/log-panel.tsx';
+import { PhaseLine } from '../components/phase-line.tsx';
+import { ProblemNote } from '../components/parts.tsx';
+import { ResultCard } from '../components/result-card.tsx';
+import { TableList } from '../components/table-list.tsx';
+import { Throughput } from '../components/throughput.tsx';
+import { Totals } from '../components/totals.tsx';
+import { Waiting } from '../components/waiting.tsx';
+import type { JobSession } from '../job-session.ts';
+
+/** Step 3: what is happening now, table by table, with the log beside it. */
+export function MigratePage({ session, job }: { session: JobSession; job: JobView }) {
+  const model = session.model.value;
+  const ended = job.state === 'completed' || job.state === 'cancelled';
+  return (
+    <>
+      <section class="hero card" aria-label="Progress">
+        <p class="summary" data-testid="summary">
+          {job.summary}
+        </p>
+        <Channel job={job} fraction={model.fraction} />
+        <Totals job={job} model={model} />
+        <PhaseLine job={job} model={model} />
+        <Waiting job={job} model={model} />
+        <Actions session={session} job={job} />
+      </section>
+      {session.actionError.value && <ProblemNote problem={session.actionError.value} />}
+      {job.error !== null && (job.state === 'failed' || job.state === 'paused') && (
+        <ProblemNote problem={job.error} title={job.state === 'failed' ? 'The migration failed' : 'The migration is paused'} />
+      )}
+      {(ended || model.result !== null) && !['running', 'verifying', 'paused'].includes(job.state) && (
+        <ResultCard job={job} model={model} />
+      )}
+      <div class="workbench">
+        <div class="workbench-main">
+          <TableList session={session} job={job} />
+          <Throughput samples={model.samples} />
+        </div>
+        <LogPanel session={session} />
+      </div>
+    </>
+  );
+}
