@@ -1,6 +1,8 @@
 import { tableDataMatches } from '../postgres/filters.ts';
 import type { RelationFilter } from '../postgres/filters.ts';
 import type { Session } from '../postgres/session.ts';
+import { listUnstablePartitions } from '../postgres/unstable-partitions.ts';
+import type { RoutingRoot } from '../postgres/unstable-partitions.ts';
 import type { ColumnType } from './format.ts';
 
 /** A table whose rows are copied, as the source's catalogue describes it under the snapshot. */
@@ -18,6 +20,8 @@ export interface SourceTable {
   readonly estimatedRows: number | null;
   /** Set for an extension's configuration table: only rows that meet this condition were made by users; '' means all. */
   readonly extensionCondition: string | null;
+  /** Set where the target has to route the rows anew: they go into this table instead of the partition. */
+  readonly via: RoutingRoot | null;
 }
 
 export interface SourceColumn {
@@ -70,7 +74,8 @@ WHERE c.relkind = 'r' AND c.relpersistence <> 't'
 ORDER BY n.nspname, c.relname`;
 
 /** Lists the tables to copy under the session's snapshot. Sizes are measured by the server. */
-export async function listTables(session: Session, filter: RelationFilter): Promise<SourceTable[]> {
+export async function listTables(session: Session, filter: RelationFilter, major: number): Promise<SourceTable[]> {
+  const unstable = await listUnstablePartitions(session, major);
   const rows = await session.query<TableRow & { [column: string]: unknown }>(TABLES);
   return rows
     .filter((row) => tableDataMatches(filter, row.schema, row.name))
@@ -83,6 +88,7 @@ export async function listTables(session: Session, filter: RelationFilter): Prom
       pages: Number(row.pages),
       estimatedRows: row.tuples < 0 ? null : Math.round(row.tuples),
       extensionCondition: row.condition,
+      via: unstable.get(Number(row.oid)) ?? null,
     }));
 }
 
@@ -115,6 +121,8 @@ export interface OwningTable {
   readonly oid: number;
   readonly schema: string;
   readonly name: string;
+  /** pg_class.relkind: r table, p partitioned table, m materialized view, f foreign table. */
+  readonly kind: string;
 }
 
 /** `major`: the source's; partition roots are known to the server from 12 on, before that every key counts as locking all. */
@@ -127,8 +135,9 @@ export async function readRelationOwners(session: Session, major: number): Promi
     schema: string;
     name: string;
     locks: string[];
+    relkind: string;
   }>(
-    `SELECT k.kind, k.oid::text AS oid, c.oid::text AS "table", n.nspname AS schema, c.relname AS name, k.locks
+    `SELECT k.kind, k.oid::text AS oid, c.oid::text AS "table", n.nspname AS schema, c.relname AS name, c.relkind, k.locks
      FROM (SELECT 'index' AS kind, indexrelid AS oid, indrelid AS relid, '{}'::text[] AS locks FROM pg_index
            UNION ALL SELECT contype::text, oid, conrelid,
                             CASE contype WHEN 'f' THEN ARRAY[${root('conrelid')}::oid::text, ${root('confrelid')}::oid::text] END
@@ -141,7 +150,7 @@ export async function readRelationOwners(session: Session, major: number): Promi
   const locksOfForeignKey = new Map<number, number[]>();
   for (const row of rows) {
     const oid = Number(row.oid);
-    const owner = { oid: Number(row.table), schema: row.schema, name: row.name };
+    const owner = { oid: Number(row.table), schema: row.schema, name: row.name, kind: row.relkind };
     (row.kind === 'index' ? tableOfIndex : tableOfConstraint).set(oid, owner);
     if (row.kind === 'f') locksOfForeignKey.set(oid, row.locks.map(Number));
   }

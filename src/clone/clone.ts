@@ -25,7 +25,7 @@ import { harmful, planStages } from './post-data.ts';
 import type { RestoreStages, TableBuild } from './post-data.ts';
 import { CopyProgress } from './progress.ts';
 import { dropTargetObjects } from './replace.ts';
-import { RESTORE_SETTINGS, entryName, restoreEntries, restoreEntry } from './restore.ts';
+import { RESTORE_SETTINGS, adaptToTarget, entryName, restoreEntries, restoreEntry } from './restore.ts';
 import { createRoles } from './roles.ts';
 import { readSequences, writeSequences } from './sequences.ts';
 import type { SequenceValue } from './sequences.ts';
@@ -163,8 +163,12 @@ class Clone implements CloneRun {
     const { snapshot, archive, tables } = this.#moment;
     this.#owners ??= await readRelationOwners(snapshot.holder, context.sourceVersion.major);
     if (!this.#done.schema) this.#leaves = await listPartitionLeaves(snapshot.holder);
-    const copied = new Set(context.options.schemaOnly ? [] : tables.map((table) => table.oid));
-    const stages = planStages(archive ?? { entries: [] }, this.#owners, copied);
+    // Rows routed through a root arrive in any of its partitions: their indexes are built when all of them are in.
+    const copied = new Set(
+      context.options.schemaOnly ? [] : tables.filter((table) => table.via === null).map((table) => table.oid),
+    );
+    const entries = (archive?.entries ?? []).map((entry) => adaptToTarget(entry, context.targetVersion.major));
+    const stages = planStages({ entries }, this.#owners, copied);
     if (this.#done.schema) return stages;
 
     const target = await openSession(context.target, { signal: context.signal, side: 'target', purpose: 'schema', retryForMs: 30_000 });

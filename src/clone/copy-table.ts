@@ -15,6 +15,11 @@ export interface CopyMode {
   readonly replicaRole: boolean;
 }
 
+/** Whether the task fills its table alone and anew: only then TRUNCATE and FREEZE are possible and safe. */
+function fillsAlone(task: CopyTask, mode: CopyMode): boolean {
+  return mode.fresh && task.range === null && task.table.extensionCondition === null && task.table.via === null;
+}
+
 /** The two COPY statements of a task. Pure. */
 export function copyStatements(task: CopyTask, mode: CopyMode): { out: string; into: string } {
   const { table, range, format } = task;
@@ -28,10 +33,11 @@ export function copyStatements(task: CopyTask, mode: CopyMode): { out: string; i
   } else if (table.extensionCondition !== null && table.extensionCondition.trim() !== '') {
     from = `(SELECT ${columns} FROM ONLY ${name} ${table.extensionCondition})`;
   }
-  const freeze = mode.fresh && range === null && table.extensionCondition === null ? ', FREEZE' : '';
+  const freeze = fillsAlone(task, mode) ? ', FREEZE' : '';
+  const into = table.via === null ? name : qualified(table.via.schema, table.via.name);
   return {
     out: `COPY ${from} TO STDOUT (FORMAT ${format})`,
-    into: `COPY ${name}${list} FROM STDIN (FORMAT ${format}${freeze})`,
+    into: `COPY ${into}${list} FROM STDIN (FORMAT ${format}${freeze})`,
   };
 }
 
@@ -47,10 +53,10 @@ export async function copyTask(
   gate: PauseGate,
   onProgress: (bytes: number, rows: number) => void,
 ): Promise<Transferred> {
-  const { table, range } = task;
+  const { table } = task;
   const name = qualified(table.schema, table.name);
   const statements = copyStatements(task, mode);
-  const truncate = mode.fresh && range === null && table.extensionCondition === null;
+  const truncate = fillsAlone(task, mode);
   await target.run(
     ['BEGIN', ...(mode.replicaRole ? ["SET LOCAL session_replication_role = 'replica'"] : []), ...(truncate ? [`TRUNCATE ONLY ${name}`] : [])].join('; '),
   );

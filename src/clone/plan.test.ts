@@ -13,6 +13,7 @@ const table = (name: string, sizeBytes: number): SourceTable => ({
   pages: Math.ceil(sizeBytes / 8192),
   estimatedRows: null,
   extensionCondition: null,
+  via: null,
 });
 
 describe('plan', () => {

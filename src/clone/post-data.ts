@@ -23,7 +23,7 @@ export interface RestoreStages {
   readonly preData: readonly ArchiveEntry[];
   /** Indexes and constraints of tables whose rows are copied, by the table's oid: built as soon as that table is in. */
   readonly builds: ReadonlyMap<number, readonly TableBuild[]>;
-  /** Indexes and constraints of relations without rows of their own (partitioned tables, materialized views), and attachments. */
+  /** Indexes and constraints of tables whose rows may still arrive then (partitioned ones, routed ones), and attachments. */
   readonly lateIndexes: readonly ArchiveEntry[];
   readonly foreignKeys: readonly ArchiveEntry[];
   readonly rest: readonly ArchiveEntry[];
@@ -46,7 +46,7 @@ function owningTable(entry: ArchiveEntry, owners: RelationOwners): OwningTable |
   return null;
 }
 
-/** Sorts the archive into stages. Pure. `copied`: oids of the tables whose rows are copied. */
+/** Sorts the archive into stages. Pure. `copied`: oids of the tables whose rows are complete once their own copy is. */
 export function planStages(archive: Archive, owners: RelationOwners, copied: ReadonlySet<number>): RestoreStages {
   const preData: ArchiveEntry[] = [];
   const builds = new Map<number, TableBuild[]>();
@@ -64,7 +64,9 @@ export function planStages(archive: Archive, owners: RelationOwners, copied: Rea
     else if (entry.type === 'INDEX ATTACH') lateIndexes.push(entry);
     else if (entry.type === 'INDEX' || entry.type === 'CONSTRAINT') {
       const table = owningTable(entry, owners);
-      if (table === null || !copied.has(table.oid)) lateIndexes.push(entry);
+      // A materialized view may itself stand behind the data, when it groups by a key.
+      if (table === null || table.kind === 'm') rest.push(entry);
+      else if (!copied.has(table.oid)) lateIndexes.push(entry);
       else {
         const list = builds.get(table.oid) ?? [];
         list.push({ entry, table, exclusive: entry.type === 'CONSTRAINT' || entry.statements.length > 1 });

@@ -22,6 +22,15 @@ export function isLeftOut(entry: ArchiveEntry): boolean {
   return entry.statements.length === 0 || ['ENCODING', 'STDSTRINGS', 'SEARCHPATH'].includes(entry.type);
 }
 
+/**
+ * The entry as an older target understands it: a pg_dump newer than the target prints what the target did not have yet, where
+ * that only states how every older server behaves. Pure.
+ */
+export function adaptToTarget(entry: ArchiveEntry, targetMajor: number): ArchiveEntry {
+  if (entry.type !== 'SUBSCRIPTION' || targetMajor >= 16) return entry;
+  return { ...entry, statements: entry.statements.map((statement) => statement.replace(', run_as_owner = true', '')) };
+}
+
 export function entryName(entry: Pick<ArchiveEntry, 'schema' | 'name'>): string {
   return entry.schema === null ? entry.name : `${entry.schema}.${entry.name}`;
 }

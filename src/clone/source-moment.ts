@@ -111,7 +111,7 @@ export async function takeMoment(context: CloneContext): Promise<SourceMoment> {
     }
     const snapshot = await openSnapshot(context, context.connections.source);
     try {
-      const tables = await listTables(snapshot.holder, context.options);
+      const tables = await listTables(snapshot.holder, context.options, context.sourceVersion.major);
       await lockTables(context, snapshot.holder, tables);
       const rewritten = await listRewrittenTables(snapshot.holder, tables.map((table) => table.oid));
       const changed = single && wantsSchema && (await fingerprint(snapshot.holder)) !== before;

@@ -164,7 +164,8 @@ export async function dumpArchive(input: DumpInput): Promise<Archive> {
         ...dumpFilterArguments(input.filter),
         `--file=${file}`,
       ],
-      env: libpqEnvironment(input.settings),
+      // Bounds and defaults of type timestamptz are printed in the session's zone, which a database may set for itself.
+      env: { ...libpqEnvironment(input.settings), PGTZ: 'UTC' },
       signal: input.signal,
       ...onStderrLine,
     });
