@@ -1,64 +1,403 @@
+import { randomInt } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import PQueue from 'p-queue';
 import type { CheckResult } from '../contract/check.ts';
 import type { JobEvent, StreamMessage, TableProgress } from '../contract/event.ts';
 import type { JobAction, JobView } from '../contract/job.ts';
 import type { JobRequest } from '../contract/options.ts';
 import type { Report } from '../contract/report.ts';
 import { PgsluiceError } from '../errors.ts';
+import { parseEndpoint } from '../postgres/settings.ts';
+import { agentSilenceSeconds, describeAgent } from '../store/agent-queries.ts';
+import { firstSeq, readEvents, readLogs } from '../store/event-queries.ts';
+import {
+  checksOf,
+  claimJob,
+  deleteJob,
+  findJob,
+  findReport,
+  insertJob,
+  type JobRow,
+  listJobs,
+  tablesOf,
+} from '../store/job-queries.ts';
+import { Store } from '../store/store.ts';
+import { ActiveRun } from './active-run.ts';
+import { defaultRooms } from './default-rooms.ts';
+import { streamEvents } from './event-stream.ts';
+import { Housekeeping } from './housekeeping.ts';
+import { JobCounters } from './job-counters.ts';
+import { JobFeed } from './job-feed.ts';
+import { type Endpoints, notLive, openEndpoints, sealEndpoints, toView } from './job-view.ts';
+import { JobWriter } from './job-writer.ts';
 import type { LogQuery, ManagerConfig, ManagerMetrics } from './manager-types.ts';
+import type { JobRooms } from './rooms.ts';
+import { noTotals } from './totals.ts';
+import { assertAction, isSettled } from './transitions.ts';
 
 export type { LogQuery, ManagerConfig, ManagerMetrics } from './manager-types.ts';
 
-/** Skeleton: the signatures are final, the bodies follow. */
+const defaultHoldMs = 30 * 60_000;
+const stopMs = 3_500;
+const forceMs = 1_000;
+
+/**
+ * All jobs of one agent: what server and command line talk to. Lifecycle: open → stopping → stopped.
+ * Only the manager that has claimed a job writes it (JobWriter); reading needs no claim.
+ */
 export class JobManager {
-  static open(_config: ManagerConfig): Promise<JobManager> {
-    return pending();
+  readonly #config: ManagerConfig;
+  readonly #rooms: JobRooms;
+  readonly #store: Store;
+  readonly #queue: PQueue;
+  readonly #runs = new Map<string, ActiveRun>();
+  readonly #feeds = new Map<string, JobFeed>();
+  readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #counters: JobCounters;
+  readonly #housekeeping: Housekeeping;
+  #stopping: Promise<void> | null = null;
+
+  private constructor(config: ManagerConfig, rooms: JobRooms, store: Store) {
+    this.#config = config;
+    this.#rooms = rooms;
+    this.#store = store;
+    this.#queue = new PQueue({ concurrency: Math.max(1, config.concurrency) });
+    this.#counters = new JobCounters();
+    this.#housekeeping = new Housekeeping({
+      store,
+      logger: config.logger,
+      counters: this.#counters,
+      retention: config.retention ?? {},
+      role: config.role,
+      inHand: (id) => this.#runs.has(id) || this.#turns.has(id),
+      writerFor: (row) => this.#writer(row, () => undefined),
+    });
   }
-  create(_request: JobRequest): Promise<JobView> {
-    return pending();
+
+  /**
+   * Takes the state, migrates it, and marks what an earlier agent left half done as paused.
+   * @throws PgsluiceError as Store.open does.
+   */
+  static async open(config: ManagerConfig, rooms: JobRooms = defaultRooms): Promise<JobManager> {
+    const store = await Store.open({ state: config.state, secretKey: config.secretKey, role: config.role });
+    const manager = new JobManager(config, rooms, store);
+    try {
+      await manager.#housekeeping.start();
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
+    return manager;
   }
-  list(): Promise<JobView[]> {
-    return pending();
+
+  /** @throws PgsluiceError INVALID_URL and its kin for an endpoint that cannot be understood. */
+  async create(request: JobRequest): Promise<JobView> {
+    this.#assertOpen();
+    const source = parseEndpoint(request.source, 'source');
+    const target = parseEndpoint(request.target, 'target');
+    const id = newId();
+    await insertJob(this.#store.db, {
+      id,
+      name: request.name ?? `${source.database} from ${source.host} to ${target.host}`,
+      state: 'draft',
+      ...sealEndpoints(this.#store.secrets, id, { source, target }),
+      options: request.options,
+      totals: noTotals,
+      ownerId: this.#store.agentId,
+    });
+    this.#counters.created('draft');
+    await this.#inTurn(id, async () => {
+      const writer = this.#writer(await this.#row(id), () => undefined);
+      writer.emit({ type: 'state', state: 'draft', previous: null, reason: 'Created.', error: null });
+      await writer.close();
+    });
+    return request.start ? await this.act(id, 'start') : await this.get(id);
   }
-  get(_id: string): Promise<JobView> {
-    return pending();
+
+  async list(): Promise<JobView[]> {
+    return (await listJobs(this.#store.db)).map((row) => this.#view(row));
   }
-  act(_id: string, _action: JobAction): Promise<JobView> {
-    return pending();
+
+  async get(id: string): Promise<JobView> {
+    return this.#view(await this.#row(id));
   }
-  remove(_id: string): Promise<void> {
-    return pending();
+
+  /**
+   * Does what a person asks of a job; answers when it has begun, a cancel when both servers are left.
+   * @throws PgsluiceError JOB_NOT_FOUND, INVALID_TRANSITION, NOT_A_LIVE_JOB, JOB_HELD_ELSEWHERE, AGENT_STOPPING.
+   */
+  async act(id: string, action: JobAction): Promise<JobView> {
+    this.#assertOpen();
+    await this.#inTurn(id, async () => {
+      const row = await this.#row(id);
+      assertAction(row.state, action);
+      const run = this.#runs.get(id) ?? null;
+      switch (action) {
+        case 'validate':
+          return await this.#start(id, run, 'validate');
+        case 'start':
+          return await this.#start(id, run, 'migrate');
+        case 'retry':
+          return await this.#start(id, run, row.startedAt === null ? 'validate' : 'migrate');
+        case 'resume':
+          if (run?.stage === 'active') return await run.resume();
+          return await this.#start(id, run, row.startedAt === null ? 'validate' : 'migrate');
+        case 'pause':
+          if (run === null) throw await this.#heldElsewhere(row);
+          return await run.pause();
+        case 'cancel':
+          return await (run ?? (await this.#open(id))).cancel();
+        case 'cutover':
+          return;
+      }
+    });
+    return await this.get(id);
   }
-  tables(_id: string): Promise<TableProgress[]> {
-    return pending();
+
+  /** @throws PgsluiceError JOB_RUNNING while an agent works on the job. */
+  async remove(id: string): Promise<void> {
+    this.#assertOpen();
+    await this.#inTurn(id, async () => {
+      const run = this.#runs.get(id);
+      if (run !== undefined && run.stage !== 'held') throw runningError();
+      await run?.release('The job is removed; its snapshot is given up.');
+      await this.#row(id);
+      const row = await this.#claim(id);
+      if (!isSettled(row.state)) throw runningError();
+      await deleteJob(this.#store.db, id);
+      this.#counters.removed(row.state);
+      this.#feeds.get(id)?.close();
+      this.#feeds.delete(id);
+    });
   }
-  checks(_id: string): Promise<CheckResult[]> {
-    return pending();
+
+  async tables(id: string): Promise<TableProgress[]> {
+    await this.#row(id);
+    return await tablesOf(this.#store.db, id);
   }
-  report(_id: string): Promise<Report> {
-    return pending();
+
+  async checks(id: string): Promise<CheckResult[]> {
+    await this.#row(id);
+    return await checksOf(this.#store.db, id);
   }
-  logs(_id: string, _query: LogQuery): Promise<JobEvent[]> {
-    return pending();
+
+  /** @throws PgsluiceError REPORT_NOT_READY before a run has ended. */
+  async report(id: string): Promise<Report> {
+    await this.#row(id);
+    const report = await findReport(this.#store.db, id);
+    if (report !== null) return report;
+    throw new PgsluiceError({
+      code: 'REPORT_NOT_READY',
+      message: 'There is no report yet: no run of this job has come to an end.',
+      hint: 'Wait for the end of the job.',
+      retryable: true,
+    });
   }
-  async *stream(_id: string, _after: number, _signal: AbortSignal): AsyncGenerator<StreamMessage[]> {
-    yield await pending<StreamMessage[]>();
+
+  /** The report as one printable HTML page. */
+  async reportHtml(id: string): Promise<string> {
+    return await this.#rooms.reportHtml(await this.report(id));
   }
-  waitUntilSettled(_id: string): Promise<JobView> {
-    return pending();
+
+  async logs(id: string, query: LogQuery): Promise<JobEvent[]> {
+    await this.#row(id);
+    return await readLogs(this.#store.db, id, {
+      after: query.after ?? 0,
+      limit: Math.min(Math.max(1, query.limit ?? 1_000), 10_000),
+      level: query.level ?? 'debug',
+      search: query.search ?? null,
+    });
   }
+
+  /**
+   * All events after `after`, in batches of at most 1,000: what is stored, then what comes. Nothing twice, nothing left out; a
+   * reset message where the store no longer holds what follows. Ends with the signal, the job's removal, or the agent's stop.
+   * @throws PgsluiceError JOB_NOT_FOUND.
+   */
+  async *stream(id: string, after: number, signal: AbortSignal): AsyncGenerator<StreamMessage[]> {
+    await this.#row(id);
+    const source = {
+      feed: this.#feed(id),
+      shared: this.#store.kind === 'postgresql',
+      read: (from: number, limit: number) => readEvents(this.#store.db, id, from, limit),
+      bounds: async () => {
+        const row = await findJob(this.#store.db, id);
+        return row === null ? null : { first: (await firstSeq(this.#store.db, id)) ?? row.lastSeq + 1, last: row.lastSeq };
+      },
+    };
+    yield* streamEvents(source, after, signal);
+  }
+
+  /** Resolves when nothing more happens to the job unless a person acts: it is ready, blocked, paused or at its end. */
+  async waitUntilSettled(id: string): Promise<JobView> {
+    const never = new AbortController().signal;
+    for (;;) {
+      const feed = this.#feed(id);
+      const { version } = feed;
+      const run = this.#runs.get(id);
+      const view = await this.get(id);
+      const resting = run === undefined || run.stage === 'held' || (run.stage === 'active' && run.paused);
+      if (resting && run === this.#runs.get(id) && isSettled(view.state)) return view;
+      await feed.waitBeyond(version, never, 200);
+    }
+  }
+
   metrics(): ManagerMetrics {
-    throw new Error('not yet');
+    const stages = [...this.#runs.values()].map((run) => run.stage);
+    const pending = [...this.#runs.values()].reduce((sum, run) => sum + run.writer.log.pending, 0);
+    return {
+      store: this.#store.kind,
+      running: stages.filter((stage) => stage === 'active').length,
+      queued: stages.filter((stage) => stage === 'queued').length,
+      eventsPending: pending,
+      ...this.#counters.snapshot(),
+    };
   }
-  ready(): Promise<boolean> {
-    return pending();
+
+  /** True while the store answers and the agent is not stopping. */
+  async ready(): Promise<boolean> {
+    return this.#stopping === null && (await this.#store.ready());
   }
-  stop(_reason: string): Promise<void> {
-    return pending();
+
+  /** Ends everything within 5 s: running jobs are left resumable, and each one's log says so. May be called again. */
+  stop(reason: string): Promise<void> {
+    this.#stopping ??= this.#stop(reason);
+    return this.#stopping;
+  }
+
+  async #stop(reason: string): Promise<void> {
+    await Promise.race([this.#housekeeping.stop(), sleep(forceMs, undefined, { ref: false })]);
+    const stops = [...this.#runs.values()].map((run) => run.stop(reason));
+    await Promise.race([Promise.allSettled(stops), sleep(stopMs, undefined, { ref: false })]);
+    const stragglers = [...this.#runs.values()];
+    for (const run of stragglers) this.#config.logger.warn({ job: run.id }, 'a job did not end in time');
+    await Promise.race([
+      Promise.allSettled(stragglers.map((run) => run.force(reason))),
+      sleep(forceMs, undefined, { ref: false }),
+    ]);
+    for (const feed of this.#feeds.values()) feed.close();
+    await this.#store.close();
+  }
+
+  /** Begins an attempt: the one in hand goes on when it still holds what is needed, else a new one is made. */
+  async #start(id: string, current: ActiveRun | null, goal: 'validate' | 'migrate'): Promise<void> {
+    let run = current;
+    if (run !== null && run.stage === 'held' && !run.canRetry) {
+      await run.release('The snapshot of the copy is gone; everything is copied anew.');
+      run = null;
+    }
+    if (run !== null && run.stage !== 'held') throw runningError();
+    run ??= await this.#open(id);
+    run.queue(goal, async (task) => await this.#queue.add(task));
+    // Nobody waits in the queue: this run has begun.
+    if (this.#queue.size === 0) await run.begun;
+  }
+
+  /** Takes an idle job in hand. */
+  async #open(id: string): Promise<ActiveRun> {
+    const row = await this.#claim(id);
+    const endpoints = openEndpoints(this.#store.secrets, row);
+    const writer = this.#writer(row, (error) => run.abandon(error));
+    const environment = {
+      store: this.#store,
+      rooms: this.#rooms,
+      pgBinDir: this.#config.pgBinDir,
+      logger: this.#config.logger,
+      holdSnapshotMs: this.#config.holdSnapshotMs ?? defaultHoldMs,
+    };
+    const run: ActiveRun = new ActiveRun(environment, { row, endpoints, writer }, () => {
+      this.#runs.delete(id);
+      this.#forgetFeed(id);
+    });
+    this.#runs.set(id, run);
+    return run;
+  }
+
+  async #claim(id: string): Promise<JobRow> {
+    const { agentId, db } = this.#store;
+    const row = await claimJob(db, { id, agentId, silenceSeconds: agentSilenceSeconds });
+    if (row !== null) return row;
+    throw await this.#heldElsewhere(await this.#row(id));
+  }
+
+  async #heldElsewhere(row: JobRow): Promise<PgsluiceError> {
+    const holder = row.ownerId === null ? 'another agent' : await describeAgent(this.#store.db, row.ownerId);
+    return new PgsluiceError({
+      code: 'JOB_HELD_ELSEWHERE',
+      message: `This job is in the hands of ${holder}.`,
+      hint: 'Ask that agent, or wait until it has ended.',
+      retryable: true,
+    });
+  }
+
+  #writer(row: JobRow, onBroken: (error: PgsluiceError) => void): JobWriter {
+    return new JobWriter({ store: this.#store, row, feed: this.#feed(row.id), observer: this.#counters, onBroken });
+  }
+
+  /** Actions on one job happen one after the other. */
+  async #inTurn(id: string, work: () => Promise<void>): Promise<void> {
+    const before = this.#turns.get(id) ?? Promise.resolve();
+    const turn = before.then(work, work);
+    this.#turns.set(id, turn);
+    try {
+      await turn;
+    } finally {
+      if (this.#turns.get(id) === turn) this.#turns.delete(id);
+    }
+  }
+
+  async #row(id: string): Promise<JobRow> {
+    const row = await findJob(this.#store.db, id);
+    if (row !== null) return row;
+    throw new PgsluiceError({
+      code: 'JOB_NOT_FOUND',
+      message: `There is no job ${id}.`,
+      hint: 'List the jobs with: pgsluice jobs',
+    });
+  }
+
+  #view(row: JobRow): JobView {
+    const endpoints: Endpoints = openEndpoints(this.#store.secrets, row);
+    return toView(row, endpoints, this.#runs.get(row.id)?.live() ?? notLive);
+  }
+
+  #feed(id: string): JobFeed {
+    let feed = this.#feeds.get(id);
+    if (feed === undefined) {
+      feed = new JobFeed();
+      this.#feeds.set(id, feed);
+    }
+    return feed;
+  }
+
+  /** A feed without readers and writer holds nothing; the next one makes it anew. */
+  #forgetFeed(id: string): void {
+    const feed = this.#feeds.get(id);
+    if (feed !== undefined && feed.readers === 0 && !feed.live) this.#feeds.delete(id);
+  }
+
+  #assertOpen(): void {
+    if (this.#stopping === null) return;
+    throw new PgsluiceError({
+      code: 'AGENT_STOPPING',
+      message: 'The agent is stopping and takes no more orders.',
+      hint: 'Start it again, then repeat the request.',
+      retryable: true,
+    });
   }
 }
 
-function pending<T>(): Promise<T> {
-  return Promise.reject(
-    new PgsluiceError({ code: 'INTERNAL', message: 'The job manager is being built.', hint: 'Wait for it.' }),
-  );
+function runningError(): PgsluiceError {
+  return new PgsluiceError({
+    code: 'JOB_RUNNING',
+    message: 'The job is running.',
+    hint: 'Cancel it first, or wait for its end.',
+  });
+}
+
+const idLetters = 'abcdefghijkmnpqrstuvwxyz23456789';
+
+/** 10 letters of 32: short enough to type, and 50 bits. */
+function newId(): string {
+  return Array.from({ length: 10 }, () => idLetters[randomInt(idLetters.length)]).join('');
 }

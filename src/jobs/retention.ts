@@ -5,3 +5,9 @@ export interface Retention {
 }
 
 export const defaultRetention: Retention = { maxEventsPerJob: 400_000, maxAgeDays: 30 };
+
+/** Whether a job can hold events beyond the bounds at all; spares the store the question. Pure. */
+export function needsPruning(job: { lastSeq: number; createdAt: Date }, bounds: Retention, now: Date): boolean {
+  const days = (now.getTime() - job.createdAt.getTime()) / 86_400_000;
+  return job.lastSeq > bounds.maxEventsPerJob || days > bounds.maxAgeDays;
+}

@@ -13,6 +13,8 @@ export interface EventBatch {
   readonly events: string;
   readonly totals: JobTotals | null;
   readonly phase: Phase | null;
+  /** True when a phase that changes the target began. */
+  readonly targetTouched: boolean;
   /** The newest progress of every table in the batch. */
   readonly tables: readonly TableProgress[];
   readonly checks: readonly { readonly position: number; readonly check: CheckResult }[];
@@ -31,6 +33,7 @@ export async function writeEvents(db: StateDatabase, batch: EventBatch): Promise
         updatedAt: sql`now()`,
         ...(batch.totals === null ? {} : { totals: batch.totals }),
         ...(batch.phase === null ? {} : { phase: batch.phase }),
+        ...(batch.targetTouched ? { targetTouched: true } : {}),
       })
       .where(and(eq(jobs.id, batch.jobId), eq(jobs.ownerId, batch.ownerId)))
       .returning({ id: jobs.id });

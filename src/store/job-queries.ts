@@ -1,4 +1,4 @@
-import { and, asc, desc, eq, inArray, sql } from 'drizzle-orm';
+import { and, asc, desc, eq, inArray, isNull, notInArray, or, sql } from 'drizzle-orm';
 import type { CheckResult } from '../contract/check.ts';
 import type { JobState, TableProgress } from '../contract/event.ts';
 import type { Report } from '../contract/report.ts';
@@ -56,11 +56,14 @@ export async function moveJob(
   return changed.length === 1;
 }
 
-export async function patchJob(db: StateDatabase, id: string, ownerId: string, patch: JobPatch): Promise<void> {
-  await db
+/** False when the job is gone or `ownerId` does not own it any more. */
+export async function patchJob(db: StateDatabase, id: string, ownerId: string, patch: JobPatch): Promise<boolean> {
+  const changed = await db
     .update(jobs)
     .set({ ...patch, updatedAt: sql`now()` })
-    .where(and(eq(jobs.id, id), eq(jobs.ownerId, ownerId)));
+    .where(and(eq(jobs.id, id), eq(jobs.ownerId, ownerId)))
+    .returning({ id: jobs.id });
+  return changed.length === 1;
 }
 
 /**
@@ -81,16 +84,21 @@ export async function claimJob(
   return row ?? null;
 }
 
-/** Jobs that are held by one of `deadAgents`, or by an agent that is no longer known. */
-export async function interruptedJobs(db: StateDatabase, deadAgents: readonly string[]): Promise<JobRow[]> {
-  const ownerDead =
-    deadAgents.length === 0 ? sql`false` : inArray(jobs.ownerId, [...deadAgents]);
+/** Jobs that are held by one of `deadAgents`, by an agent that is no longer known, or by `ownId` itself (which knows what it works on). */
+export async function interruptedJobs(
+  db: StateDatabase,
+  ownId: string,
+  deadAgents: readonly string[],
+): Promise<JobRow[]> {
+  const suspects = or(
+    inArray(jobs.ownerId, [ownId, ...deadAgents]),
+    isNull(jobs.ownerId),
+    notInArray(jobs.ownerId, db.select({ id: agents.id }).from(agents)),
+  );
   return await db
     .select()
     .from(jobs)
-    .where(
-      sql`${jobs.held} and (${ownerDead} or ${jobs.ownerId} is null or ${jobs.ownerId} not in (select ${agents.id} from ${agents}))`,
-    )
+    .where(and(eq(jobs.held, true), suspects))
     .orderBy(asc(jobs.createdAt));
 }
 

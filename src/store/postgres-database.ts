@@ -1,12 +1,16 @@
 import { readFileSync } from 'node:fs';
+import type { ConnectionOptions } from 'node:tls';
 import { drizzle } from 'drizzle-orm/node-postgres';
 import pg from 'pg';
 import { PgsluiceError } from '../errors.ts';
+import { connectOnce } from '../postgres/connect.ts';
+import { chooseTrust, defaultRootFile, systemBundle } from '../postgres/dial.ts';
 import { type ConnectionSettings, describeSettings, parseEndpoint } from '../postgres/settings.ts';
 import type { OpenDatabase, StateDatabase } from './database.ts';
 import * as schema from './schema.ts';
 
 const poolSize = 5;
+const applicationName = 'pgsluice state';
 
 /**
  * Opens the state in a PostgreSQL database; several agents may share it.
@@ -14,16 +18,7 @@ const poolSize = 5;
  */
 export async function openPostgres(url: string): Promise<OpenDatabase> {
   const settings = stateSettings(url);
-  const { pool, failure } = await firstThatConnects(settings);
-  if (failure !== null) {
-    throw new PgsluiceError({
-      code: 'STATE_UNREACHABLE',
-      message: `The state database ${describeSettings(settings)} does not answer: ${messageOf(failure)}.`,
-      hint: 'Check the URL in --state or PGSLUICE_STATE, and that the database is up and lets this user in.',
-      retryable: true,
-      cause: failure,
-    });
-  }
+  const pool = makePool(settings, await probe(settings));
   const db: StateDatabase = drizzle(pool, { schema });
   return {
     db,
@@ -50,78 +45,62 @@ function stateSettings(url: string): ConnectionSettings {
     if (!(error instanceof PgsluiceError)) throw error;
     throw new PgsluiceError({
       code: 'INVALID_STATE',
-      message: error.message.replace(/^The source/, 'The state'),
+      message: aboutState(error.message),
       hint: error.hint,
       cause: error,
     });
   }
 }
 
-/** libpq's meaning of sslmode (documentation 34.19.1): `prefer` tries TLS first, `allow` last; only verify-* look at the certificate. */
-export function tlsAttempts(settings: ConnectionSettings): (false | { rejectUnauthorized: boolean; verifyName: boolean })[] {
-  const unverified = { rejectUnauthorized: false, verifyName: false };
-  if (settings.host.startsWith('/')) return [false];
-  switch (settings.sslmode) {
-    case 'disable':
-      return [false];
-    case 'allow':
-      return [false, unverified];
-    case 'prefer':
-      return [unverified, false];
-    case 'require':
-      // As in libpq, a given CA turns `require` into verify-ca.
-      return [settings.sslrootcert === null ? unverified : { rejectUnauthorized: true, verifyName: false }];
-    case 'verify-ca':
-      return [{ rejectUnauthorized: true, verifyName: false }];
-    case 'verify-full':
-      return [{ rejectUnauthorized: true, verifyName: true }];
+/** Connects once with the full meaning of sslmode; answers whether that ended encrypted. */
+async function probe(settings: ConnectionSettings): Promise<boolean> {
+  try {
+    const signal = AbortSignal.timeout(2 * settings.connectTimeoutMs);
+    const connected = await connectOnce({ settings, side: 'source', applicationName, readOnly: false, signal });
+    await connected.client.end();
+    return connected.encrypted;
+  } catch (error) {
+    if (!(error instanceof PgsluiceError)) throw error;
+    throw new PgsluiceError({
+      code: 'STATE_UNREACHABLE',
+      message: `The state database ${describeSettings(settings)} cannot be used. ${aboutState(error.message)}`,
+      hint: error.hint,
+      retryable: true,
+      cause: error,
+    });
   }
 }
 
-async function firstThatConnects(settings: ConnectionSettings): Promise<{ pool: pg.Pool; failure: unknown }> {
-  const attempts = tlsAttempts(settings).map((tls) => makePool(settings, tls));
-  let failure: unknown = null;
-  for (const [index, pool] of attempts.entries()) {
-    try {
-      await pool.query('select 1');
-      return { pool, failure: null };
-    } catch (error) {
-      failure = error;
-      await pool.end();
-      if (index === attempts.length - 1) return { pool, failure };
-    }
-  }
-  throw failure;
+function aboutState(message: string): string {
+  return message.replace(/^The source\b/, 'The state');
 }
 
-function makePool(settings: ConnectionSettings, tls: ReturnType<typeof tlsAttempts>[number]): pg.Pool {
-  const ca =
-    settings.sslrootcert === null || settings.sslrootcert === 'system' ? undefined : readFileSync(settings.sslrootcert);
+function makePool(settings: ConnectionSettings, encrypted: boolean): pg.Pool {
   const pool = new pg.Pool({
-    host: settings.host,
+    host: settings.host.replace(/^@/, '\0'),
     port: settings.port,
     user: settings.user,
     database: settings.database,
-    ...(settings.password === null ? {} : { password: settings.password }),
-    application_name: 'pgsluice state',
+    // A function, so that neither PGPASSWORD nor a password file is consulted.
+    password: () => settings.password ?? '',
+    application_name: applicationName,
     connectionTimeoutMillis: settings.connectTimeoutMs,
     max: poolSize,
     keepAlive: true,
-    ssl:
-      tls === false
-        ? false
-        : {
-            rejectUnauthorized: tls.rejectUnauthorized,
-            ...(ca === undefined ? {} : { ca }),
-            ...(tls.verifyName ? {} : { checkServerIdentity: () => undefined }),
-          },
+    ssl: encrypted ? tlsOptions(settings) : false,
   });
   // An idle connection that dies (a restart of the server) is replaced at the next query; without a listener it ends the process.
   pool.on('error', () => undefined);
   return pool;
 }
 
-function messageOf(error: unknown): string {
-  if (error instanceof AggregateError) return error.errors.map(messageOf).join('; ');
-  return error instanceof Error ? error.message.replace(/\.$/, '') : String(error);
+function tlsOptions(settings: ConnectionSettings): ConnectionOptions {
+  const trust = chooseTrust(settings, defaultRootFile());
+  if (trust === null || !trust.verify) return { rejectUnauthorized: false };
+  const file = trust.authorities === 'system' ? systemBundle() : trust.authorities;
+  return {
+    rejectUnauthorized: true,
+    ...(file === null ? {} : { ca: readFileSync(file) }),
+    ...(trust.hostName ? {} : { checkServerIdentity: () => undefined }),
+  };
 }

@@ -1,0 +1,17 @@
+import { expect, test } from 'vitest';
+import { hideUrlPasswords, toStoredBody } from './event-json.ts';
+
+const log = (message: string) => toStoredBody({ type: 'log', level: 'info', message });
+
+test('what jsonb cannot hold is replaced, all else is kept', () => {
+  expect(log('a\u0000b \ud800 c').body).toMatchObject({ message: 'a\uFFFDb \uFFFD c' });
+  expect(log('🐘 and the text \\u0000').body).toMatchObject({ message: '🐘 and the text \\u0000' });
+  expect(JSON.parse(log('x\n"y"').json)).toEqual(log('x\n"y"').body);
+});
+
+test('a password in a quoted URL does not get through', () => {
+  expect(hideUrlPasswords('cannot reach postgres://app:s3cret%40@db:5432/x now')).toBe(
+    'cannot reach postgres://app:***@db:5432/x now',
+  );
+  expect(hideUrlPasswords('see http://host:7432/path@x')).toBe('see http://host:7432/path@x');
+});

@@ -1,0 +1,102 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { beat, registerAgent } from '../store/agent-queries.ts';
+import { pruneEvents } from '../store/event-queries.ts';
+import { countByState, type JobRow, listJobs } from '../store/job-queries.ts';
+import { ownIdentity } from '../store/process-identity.ts';
+import type { Store } from '../store/store.ts';
+import { findDead, markInterrupted } from './interrupted.ts';
+import type { JobCounters } from './job-counters.ts';
+import type { JobWriter } from './job-writer.ts';
+import { defaultRetention, needsPruning, type Retention } from './retention.ts';
+
+const beatMs = 5_000;
+const sweepMs = 60_000;
+const eventsPerPrune = 10_000;
+
+export interface HousekeepingInput {
+  readonly store: Store;
+  readonly logger: Logger;
+  readonly counters: JobCounters;
+  readonly retention: Partial<Retention>;
+  readonly role: string;
+  /** True for a job that this process works on. */
+  inHand(id: string): boolean;
+  writerFor(row: JobRow): JobWriter;
+}
+
+/** What an agent does beside its jobs: heartbeat, jobs of dead agents, retention. Lifecycle: start → stop. */
+export class Housekeeping {
+  readonly #input: HousekeepingInput;
+  readonly #retention: Retention;
+  readonly #stopped = new AbortController();
+  #loops: Promise<unknown> = Promise.resolve();
+
+  constructor(input: HousekeepingInput) {
+    this.#input = input;
+    this.#retention = { ...defaultRetention, ...input.retention };
+  }
+
+  async start(): Promise<void> {
+    await this.#lookAfterJobs(this.#input.store.deadAgents);
+    this.#loops = Promise.all([
+      this.#every(beatMs, () => this.#beat()),
+      this.#every(sweepMs, () => this.#sweep()),
+    ]);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    await this.#loops;
+  }
+
+  /** Never rejects: a store that does not answer now is asked again the next time. */
+  async #every(ms: number, work: () => Promise<void>): Promise<void> {
+    const { signal } = this.#stopped;
+    while (!signal.aborted) {
+      try {
+        await sleep(ms, undefined, { signal, ref: false });
+      } catch {
+        // Only the stop ends a sleep early.
+        return;
+      }
+      try {
+        await work();
+      } catch (error) {
+        this.#input.logger.warn({ err: error }, 'housekeeping did not succeed');
+      }
+    }
+  }
+
+  async #beat(): Promise<void> {
+    const { store, role } = this.#input;
+    if (store.kind === 'postgresql' && !(await beat(store.db, store.agentId))) {
+      await registerAgent(store.db, { id: store.agentId, role, identity: ownIdentity() });
+    }
+    await this.#lookAfterJobs(await findDead(store));
+  }
+
+  async #lookAfterJobs(dead: readonly string[]): Promise<void> {
+    const { store, counters } = this.#input;
+    await markInterrupted({ ...this.#input, dead });
+    counters.setJobs(await countByState(store.db));
+  }
+
+  /** In pieces with pauses between: the embedded server answers nobody meanwhile. */
+  async #sweep(): Promise<void> {
+    const { store } = this.#input;
+    const { maxEventsPerJob: keep, maxAgeDays: days } = this.#retention;
+    let removed = 0;
+    for (const row of await listJobs(store.db)) {
+      if (row.ownerId !== store.agentId && store.kind === 'postgresql') continue;
+      if (!needsPruning(row, this.#retention, new Date())) continue;
+      for (;;) {
+        const count = await pruneEvents(store.db, row.id, { keep, days, limit: eventsPerPrune });
+        removed += count;
+        if (count < eventsPerPrune || this.#stopped.signal.aborted) break;
+        await sleep(20);
+      }
+    }
+    if (removed > 0) await store.vacuum();
+  }
+}

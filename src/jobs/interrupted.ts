@@ -1,0 +1,58 @@
+import type { Logger } from 'pino';
+import { deadAgents, forgetAgents } from '../store/agent-queries.ts';
+import { interruptedJobs, type JobRow, takeInterrupted } from '../store/job-queries.ts';
+import type { Store } from '../store/store.ts';
+import { interruptedWords } from './active-run.ts';
+import { describeTarget } from './job-summary.ts';
+import type { JobWriter } from './job-writer.ts';
+import { isWorking } from './transitions.ts';
+
+export interface Interruption {
+  readonly store: Store;
+  readonly logger: Logger;
+  /** Agents that are known to be dead. */
+  readonly dead: readonly string[];
+  /** True for a job that this process works on. */
+  inHand(id: string): boolean;
+  writerFor(row: JobRow): JobWriter;
+}
+
+/**
+ * Jobs that an agent held when it died become `paused` (a failed one loses its snapshot and stays failed), with a line in their log.
+ * Several agents may look at once; each job is taken by one.
+ */
+export async function markInterrupted(input: Interruption): Promise<void> {
+  const { store, logger } = input;
+  for (const row of await interruptedJobs(store.db, store.agentId, input.dead)) {
+    if (input.inHand(row.id) || !(await takeInterrupted(store.db, row, store.agentId))) continue;
+    logger.warn({ job: row.id, state: row.state }, 'found an interrupted job');
+    const writer = input.writerFor(row);
+    try {
+      await tell(writer, row);
+    } finally {
+      await writer.close();
+    }
+  }
+  await forgetAgents(store.db, input.dead);
+}
+
+async function tell(writer: JobWriter, row: JobRow): Promise<void> {
+  const gone = 'The agent that worked on this job ended without stopping it.';
+  if (row.state === 'failed') {
+    writer.say('warn', `${gone} Its snapshot is gone; a retry copies everything anew.`);
+    return;
+  }
+  const words = `${gone} ${interruptedWords}`;
+  if (isWorking(row.state)) await writer.move('paused', words);
+  if (isWorking(row.state) || row.state === 'paused') writer.say('warn', `${words} ${targetWords(row)}`);
+}
+
+function targetWords(row: JobRow): string {
+  const { tables, tablesDone } = row.totals;
+  return describeTarget({ ...row, tablesCopied: tablesDone, tables, schemaOnly: row.options.schemaOnly });
+}
+
+/** Agents that are dead by now; when the store is embedded there are no others. */
+export async function findDead(store: Store): Promise<string[]> {
+  return store.kind === 'embedded' ? [] : await deadAgents(store.db, store.agentId);
+}

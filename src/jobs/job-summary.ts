@@ -1,0 +1,128 @@
+import type { ErrorView, JobState, Phase } from '../contract/event.ts';
+import type { JobOptions } from '../contract/options.ts';
+import type { Totals } from './totals.ts';
+
+export interface SummaryInput {
+  readonly state: JobState;
+  readonly phase: Phase | null;
+  readonly options: Pick<JobOptions, 'verify' | 'schemaOnly'>;
+  readonly totals: Totals;
+  readonly error: ErrorView | null;
+  readonly verified: boolean;
+  readonly differences: number;
+  readonly targetTouched: boolean;
+  /** When the copy's snapshot was taken. */
+  readonly snapshotAt: Date | null;
+  /** True while the job waits for a free place. */
+  readonly queued: boolean;
+  /** True while the job's snapshot is kept: by a pause or for a retry. */
+  readonly snapshotAlive: boolean;
+}
+
+/** What is happening now and whether the source is still safe to use, for a person who reads nothing else. Pure. */
+export function summarize(job: SummaryInput): string {
+  if (job.queued) return 'Waiting for a free place: other jobs are running. Nothing has been changed.';
+  switch (job.state) {
+    case 'draft':
+      return 'Not checked yet. Nothing has been changed on either side.';
+    case 'validating':
+      return 'Checking both servers. Nothing is changed on either side.';
+    case 'ready':
+      return 'All checks passed; the copy can start. Nothing has been changed on either side.';
+    case 'blocked':
+      return `A check failed, so the copy cannot start: ${sentence(job.error?.message ?? 'see the checks')} Nothing has been changed on either side.`;
+    case 'running':
+      return `${work(job)} ${sourceSafe(job)}`;
+    case 'verifying':
+      return `The copy is done; comparing the target with the source. ${sourceSafe(job)}`;
+    case 'paused':
+      return job.snapshotAlive
+        ? `Paused with ${tablesDone(job.totals)} copied; resume goes on under the same snapshot. ${sourceSafe(job)}`
+        : `Interrupted; resume starts the copy anew. The source is unchanged. ${targetWarning(job)}`;
+    case 'completed':
+      return completed(job);
+    case 'failed':
+      return `Failed: ${sentence(job.error?.message ?? 'see the log')}${retryWords(job)} The source is unchanged. ${targetWarning(job)}`;
+    case 'cancelled':
+      return `Cancelled. The source is unchanged. ${targetWarning(job)}`;
+  }
+}
+
+function work(job: SummaryInput): string {
+  switch (job.phase) {
+    case 'copy':
+      return job.totals.tables === 0
+        ? 'Copying the data.'
+        : `Copying: ${job.totals.tablesDone} of ${job.totals.tables} tables are done.`;
+    case 'indexes':
+      return 'The data is copied; building indexes.';
+    case 'constraints':
+      return 'The data is copied; adding constraints and what depends on them.';
+    case 'sequences':
+      return 'The data is copied; setting sequences.';
+    case 'analyze':
+      return 'The data is copied; collecting statistics on the target.';
+    case 'schema':
+      return 'Creating the tables on the target.';
+    case 'validate':
+    case 'verify':
+    case null:
+      return 'Starting the copy.';
+  }
+}
+
+function sourceSafe(job: SummaryInput): string {
+  return job.snapshotAt === null
+    ? 'The source stays fully usable.'
+    : `The source stays fully usable; changes made there after ${clock(job.snapshotAt)} are not in this copy.`;
+}
+
+function completed(job: SummaryInput): string {
+  const age = job.snapshotAt === null ? '' : ` It holds the source as of ${clock(job.snapshotAt)}.`;
+  if (job.verified) return `Done and verified: the target equals the source${job.options.schemaOnly ? ' in its schema' : ''}.${age}`;
+  if (job.differences > 0) {
+    const count = job.differences === 1 ? '1 difference' : `${job.differences} differences`;
+    return `Done, but verification found ${count}. Do not use the target before you have read the report.${age}`;
+  }
+  return job.options.verify === 'none'
+    ? `Done, not verified (verification was switched off).${age}`
+    : `Done, but not everything could be verified; see the report.${age}`;
+}
+
+function retryWords(job: SummaryInput): string {
+  return job.snapshotAlive ? ' Retry does only what is missing, under the same snapshot.' : '';
+}
+
+function targetWarning(job: SummaryInput): string {
+  return job.targetTouched ? 'The target is not a usable copy.' : 'The target was not touched.';
+}
+
+function tablesDone(totals: Totals): string {
+  return totals.tables === 0 ? 'nothing' : `${totals.tablesDone} of ${totals.tables} tables`;
+}
+
+function sentence(text: string): string {
+  return /[.!?]$/.test(text) ? text : `${text}.`;
+}
+
+function clock(at: Date): string {
+  return `${at.toISOString().slice(11, 16)} UTC`;
+}
+
+/** What state the target is in when a run ends early; for the log. Pure. */
+export function describeTarget(job: {
+  targetTouched: boolean;
+  phase: Phase | null;
+  tablesCopied: number;
+  tables: number;
+  schemaOnly: boolean;
+}): string {
+  if (!job.targetTouched) return 'The target was not touched.';
+  if (job.phase === 'verify') return 'The target holds the whole copy, but it was not compared to its end: it is not verified.';
+  if (job.phase === 'schema') return 'The target holds a part of the tables and no rows; it is not a usable copy.';
+  if (job.schemaOnly) return 'The target holds a part of the schema; it is not a usable copy.';
+  const tables = job.tablesCopied === 1 ? '1 complete table' : `${job.tablesCopied} complete tables`;
+  const of = job.tables > job.tablesCopied ? ` of ${job.tables}` : '';
+  const rest = job.phase === 'analyze' ? 'without all of its statistics' : 'without all of their indexes and constraints';
+  return `The target holds ${tables}${of}, ${rest}; it is not a usable copy.`;
+}

@@ -1,0 +1,62 @@
+import type { JobView } from '../contract/job.ts';
+import type { EndpointView } from '../contract/options.ts';
+import type { ConnectionSettings } from '../postgres/settings.ts';
+import type { JobRow } from '../store/job-queries.ts';
+import type { SecretBox } from '../store/secrets.ts';
+import { summarize } from './job-summary.ts';
+
+export interface Endpoints {
+  readonly source: ConnectionSettings;
+  readonly target: ConnectionSettings;
+}
+
+export function sealEndpoints(secrets: SecretBox, id: string, endpoints: Endpoints): { source: string; target: string } {
+  return {
+    source: secrets.seal(JSON.stringify(endpoints.source), `${id}:source`),
+    target: secrets.seal(JSON.stringify(endpoints.target), `${id}:target`),
+  };
+}
+
+/** @throws PgsluiceError SECRET_KEY_WRONG. */
+export function openEndpoints(secrets: SecretBox, row: Pick<JobRow, 'id' | 'source' | 'target'>): Endpoints {
+  return {
+    source: JSON.parse(secrets.open(row.source, `${row.id}:source`)) as ConnectionSettings,
+    target: JSON.parse(secrets.open(row.target, `${row.id}:target`)) as ConnectionSettings,
+  };
+}
+
+/** What only the agent that works on the job knows. */
+export interface LiveFacts {
+  readonly queued: boolean;
+  readonly snapshotAlive: boolean;
+  readonly snapshotAt: Date | null;
+}
+
+export const notLive: LiveFacts = { queued: false, snapshotAlive: false, snapshotAt: null };
+
+export function toView(row: JobRow, endpoints: Endpoints, live: LiveFacts): JobView {
+  return {
+    id: row.id,
+    name: row.name,
+    state: row.state,
+    phase: row.phase,
+    source: endpointView(endpoints.source),
+    target: endpointView(endpoints.target),
+    options: row.options,
+    summary: summarize({ ...row, ...live, snapshotAt: live.snapshotAt ?? row.snapshotAt }),
+    totals: row.totals,
+    verified: row.verified,
+    error: row.error,
+    snapshotAlive: live.snapshotAlive,
+    lastSeq: row.lastSeq,
+    createdAt: row.createdAt.toISOString(),
+    startedAt: row.startedAt?.toISOString() ?? null,
+    finishedAt: row.finishedAt?.toISOString() ?? null,
+    updatedAt: row.updatedAt.toISOString(),
+  };
+}
+
+function endpointView(settings: ConnectionSettings): EndpointView {
+  const { host, port, user, database, sslmode } = settings;
+  return { host, port, user, database, sslmode, hasPassword: settings.password !== null };
+}

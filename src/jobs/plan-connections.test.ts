@@ -1,0 +1,21 @@
+import { expect, test } from 'vitest';
+import { planConnections } from './plan-connections.ts';
+
+const options = { tableJobs: 4, indexJobs: 4 };
+
+test.each([
+  [0, 1],
+  [1, 1],
+  [2, 2],
+  [8, 8],
+  [9, 8],
+  [10, 9],
+  [11, 10],
+  [500, 10],
+])('%i available: %i are used', (available, used) => {
+  expect(planConnections({ source: available, target: available }, options)).toEqual({ source: used, target: used });
+});
+
+test('the sides are planned apart', () => {
+  expect(planConnections({ source: 2, target: 90 }, { tableJobs: 16, indexJobs: 8 })).toEqual({ source: 2, target: 26 });
+});

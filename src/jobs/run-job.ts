@@ -1,0 +1,213 @@
+import type { JobEventBody, JobState, LogLevel, Phase } from '../contract/event.ts';
+import type { JobOptions } from '../contract/options.ts';
+import type { PhaseTiming, Verification } from '../contract/report.ts';
+import { type ErrorReport, PgsluiceError, throwIfAborted } from '../errors.ts';
+import type { PauseGate } from '../gate.ts';
+import type { ConnectionSettings } from '../postgres/settings.ts';
+import type { JobPatch } from '../store/job-queries.ts';
+import { planConnections } from './plan-connections.ts';
+import type { CloneHandle, CloneResult, Facts, JobRooms } from './rooms.ts';
+
+/** What a run is given by the manager: the job, and the ways to tell what happens. */
+export interface RunContext {
+  readonly source: ConnectionSettings;
+  readonly target: ConnectionSettings;
+  readonly options: JobOptions;
+  readonly goal: 'validate' | 'migrate';
+  readonly rooms: JobRooms;
+  readonly pgBinDir: string | null;
+  readonly workDir: string;
+  readonly signal: AbortSignal;
+  readonly gate: PauseGate;
+  /** True when an earlier run of this job has changed the target. */
+  readonly targetTouched: boolean;
+  emit(event: JobEventBody): void;
+  /** Stores and announces a new state; waits while the job is paused. */
+  move(to: JobState, reason: string, patch?: JobPatch): Promise<void>;
+  /** Forgets the checks of earlier validations. */
+  clearChecks(): Promise<void>;
+  /** Forgets the tables of earlier copies. */
+  clearTables(): Promise<void>;
+}
+
+/** A copy that failed and still holds its snapshot, or one that is whole and was not verified to its end. */
+export interface HeldCopy {
+  readonly clone: CloneHandle;
+  readonly facts: Facts;
+  readonly connections: { readonly source: number; readonly target: number };
+  /** The result when the copy itself is whole. */
+  readonly copied: CloneResult | null;
+}
+
+/** How a run ended by itself; what a person or a stop of the agent ended is thrown instead. */
+export interface RunEnd {
+  readonly status: 'ready' | 'blocked' | 'completed' | 'failed';
+  readonly error: ErrorReport | null;
+  readonly facts: Facts | null;
+  readonly copy: CloneResult | null;
+  readonly verification: Verification | null;
+  /** Timings of the phases that the runner itself drives. */
+  readonly phases: readonly PhaseTiming[];
+  /** Present when a retry can go on from here. */
+  readonly held: HeldCopy | null;
+}
+
+/**
+ * One run of a job: validate, copy, verify. With `held` it goes on under the snapshot of the run before.
+ * Closes the clone's connections, except when `held` is answered.
+ * @throws the signal's reason when it fires.
+ */
+export async function runJob(context: RunContext, held: HeldCopy | null): Promise<RunEnd> {
+  const phases: PhaseTiming[] = [];
+  if (held !== null) return await copyAndVerify(context, held, phases);
+
+  await context.clearChecks();
+  await context.move('validating', 'Checking both servers.');
+  const outcome = await timed(context, phases, 'validate', 'Checking both servers; nothing is changed.', () =>
+    context.rooms.validate({
+      source: context.source,
+      target: context.target,
+      options: context.options,
+      pgBinDir: context.pgBinDir,
+      signal: context.signal,
+      ownTarget: context.targetTouched,
+      onCheck: (check) => context.emit({ type: 'check', check }),
+    }),
+  );
+  throwIfAborted(context.signal);
+  const base = { facts: outcome.facts, copy: null, verification: null, phases, held: null };
+  if (outcome.blocked || outcome.facts === null) {
+    return { ...base, status: 'blocked', error: outcome.error ?? unreached() };
+  }
+  const warnings = outcome.checks.filter((check) => check.outcome === 'warned').length;
+  await context.move('ready', warnings === 0 ? 'All checks passed.' : `All checks passed, ${plural(warnings, 'warning')}.`);
+  if (context.goal === 'validate') return { ...base, status: 'ready', error: null };
+
+  return await copyAndVerify(context, await prepareCopy(context, outcome.facts), phases);
+}
+
+async function prepareCopy(context: RunContext, facts: Facts): Promise<HeldCopy> {
+  const connections = planConnections(
+    { source: facts.source.connectionsAvailable, target: facts.target.connectionsAvailable },
+    context.options,
+  );
+  await context.clearTables();
+  const clone = context.rooms.createClone({
+    source: context.source,
+    target: context.target,
+    options: context.options,
+    tools: facts.tools,
+    sourceVersion: facts.source.version,
+    targetVersion: facts.target.version,
+    connections,
+    workDir: context.workDir,
+    signal: context.signal,
+    gate: context.gate,
+    replaceTarget: context.options.replace || context.targetTouched,
+    emit: (event) => context.emit(event),
+  });
+  return { clone, facts, connections, copied: null };
+}
+
+async function copyAndVerify(context: RunContext, work: HeldCopy, phases: PhaseTiming[]): Promise<RunEnd> {
+  const { clone, facts, connections } = work;
+  let keep = false;
+  let copied = work.copied;
+  try {
+    if (copied === null) {
+      await context.move('running', `Copying with up to ${connections.source} connections to the source and ${connections.target} to the target.`);
+      if (context.options.method === 'auto') log(context, 'info', 'Method auto takes copy: this version has no live replication.');
+      if (clone.snapshot === null && context.targetTouched) {
+        log(context, 'info', 'The copy starts anew under a fresh snapshot; what the run before left on the target is removed.');
+      }
+      const outcome = await clone.run();
+      throwIfAborted(context.signal);
+      if (!outcome.ok) {
+        keep = clone.canRetry;
+        const error = outcome.error?.report() ?? null;
+        const held = keep ? { ...work, copied: null } : null;
+        return { status: 'failed', error, facts, copy: outcome, verification: null, phases, held };
+      }
+      copied = outcome;
+    }
+    const { verify } = context.options;
+    let verification: Verification | null = null;
+    if (verify !== 'none') {
+      await context.move('verifying', 'The copy is done; comparing the target with the source.');
+      try {
+        verification = await timed(context, phases, 'verify', 'Comparing the target with the source.', () =>
+          context.rooms.verifyDatabases({
+            source: context.source,
+            target: context.target,
+            snapshot: clone.snapshot,
+            connections,
+            options: context.options,
+            mode: verify,
+            tools: facts.tools,
+            sourceArchive: clone.sourceArchive,
+            workDir: context.workDir,
+            signal: context.signal,
+            emit: (event) => context.emit(event),
+          }),
+        );
+      } catch (cause) {
+        throwIfAborted(context.signal);
+        // The copy is whole: a retry only compares again, while the snapshot it has to be compared with lives.
+        keep = clone.snapshot?.alive === true;
+        const held = keep ? { ...work, copied } : null;
+        return { status: 'failed', error: asReport(cause), facts, copy: copied, verification: null, phases, held };
+      }
+      throwIfAborted(context.signal);
+    }
+    return { status: 'completed', error: null, facts, copy: copied, verification, phases, held: null };
+  } finally {
+    if (!keep) await clone.close();
+  }
+}
+
+async function timed<T>(
+  context: RunContext,
+  phases: PhaseTiming[],
+  phase: Phase,
+  detail: string,
+  work: () => Promise<T>,
+): Promise<T> {
+  const startedAt = new Date();
+  context.emit({ type: 'phase', phase, status: 'started', seconds: null, detail });
+  try {
+    return await work();
+  } finally {
+    const finishedAt = new Date();
+    const seconds = (finishedAt.getTime() - startedAt.getTime()) / 1000;
+    context.emit({ type: 'phase', phase, status: 'finished', seconds, detail: '' });
+    phases.push({ phase, seconds, startedAt: startedAt.toISOString(), finishedAt: finishedAt.toISOString() });
+  }
+}
+
+function log(context: RunContext, level: LogLevel, message: string): void {
+  context.emit({ type: 'log', level, message });
+}
+
+/** Any failure in the words of our errors; one that is not ours is a fault of the program and says so. */
+export function asReport(error: unknown): ErrorReport {
+  if (error instanceof PgsluiceError) return error.report();
+  return {
+    code: 'INTERNAL',
+    message: `An unexpected fault: ${error instanceof Error ? error.message : String(error)}`,
+    hint: 'Please report it with the log of this job.',
+    retryable: false,
+  };
+}
+
+function unreached(): ErrorReport {
+  return {
+    code: 'VALIDATION_INCOMPLETE',
+    message: 'A server could not be examined to its end.',
+    hint: 'Look at the checks that were skipped and validate again.',
+    retryable: true,
+  };
+}
+
+function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
