@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
@@ -210,6 +211,8 @@ async function openOnce(settings: ConnectionSettings, options: SessionOptions): 
  * with growing pauses for `retryForMs`. Throws PgsluiceError; the cancellation when the signal fires.
  */
 export async function openSession(settings: ConnectionSettings, options: SessionOptions): Promise<Session> {
+  // One signal a job and many sessions on it: Node would call more than ten listeners a leak.
+  setMaxListeners(0, options.signal);
   const until = Date.now() + (options.retryForMs ?? 0);
   for (let attempt = 1; ; attempt++) {
     try {

@@ -1,4 +1,5 @@
 import { execFile, spawn } from 'node:child_process';
+import { setMaxListeners } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { access, constants, readdir } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
@@ -213,6 +214,7 @@ export async function runTool(input: {
 }): Promise<{ stdout: string; stderr: string }> {
   const { command, signal } = input;
   throwIfAborted(signal);
+  setMaxListeners(0, signal);
   const child = spawn(command, [...input.args], { env: input.env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
   const killGroup = (name: NodeJS.Signals): void => {
     if (child.pid === undefined) return;
