@@ -63,10 +63,12 @@ export function completionScript(tree: CompletionTree, shell: Shell): string {
 }
 
 function bashScript({ name, commands }: CompletionTree): string {
-  const options = commands.map(
-    (command) =>
-      `    ${command.name}) words='${[...command.options.map((option) => option.long), '--help'].join(' ')}' ;;`,
-  );
+  const options = commands
+    .filter((command) => command.name !== 'completion')
+    .map((command) => {
+      const words = [...command.options.map((option) => option.long), '--help'].join(' ');
+      return `    ${command.name}) words='${words}' ;;`;
+    });
   const choices = new Map<string, readonly string[]>();
   for (const option of commands.flatMap((command) => command.options)) {
     if (option.choices.length > 0) choices.set(option.long, option.choices);
@@ -95,7 +97,7 @@ ${options.join('\n')}
   COMPREPLY=($(compgen -W "$words" -- "$current"))
 }
 complete -F _${name} ${name}
-`.replace(/^ {4}completion\) words='--help' ;;\n/m, '');
+`;
 }
 
 const zshText = (text: string): string => text.replace(/[[\]:'\\]/g, ' ').trim();

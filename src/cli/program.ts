@@ -57,7 +57,6 @@ export function buildProgram(context: Context, done: (code: number) => void): Co
     )
     .version(context.version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'show help')
-    .helpCommand('help [command]', 'show help of a command')
     .showSuggestionAfterError(true)
     .addHelpText('after', firstSteps);
   program.commandsGroup('Move a database:');
@@ -67,6 +66,7 @@ export function buildProgram(context: Context, done: (code: number) => void): Co
   program.commandsGroup('Look after jobs:');
   addJobCommands(program, context, done);
   program.commandsGroup('Shell:');
+  program.helpCommand('help [command]', 'show help of a command');
   program
     .command('completion')
     .description('print a script that completes commands and options')

@@ -3,6 +3,7 @@ import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { z } from '@hono/zod-openapi';
+import { PgsluiceError } from '../errors.ts';
 import { errnoOf } from './errno.ts';
 
 /** What a daemon leaves for commands on the same machine; the file is readable by its user alone. */
@@ -36,15 +37,25 @@ export interface AgentToken {
   readonly file: string | null;
 }
 
-/** The agent's token: the given one, the one kept from an earlier start, or a new one (256 bits). */
+/** The agent's token (throws PgsluiceError INVALID_TOKEN): the given one, the one kept from an earlier start, or a new one (256 bits). */
 export async function resolveToken(given: string | null, directory: string): Promise<AgentToken> {
-  if (given !== null) return { token: given, origin: 'given', file: null };
+  if (given !== null) return { token: checkToken(given), origin: 'given', file: null };
   const file = join(directory, 'token');
   const stored = await readIfThere(file);
   if (stored !== null && stored.trim() !== '') return { token: stored.trim(), origin: 'stored', file };
   const token = randomBytes(32).toString('base64url');
   await writePrivate(directory, 'token', `${token}\n`);
   return { token, origin: 'created', file };
+}
+
+/** A token travels in an HTTP header (RFC 6750, section 2.1); throws PgsluiceError INVALID_TOKEN when it cannot. */
+export function checkToken(token: string): string {
+  if (/^[A-Za-z0-9\-._~+/]+=*$/.test(token)) return token;
+  throw new PgsluiceError({
+    code: 'INVALID_TOKEN',
+    message: 'The token holds characters that no HTTP header may carry.',
+    hint: 'Use letters, digits and - . _ ~ + / only, for instance the output of: openssl rand -hex 32',
+  });
 }
 
 export async function writeDaemonFile(directory: string, content: DaemonFile): Promise<void> {
