@@ -10,7 +10,7 @@ import { LocalServer, type StopMode, initCluster } from '../../src/demo/local-se
 import { type OrdinaryUser, ordinaryUser } from '../../src/demo/ordinary-user.ts';
 import { clientBinDirs, majorOf, systemBinDir } from './binaries.ts';
 
-export { findMajor, majorBinDir, sharedDir } from './binaries.ts';
+export { findMajor, majorBinDir, sharedDir, type MajorSearch } from './binaries.ts';
 
 const exec = promisify(execFile);
 const password = 'Test/Pass word:1@#%';
