@@ -1,0 +1,52 @@
+import { expect, test } from 'vitest';
+import { JobRequest } from '../contract/options.ts';
+import { passwordInArguments, toJobRequest } from './endpoint-options.ts';
+import { readEnvironment } from './settings.ts';
+
+const env = readEnvironment({ PGSLUICE_SOURCE_URL: 'postgres://s/a', PGSLUICE_TARGET_URL: 'postgres://t/b' });
+
+test('the environment names the servers, flags win', () => {
+  const request = toJobRequest({ target: 'postgres://flag/c', owner: false, acl: true, replace: true }, env, true);
+  const parsed = JobRequest.parse(request);
+  expect(parsed.source.url).toBe('postgres://s/a');
+  expect(parsed.target.url).toBe('postgres://flag/c');
+  expect(parsed.start).toBe(true);
+  expect(parsed.options).toMatchObject({ noOwner: true, noAcl: false, replace: true, tableJobs: 4, verify: 'full' });
+});
+
+test('a missing server is told with both ways to name it', () => {
+  const nothing = readEnvironment({});
+  expect(() => toJobRequest({}, nothing, true)).toThrow(
+    expect.objectContaining({ code: 'SOURCE_MISSING', hint: expect.stringContaining('PGSLUICE_SOURCE_URL') }),
+  );
+  expect(() => toJobRequest({ source: 'postgres://s/a' }, nothing, true)).toThrow(
+    expect.objectContaining({ code: 'TARGET_MISSING' }),
+  );
+});
+
+test('options that exclude each other are wrong usage', () => {
+  expect(() => toJobRequest({ schemaOnly: true, dataOnly: true }, env, true)).toThrow(
+    expect.objectContaining({ code: 'USAGE' }),
+  );
+});
+
+test.each([
+  ['postgres://u:p@h/d', true],
+  ['postgres://h/d?user=u&password=p', true],
+  ['postgres://u@h:5432/d', false],
+  ['postgres://u:@h/d', false],
+  ['postgres://h:5432/d?options=a@b', false],
+])('%s holds a password: %s', (source, expected) => {
+  expect(passwordInArguments({ source })).toBe(expected);
+});
+
+test('a wrong port or level in the environment is named', () => {
+  expect(() => readEnvironment({ PGSLUICE_PORT: '70000' })).toThrow(expect.objectContaining({ code: 'INVALID_PORT' }));
+  expect(() => readEnvironment({ PGSLUICE_LOG_LEVEL: 'loud' })).toThrow(
+    expect.objectContaining({ code: 'INVALID_LOG_LEVEL' }),
+  );
+  expect(readEnvironment({ PGSLUICE_PORT: '', PGSLUICE_LOG_LEVEL: 'DEBUG' })).toMatchObject({
+    port: 7432,
+    logLevel: 'debug',
+  });
+});

@@ -1,0 +1,150 @@
+import { expect, test } from 'vitest';
+import type { JobEvent, TableProgress } from '../contract/event.ts';
+import { bar, renderProgress, tableFraction } from './progress-render.ts';
+import { emptyProgress, reduceProgress, type ProgressState } from './progress-state.ts';
+import { textWidth } from './text.ts';
+import { progressSentence } from './view.ts';
+
+type Body = JobEvent extends infer E ? (E extends JobEvent ? Omit<E, 'seq' | 'at'> : never) : never;
+
+function after(...bodies: Body[]): ProgressState {
+  const at = '2026-01-01T00:00:10.000Z';
+  return bodies.reduce(
+    (state, body, index) => reduceProgress(state, { ...body, seq: index + 1, at } as JobEvent),
+    emptyProgress('shop'),
+  );
+}
+
+function table(name: string, changes: Partial<TableProgress> = {}): Body {
+  return {
+    type: 'table',
+    table: {
+      schema: 'public',
+      name,
+      state: 'copying',
+      rows: 500,
+      bytes: 5_000_000,
+      sizeBytes: 10_000_000,
+      estimatedRows: null,
+      format: 'binary',
+      rate: 1_000_000,
+      seconds: 5,
+      attempts: 1,
+      error: null,
+      ...changes,
+    },
+  };
+}
+
+const metric: Body = {
+  type: 'metric',
+  tables: 12,
+  tablesDone: 3,
+  rows: 1_000_000,
+  bytes: 1_200_000_000,
+  fraction: 0.43,
+  bytesPerSecond: 61_000_000,
+  rowsPerSecond: 120_000,
+  remaining: { low: 21, high: 29 },
+  waiting: null,
+};
+const copying: Body = { type: 'phase', phase: 'copy', status: 'started', seconds: null, detail: '' };
+
+test('a wide terminal sees phases, totals, tables and indexes', () => {
+  const state = after(
+    { type: 'phase', phase: 'schema', status: 'started', seconds: null, detail: '' },
+    { type: 'phase', phase: 'schema', status: 'finished', seconds: 1, detail: '' },
+    copying,
+    metric,
+    table('orders'),
+    {
+      type: 'index',
+      kind: 'INDEX',
+      schema: 'public',
+      table: 'users',
+      name: 'users_email',
+      state: 'building',
+      seconds: 0,
+    },
+  );
+  const lines = renderProgress(state, 120);
+  expect(lines[0]).toContain('✓ schema  ● copy  · indexes');
+  expect(lines[1]).toContain('43 %  3 of 12 tables · 1.2 GB · 61.0 MB/s · 120,000 rows/s · 25 s to 30 s left');
+  expect(lines[2]).toMatch(/public\.orders .*█+░+ +50 % +5\.0 MB +1\.0 MB\/s/);
+  expect(lines[3]).toContain('index users_email on public.users');
+});
+
+test.each([20, 34, 59, 60, 80, 100, 200])('no line passes %d columns', (width) => {
+  const state = after(
+    copying,
+    {
+      ...metric,
+      waiting: {
+        what: 'a lock that session 4711 of the application holds on the target',
+        since: '2026-01-01T00:00:00Z',
+      },
+    },
+    table('表'.repeat(40)),
+    table('a"quoted\u001b[2Jname'),
+    {
+      type: 'index',
+      kind: 'FK CONSTRAINT',
+      schema: 's'.repeat(63),
+      table: 't'.repeat(63),
+      name: 'n'.repeat(63),
+      state: 'building',
+      seconds: 1,
+    },
+  );
+  for (const line of renderProgress(state, width)) {
+    expect(textWidth(line)).toBeLessThanOrEqual(width);
+    expect(line).not.toContain('\u001b');
+  }
+});
+
+test('a low terminal says how much it leaves out', () => {
+  const state = after(copying, metric, ...Array.from({ length: 10 }, (_, index) => table(`t${index}`)));
+  const lines = renderProgress(state, 120, { height: 6 });
+  expect(lines).toHaveLength(6);
+  expect(lines.at(-1)).toBe('  and 7 more');
+});
+
+test('a standstill is told with its cause and its length', () => {
+  const waiting = { what: 'a lock on public.orders', since: '2026-01-01T00:00:00.000Z' };
+  const lines = renderProgress(after(copying, { ...metric, waiting }), 100, {
+    now: Date.parse('2026-01-01T00:03:00Z'),
+  });
+  expect(lines).toContain('Nothing has moved for 3 min: a lock on public.orders');
+});
+
+test('a finished table leaves, a failed one is counted, a paused job has nothing under way', () => {
+  expect(after(copying, table('a'), table('a', { state: 'copied' })).active.size).toBe(0);
+  expect(after(copying, table('a'), table('a', { state: 'failed' })).failedTables).toBe(1);
+  expect(
+    after(copying, table('a'), { type: 'state', state: 'paused', previous: 'running', reason: '', error: null }).active
+      .size,
+  ).toBe(0);
+});
+
+test('a table is never full before it is copied', () => {
+  const of = (changes: Partial<TableProgress>): number => {
+    const body = table('a', changes);
+    if (body.type !== 'table') throw new Error('no table');
+    return tableFraction(body.table);
+  };
+  expect(of({ bytes: 20_000_000 })).toBe(0.99);
+  expect(of({ estimatedRows: 1000, rows: 250 })).toBe(0.25);
+  expect(of({ sizeBytes: 0 })).toBe(0);
+  expect(of({ state: 'copied', bytes: 1 })).toBe(1);
+});
+
+test('a bar has exactly its width', () => {
+  for (const fraction of [-1, 0, 0.01, 0.5, 0.999, 1, 2]) expect(textWidth(bar(fraction, 13))).toBe(13);
+  expect(bar(1, 4)).toBe('████');
+});
+
+test('a pipe gets one sentence', () => {
+  expect(progressSentence(after(copying, metric))).toBe(
+    'copy 43 %, 3 of 12 tables, 1.2 GB at 61.0 MB/s, 25 s to 30 s left',
+  );
+});
