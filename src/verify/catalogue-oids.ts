@@ -7,4 +7,4 @@ export const PG_CONSTRAINT = 2606;
 export const PG_REWRITE = 2618;
 export const PG_TRIGGER = 2620;
 export const PG_POLICY = 3256;
-export const PG_PUBLICATION_REL = 6106;
+export const PG_STATISTIC_EXT = 3381;

@@ -4,7 +4,7 @@ import {
   PG_CONSTRAINT,
   PG_POLICY,
   PG_PROC,
-  PG_PUBLICATION_REL,
+  PG_STATISTIC_EXT,
   PG_REWRITE,
   PG_TRIGGER,
   PG_TYPE,
@@ -32,7 +32,9 @@ export interface Fragment {
     | 'trigger'
     | 'rule'
     | 'body'
-    | 'row filter';
+    | 'arguments'
+    | 'partition key'
+    | 'statistics';
   /** Tells the fragments of one entry apart: a constraint's or a column's name. */
   readonly label: string;
   /** Exactly as pg_dump prints it. */
@@ -88,6 +90,9 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1 A
 UNION ALL
 SELECT 'index', '', pg_get_indexdef(i.indexrelid), ${relationColumns}, NULL
 FROM pg_index i ${joinRelation('i.indrelid')} WHERE i.indexrelid = $1
+UNION ALL
+SELECT 'partition key', '', pg_get_partkeydef(c.oid), ${relationColumns}, NULL
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1 AND c.relkind = 'p'
 UNION ALL ${defaults('d.adrelid = $1')} UNION ALL ${constraints('k.conrelid = $1')}`,
   ],
   [PG_ATTRDEF, defaults('d.oid = $1')],
@@ -120,15 +125,16 @@ FROM pg_rewrite r ${joinRelation('r.ev_class')} WHERE r.oid = $1`,
   ],
   [
     PG_PROC,
-    `SELECT 'body' AS kind, p.proname::text AS label, pg_get_function_sqlbody(p.oid) AS text, quote_ident(n.nspname) AS quoted_schema,
-       p.proname AS relation, quote_ident(n.nspname) || '.' || quote_ident(p.proname) AS quoted, NULL AS relkind,
-       pg_get_functiondef(p.oid) AS detail
-FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid = $1 AND p.prokind IN ('f', 'p')`,
+    `SELECT f.kind, '' AS label, f.text, quote_ident(n.nspname) AS quoted_schema, p.proname AS relation,
+       quote_ident(n.nspname) || '.' || quote_ident(p.proname) AS quoted, NULL AS relkind, pg_get_functiondef(p.oid) AS detail
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace,
+     LATERAL (VALUES ('body', pg_get_function_sqlbody(p.oid)), ('arguments', pg_get_function_arguments(p.oid))) AS f(kind, text)
+WHERE p.oid = $1 AND p.prokind IN ('f', 'p')`,
   ],
   [
-    PG_PUBLICATION_REL,
-    `SELECT 'row filter' AS kind, '' AS label, pg_get_expr(p.prqual, p.prrelid) AS text, ${relationColumns}, NULL AS detail
-FROM pg_publication_rel p ${joinRelation('p.prrelid')} WHERE p.oid = $1`,
+    PG_STATISTIC_EXT,
+    `SELECT 'statistics' AS kind, '' AS label, pg_get_statisticsobjdef_columns(s.oid) AS text, ${relationColumns}, NULL AS detail
+FROM pg_statistic_ext s ${joinRelation('s.stxrelid')} WHERE s.oid = $1`,
   ],
 ]);
 
@@ -166,27 +172,29 @@ export function differingFragments(source: readonly Fragment[], target: readonly
 }
 
 /**
- * True when the two entries' texts are equal but for the given fragments, each of which must stand in its entry's text.
- * Longest first, so that a fragment which is a part of another does not break it. Pure.
+ * The pairs of which the two entries' texts are made, when nothing else differs between them; null when something does. What
+ * the texts do not contain (a constraint that pg_dump writes as an entry of its own) plays no part. Longest first, so that a
+ * fragment which is a part of another does not break it. Pure.
  */
-export function equalButFor(sourceText: string, targetText: string, pairs: readonly FragmentPair[]): boolean {
+export function equalButFor(
+  sourceText: string,
+  targetText: string,
+  pairs: readonly FragmentPair[],
+): FragmentPair[] | null {
   let [here, there] = [sourceText, targetText];
+  const relevant = pairs.filter((pair) => here.includes(pair.source.text) || there.includes(pair.target.text));
   // The same text may stand for several fragments (one condition on two constraints): its counterparts share a mark.
   const counterparts = new Map<string, Set<string>>();
-  for (const pair of pairs) {
+  for (const pair of relevant) {
     const known = counterparts.get(pair.source.text) ?? new Set<string>();
     counterparts.set(pair.source.text, known.add(pair.target.text));
   }
-  const ordered = [...counterparts].toSorted(([a], [b]) => b.length - a.length);
-  for (const [index, [text, others]] of ordered.entries()) {
+  const byLength = (a: string, b: string): number => b.length - a.length;
+  for (const [index, [text, others]] of [...counterparts].toSorted(([a], [b]) => byLength(a, b)).entries()) {
     // No SQL text holds a zero byte, so the mark can collide with nothing.
     const mark = `\0${index}\0`;
-    if (!here.includes(text)) return false;
     here = here.replaceAll(text, () => mark);
-    for (const other of [...others].toSorted((a, b) => b.length - a.length)) {
-      if (!there.includes(other)) return false;
-      there = there.replaceAll(other, () => mark);
-    }
+    for (const other of [...others].toSorted(byLength)) there = there.replaceAll(other, () => mark);
   }
-  return here === there;
+  return here === there ? relevant : null;
 }

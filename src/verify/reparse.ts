@@ -64,11 +64,6 @@ export function twinOf(fragment: Fragment): Twin | null {
         statements: [table, `ALTER TABLE pg_temp.${name} ADD CONSTRAINT ${PROBE} ${fragment.text}`],
         print: `SELECT pg_get_constraintdef(oid) AS text FROM pg_constraint WHERE conname = '${PROBE}' AND conrelid = ${oid}`,
       };
-    case 'row filter':
-      return {
-        statements: [table, `ALTER TABLE pg_temp.${name} ADD CONSTRAINT ${PROBE} CHECK (${fragment.text})`],
-        print: `SELECT pg_get_expr(conbin, conrelid) AS text FROM pg_constraint WHERE conname = '${PROBE}' AND conrelid = ${oid}`,
-      };
     case 'domain check':
       return {
         statements: [
@@ -99,8 +94,20 @@ export function twinOf(fragment: Fragment): Twin | null {
     case 'trigger':
     case 'rule':
       return wholeStatement(fragment.kind, fragment, table, oid);
+    case 'partition key':
+      return {
+        statements: [`${table} PARTITION BY ${fragment.text}`],
+        print: `SELECT pg_get_partkeydef(${oid}) AS text`,
+      };
+    case 'statistics':
+      return {
+        statements: [table, `CREATE STATISTICS pg_temp.${PROBE} ON ${fragment.text} FROM pg_temp.${name}`],
+        print: `SELECT pg_get_statisticsobjdef_columns(oid) AS text FROM pg_statistic_ext WHERE stxrelid = ${oid}`,
+      };
     case 'body':
-      return routine(fragment);
+      return routine('pg_get_function_sqlbody', fragment);
+    case 'arguments':
+      return routine('pg_get_function_arguments', fragment);
   }
 }
 
@@ -139,8 +146,8 @@ function wholeStatement(
   };
 }
 
-/** A routine with a body in standard SQL; its name stays, since the body may call its arguments by it. */
-function routine(fragment: Fragment): Twin | null {
+/** The whole routine; its name stays, since a body in standard SQL may call its arguments by it. */
+function routine(print: string, fragment: Fragment): Twin | null {
   const relation = fragment.relation;
   if (relation === null) return null;
   for (const word of ['FUNCTION', 'PROCEDURE']) {
@@ -148,7 +155,7 @@ function routine(fragment: Fragment): Twin | null {
     if (!fragment.detail.startsWith(head)) continue;
     return {
       statements: [`CREATE OR REPLACE ${word} ${printedTwin(relation)}(${fragment.detail.slice(head.length)}`],
-      print: `SELECT pg_get_function_sqlbody(oid) AS text FROM pg_proc WHERE pronamespace = pg_my_temp_schema()`,
+      print: `SELECT ${print}(oid) AS text FROM pg_proc WHERE pronamespace = pg_my_temp_schema()`,
     };
   }
   return null;

@@ -25,7 +25,7 @@ const FORBIDDEN: ReadonlySet<string> = new Set([
 ]);
 
 /** Event triggers of the target have no business with twins; only superusers may switch them off, for others they are rolled back. */
-const BEGIN = `BEGIN READ WRITE; SET LOCAL lock_timeout = '10s';
+const BEGIN = `BEGIN READ WRITE; SET LOCAL lock_timeout = '10s'; SET LOCAL check_function_bodies = off;
 SELECT set_config('session_replication_role', 'replica', true) FROM pg_roles WHERE rolname = current_user AND rolsuper`;
 
 async function readFragments(session: Session, sql: string, oid: number): Promise<Fragment[]> {
@@ -66,8 +66,9 @@ export async function settle(sides: Sides, pair: EntryPair): Promise<Settlement>
       const there = await readFragments(session, sql, target.oid);
       const differing = differingFragments(here, there);
       if (differing === null || differing.length === 0) return DIFFERENT;
-      if (!equalButFor(entryText(source), entryText(target), differing)) return DIFFERENT;
-      for (const fragments of differing) if (!(await sameFragment(session, fragments))) return DIFFERENT;
+      const decisive = equalButFor(entryText(source), entryText(target), differing);
+      if (decisive === null || decisive.length === 0) return DIFFERENT;
+      for (const fragments of decisive) if (!(await sameFragment(session, fragments))) return DIFFERENT;
       return { verdict: 'same' };
     });
   } catch (error) {

@@ -189,7 +189,7 @@ async function compareContents(input: VerifyInput, sides: Sides, jobs: number, f
   const relations = scope.compared.filter((relation) => theirs.get(relationKey(relation))?.populated !== false);
   const method = input.mode === 'full' ? await chooseMethod(sides) : null;
   if (method === null && relations.length > 0) findings.note('Contents were not compared: rows were only counted.');
-  await compareRelations({ sides, relations, method, jobs, findings, emit: input.emit });
+  await compareRelations({ sides, relations, method, jobs, findings, emit: (event) => input.emit(event) });
 }
 
 /** What pg_dump writes of a table's storage depends on neighbouring entries, so it is read from the catalogues. */
