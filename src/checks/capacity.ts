@@ -57,6 +57,7 @@ const LARGEST_NAMED = 5;
 export function judgeSourceSize(size: SourceSize): Verdict {
   const total = size.relations.reduce((sum, r) => sum + bytes(r), size.largeObjectBytes);
   const largest = size.relations
+    .filter((r) => bytes(r) > 0)
     .toSorted((a, b) => bytes(b) - bytes(a))
     .slice(0, LARGEST_NAMED)
     .map((r) => `${qualified(r.schema, r.name)} ${formatBytes(bytes(r))}`);

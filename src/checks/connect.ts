@@ -3,6 +3,7 @@ import type { ConnectionSettings, SslMode } from '../postgres/settings.ts';
 import type { PgsluiceError } from '../errors.ts';
 import { failed, informed, passed, warned } from './check.ts';
 import type { Check, Verdict } from './check.ts';
+import { perDatabase } from './database.ts';
 import type { Database } from './database.ts';
 import { headroomCheck } from './headroom.ts';
 import { poolerCheck } from './pooler.ts';
@@ -95,7 +96,7 @@ export const FINGERPRINT = `
 SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint::text AS "startedAt", current_setting('port') AS port,
        has_function_privilege('pg_control_system()', 'EXECUTE') AS allowed`;
 
-export async function readFingerprint(database: Database): Promise<ServerFingerprint> {
+export const readFingerprint = perDatabase(async (database): Promise<ServerFingerprint> => {
   const row = await database.one<{ startedAt: string; port: string; allowed: boolean }>(FINGERPRINT);
   const identifier = row.allowed
     ? (await database.one<{ id: string }>('SELECT system_identifier::text AS id FROM pg_control_system()')).id
@@ -108,6 +109,16 @@ export async function readFingerprint(database: Database): Promise<ServerFingerp
     database: database.identity.database,
     inRecovery: database.identity.inRecovery,
   };
+});
+
+/** True when both are databases of one running server, whatever way leads there. */
+export function sameServer(source: ServerFingerprint, target: ServerFingerprint): boolean {
+  const known = source.systemIdentifier !== null && target.systemIdentifier !== null;
+  return (
+    source.startedAt === target.startedAt &&
+    source.port === target.port &&
+    (!known || source.systemIdentifier === target.systemIdentifier)
+  );
 }
 
 /**
@@ -117,10 +128,9 @@ export async function readFingerprint(database: Database): Promise<ServerFingerp
 export function judgeSameDatabase(source: ServerFingerprint, target: ServerFingerprint): Verdict {
   const sameName = source.databaseOid === target.databaseOid && source.database === target.database;
   const remedy = 'Check the two URLs: give the target a database of its own.';
-  const known = source.systemIdentifier !== null && target.systemIdentifier !== null;
-  const sameIdentifier = known && source.systemIdentifier === target.systemIdentifier;
-  const sameServer = source.startedAt === target.startedAt && source.port === target.port && (sameIdentifier || !known);
-  if (sameServer && sameName) {
+  const sameIdentifier = source.systemIdentifier !== null && source.systemIdentifier === target.systemIdentifier;
+  const oneServer = sameServer(source, target);
+  if (oneServer && sameName) {
     return failed(
       'SAME_DATABASE',
       `Source and target are the same database, ${source.database}, of the same server.`,
@@ -134,7 +144,7 @@ export function judgeSameDatabase(source: ServerFingerprint, target: ServerFinge
       remedy,
     );
   }
-  if (sameServer) return passed(`Two databases of one server: ${source.database} and ${target.database}.`);
+  if (oneServer) return passed(`Two databases of one server: ${source.database} and ${target.database}.`);
   if (sameIdentifier) {
     return informed('Two servers that began as copies of one data directory; they run apart from each other now.');
   }

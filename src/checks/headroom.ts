@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { quoteIdent } from '../postgres/quote.ts';
 import { failed, informed, passed, warned } from './check.ts';
 import type { Check, Verdict } from './check.ts';
@@ -45,6 +46,16 @@ export function connectionsAvailable(use: ConnectionUse): number {
   if (!use.superuser && use.roleLimit >= 0) free.push(use.roleLimit - use.roleInUse);
   if (!use.superuser && use.databaseLimit >= 0) free.push(use.databaseLimit - use.databaseInUse);
   return Math.max(0, Math.min(...free)) + 1;
+}
+
+/**
+ * How many each side gets where both are databases of one server: each figure counts its own session as free and the
+ * other's as in use. The source comes first, it needs two.
+ */
+export function shareConnections(source: number, target: number): { readonly source: number; readonly target: number } {
+  const total = Math.min(source, target) + 1;
+  const forTarget = Math.max(1, Math.floor(total / 2));
+  return { source: Math.min(source, total - forTarget), target: Math.min(target, forTarget) };
 }
 
 /** The limit that binds, in words with the statement that raises it. */
@@ -105,10 +116,19 @@ export function judgeHeadroom(use: ConnectionUse, need: HeadroomNeed, at: { role
   return passed(`${found}.`);
 }
 
+/** A server takes a moment to count out sessions that were just closed: scarce figures are read again a few times. */
+const SCARCE = 3;
+const LOOKS = 5;
+const BETWEEN_LOOKS_MS = 200;
+
 /** Counted once a side, before any further session of ours is opened. */
-export const readConnectionUse = perDatabase((database) =>
-  database.one<ConnectionUse & Record<string, unknown>>(CONNECTION_USE),
-);
+export const readConnectionUse = perDatabase(async (database) => {
+  for (let look = 1; ; look += 1) {
+    const use = await database.one<ConnectionUse & Record<string, unknown>>(CONNECTION_USE);
+    if (look === LOOKS || connectionsAvailable(use) >= SCARCE) return use;
+    await sleep(BETWEEN_LOOKS_MS);
+  }
+});
 
 export const headroomCheck: Check = {
   id: 'connect.headroom',

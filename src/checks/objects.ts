@@ -150,11 +150,9 @@ export function judgeForeign(servers: readonly string[], mappings: readonly User
   if (servers.length === 0) return passed('There are no foreign servers.');
   const hidden = mappings.filter((m) => !m.visible);
   const reach = `${count(servers.length, 'foreign server')} (${listNames(servers)}): the target must reach ${servers.length === 1 ? 'it' : 'them'} from its own network.`;
+  if (mappings.length === 0) return warned(reach);
   if (hidden.length === 0)
-    return warned(
-      `${reach} ${count(mappings.length, 'user mapping')} ${mappings.length === 1 ? 'is' : 'are'} carried with passwords.`,
-      '',
-    );
+    return warned(`${reach} Options of user mappings (${mappings.length}) are carried, passwords included.`);
   return warned(
     `${reach} The options of ${count(hidden.length, 'user mapping')} (passwords) are hidden from this role and stay behind.`,
     hidden
@@ -231,7 +229,7 @@ FROM pg_trigger g JOIN pg_class c ON c.oid = g.tgrelid JOIN pg_namespace n ON n.
 WHERE g.tgenabled <> 'O' AND NOT g.tgisinternal AND ${userSchema('n')} ORDER BY 1, 2, 3`;
 
 const attachedCheck = (
-  head: { readonly id: string; readonly severity: 'warns' | 'informs'; readonly title: string },
+  head: { readonly id: `objects.${string}`; readonly severity: 'warns' | 'informs'; readonly title: string },
   sql: string,
   judge: (rows: readonly Attached[]) => Verdict,
 ): Check => ({

@@ -188,15 +188,15 @@ export function judgeRoles(options: JobOptions, needed: NeededRoles, target: Tar
       `ALTER ROLE ${quoteIdent(target.role)} CREATEROLE;`,
     );
   }
-  const ways = [
-    ...(options.roles === 'create' ? [] : ['--roles create']),
+  const without = [
     ...(missing.some(([role]) => needed.owners.has(role)) ? ['--no-owner'] : []),
     ...(missing.some(([role]) => needed.others.has(role)) ? ['--no-acl'] : []),
-  ];
+  ].join(' and ');
+  const ways = options.roles === 'create' || cannot ? without : `--roles create, or ${without}`;
   return failed(
     'ROLE_MISSING',
     `The target lacks ${count(missing.length, 'role')} that objects of the source name: ${listNames(names)}.`,
-    `${missing.map(([role]) => (creatable(role) ? `CREATE ROLE ${quoteIdent(role)};` : `-- ${role} comes with PostgreSQL itself: the target's version or provider has none`)).join('\n')}\n-- or: ${ways.join(' and ')}`,
+    `${missing.map(([role]) => (creatable(role) ? `CREATE ROLE ${quoteIdent(role)};` : `-- ${role} comes with PostgreSQL itself: the target's version or provider has none`)).join('\n')}\n-- or: ${ways}`,
   );
 }
 

@@ -13,10 +13,10 @@ import type { ServerVersion } from '../postgres/version.ts';
 import { capacityChecks } from './capacity.ts';
 import { failed, joinVerdicts, skipped, warned } from './check.ts';
 import type { Check, Scope, Verdict } from './check.ts';
-import { connectChecks, judgeUnreached, readFingerprint } from './connect.ts';
+import { connectChecks, judgeUnreached, readFingerprint, sameServer } from './connect.ts';
 import { Database, IDENTITY } from './database.ts';
 import type { Identity } from './database.ts';
-import { connectionsAvailable, readConnectionUse } from './headroom.ts';
+import { connectionsAvailable, readConnectionUse, shareConnections } from './headroom.ts';
 import { objectChecks } from './objects.ts';
 import { privilegeChecks } from './privilege.ts';
 import { serverChecks } from './server.ts';
@@ -38,7 +38,7 @@ export interface ValidationInput {
 /** What later steps plan with. */
 export interface SideFacts {
   readonly version: ServerVersion;
-  /** Connections this role could have at once when validation looked, its own session's slot counted as free. */
+  /** Connections this role could have at once when validation looked, its own session's slot counted as free; where both sides are one server, this side's share. */
   readonly connectionsAvailable: number;
   readonly superuser: boolean;
   readonly inRecovery: boolean;
@@ -174,16 +174,29 @@ function toResult(head: Pick<CheckResult, 'id' | 'side' | 'title'>, verdict: Ver
   };
 }
 
-async function readFacts(database: Database): Promise<SideFacts> {
+async function readSideFacts(database: Database, available: number): Promise<SideFacts> {
   const { systemIdentifier } = await readFingerprint(database);
   const size = await database.one<{ bytes: number }>('SELECT pg_database_size(current_database())::float8 AS bytes');
   return {
     version: database.version,
-    connectionsAvailable: connectionsAvailable(await readConnectionUse(database)),
+    connectionsAvailable: available,
     superuser: database.identity.superuser,
     inRecovery: database.identity.inRecovery,
     databaseBytes: size.bytes,
     systemIdentifier,
+  };
+}
+
+async function readFacts(source: Database, target: Database): Promise<{ source: SideFacts; target: SideFacts }> {
+  const alone = {
+    source: connectionsAvailable(await readConnectionUse(source)),
+    target: connectionsAvailable(await readConnectionUse(target)),
+  };
+  const one = sameServer(await readFingerprint(source), await readFingerprint(target));
+  const available = one ? shareConnections(alone.source, alone.target) : alone;
+  return {
+    source: await readSideFacts(source, available.source),
+    target: await readSideFacts(target, available.target),
   };
 }
 
@@ -251,7 +264,7 @@ export async function validate(input: ValidationInput): Promise<ValidationOutcom
       source.session?.lost ||
       target.session?.lost
         ? null
-        : { source: await readFacts(source.database), target: await readFacts(target.database), tools };
+        : { ...(await readFacts(source.database, target.database)), tools };
     return { checks, blocked: errors.length > 0, error: errors[0] ?? null, facts };
   } finally {
     await Promise.all([source.session?.close(), target.session?.close()]);
