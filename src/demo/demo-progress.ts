@@ -2,7 +2,7 @@ import type { JobEvent, ResultEvent, StreamMessage } from '../contract/event.ts'
 import type { JobManager } from '../jobs/manager.ts';
 
 export interface WatchInput {
-  readonly manager: Pick<JobManager, 'stream' | 'report'>;
+  readonly manager: Pick<JobManager, 'stream'>;
   readonly id: string;
   readonly write: (line: string) => void;
   /** When it fires, watching ends; the job itself is stopped by whoever stops the manager. */
@@ -18,18 +18,18 @@ const metricEveryMs = 2000;
 export async function watchJob(input: WatchInput): Promise<number> {
   const now = input.now ?? Date.now;
   let lastMetric = 0;
+  let copying = false;
   for await (const batch of input.manager.stream(input.id, 0, input.signal)) {
     for (const message of batch) {
+      if (message.type === 'phase' && message.phase === 'copy') copying = message.status === 'started';
       if (message.type === 'metric') {
-        if (now() - lastMetric < metricEveryMs) continue;
+        if (!copying || now() - lastMetric < metricEveryMs) continue;
         lastMetric = now();
       }
       const line = progressLine(message);
       if (line !== null) input.write(line);
       if (message.type === 'result') {
-        const verification =
-          message.status === 'completed' ? (await input.manager.report(input.id)).verification : null;
-        for (const text of resultLines(message, verification?.tables.length ?? message.tables)) input.write(text);
+        for (const text of resultLines(message)) input.write(text);
         return exitCode(message);
       }
     }
@@ -67,9 +67,11 @@ export function progressLine(event: StreamMessage | JobEvent): string | null {
 }
 
 /** The last words. Pure. */
-export function resultLines(result: ResultEvent, tables: number): string[] {
+export function resultLines(result: ResultEvent): string[] {
   if (result.status === 'completed' && result.verified) {
-    return [`verified: ${tables} tables, ${count(result.rows)} rows, 0 differences in ${result.seconds.toFixed(1)} s`];
+    return [
+      `verified: ${result.tables} tables, ${count(result.rows)} rows, 0 differences in ${result.seconds.toFixed(1)} s`,
+    ];
   }
   const lines = result.differences.map((difference) => `  ${difference.change}: ${difference.kind} ${difference.name}`);
   if (result.error !== null) lines.push(`${result.error.message} ${result.error.hint}`);
