@@ -2,7 +2,9 @@
 import { spawn } from 'node:child_process';
 
 const children = [
-  spawn('npx', ['--no-install', 'tsc', '-p', 'tsconfig.build.json', '--watch', '--preserveWatchOutput'], { stdio: 'inherit' }),
+  spawn('npx', ['--no-install', 'tsc', '-p', 'tsconfig.build.json', '--watch', '--preserveWatchOutput'], {
+    stdio: 'inherit',
+  }),
   spawn(process.execPath, ['--watch', 'bin/pgsluice.js', 'serve'], { stdio: 'inherit' }),
   spawn('npx', ['--no-install', 'vite'], { stdio: 'inherit' }),
 ];

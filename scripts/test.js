@@ -26,7 +26,9 @@ try {
       ...process.argv.slice(2),
     ]);
     const result = JSON.parse(readFileSync(resultFile, 'utf8'));
-    const failedFiles = result.testResults.filter((file) => file.status === 'failed' && file.assertionResults.length === 0);
+    const failedFiles = result.testResults.filter(
+      (file) => file.status === 'failed' && file.assertionResults.length === 0,
+    );
     const failed = result.numFailedTests + failedFiles.length;
     const skipped = result.numPendingTests + result.numTodoTests;
     process.stdout.write(`\n${result.numPassedTests} passed, ${failed} failed, ${skipped} skipped\n`);

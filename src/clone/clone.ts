@@ -126,14 +126,19 @@ class Clone implements CloneRun {
       context.connections.target - (control === null ? 0 : 1),
       `${RESTORE_SETTINGS}; ${await this.#buildSettings(control)}`,
     );
-    const unwatch = watchStalls(this.#progress, moment.snapshot.workers > 1 || context.connections.source > 1 ? moment.snapshot.holder : null, control);
+    const unwatch = watchStalls(
+      this.#progress,
+      moment.snapshot.workers > 1 || context.connections.source > 1 ? moment.snapshot.holder : null,
+      control,
+    );
     try {
       const builds = new BuildQueue(options.indexJobs);
       const indexes = this.#startPhase('indexes');
       const failed = options.schemaOnly
         ? []
         : await this.#phase('copy', () => this.#copy(sessions, builds, stages, control));
-      if (options.schemaOnly) for (const list of stages.builds.values()) builds.add(this.#buildTasks(sessions, list, 0));
+      if (options.schemaOnly)
+        for (const list of stages.builds.values()) builds.add(this.#buildTasks(sessions, list, 0));
       await builds.idle();
       if (failed.length > 0) {
         indexes('stopped: tables failed');
@@ -171,12 +176,21 @@ class Clone implements CloneRun {
     const stages = planStages({ entries }, this.#owners, copied);
     if (this.#done.schema) return stages;
 
-    const target = await openSession(context.target, { signal: context.signal, side: 'target', purpose: 'schema', retryForMs: 30_000 });
+    const target = await openSession(context.target, {
+      signal: context.signal,
+      side: 'target',
+      purpose: 'schema',
+      retryForMs: 30_000,
+    });
     try {
       await target.run(RESTORE_SETTINGS);
       if (context.replaceTarget) {
         const dropped = await dropTargetObjects(target);
-        log(context, 'warn', `Dropped ${dropped.length} object(s) on the target: ${dropped.slice(0, 20).join(', ')}${dropped.length > 20 ? ', …' : ''}`);
+        log(
+          context,
+          'warn',
+          `Dropped ${dropped.length} object(s) on the target: ${dropped.slice(0, 20).join(', ')}${dropped.length > 20 ? ', …' : ''}`,
+        );
       }
       if (archive !== null) {
         const roles = await createRoles(snapshot.holder, target, context.options);
@@ -210,7 +224,11 @@ class Clone implements CloneRun {
     this.#problems.push(...found);
     for (const problem of found) {
       const level = problem.harmless ? 'info' : 'error';
-      log(this.#context, level, `The target refused ${problem.kind} ${problem.name}: ${problem.error} — ${problem.reason}`);
+      log(
+        this.#context,
+        level,
+        `The target refused ${problem.kind} ${problem.name}: ${problem.error} — ${problem.reason}`,
+      );
     }
   }
 
@@ -268,7 +286,11 @@ class Clone implements CloneRun {
     }
     const binary = [...pieces.values()].filter((list) => list[0]?.format === 'binary').length;
     const split = [...pieces.values()].filter((list) => list.length > 1);
-    log(this.#context, 'info', `Copying ${pieces.size} table(s), largest first: ${binary} in binary, ${pieces.size - binary} as text${split.length > 0 ? `; ${split.length} split by ctid` : ''}.`);
+    log(
+      this.#context,
+      'info',
+      `Copying ${pieces.size} table(s), largest first: ${binary} in binary, ${pieces.size - binary} as text${split.length > 0 ? `; ${split.length} split by ctid` : ''}.`,
+    );
   }
 
   /** Tables that this job made are filled with FREEZE; ones that were there before must not fire their triggers. */
@@ -276,7 +298,11 @@ class Clone implements CloneRun {
     if (!this.#context.options.dataOnly) return { fresh: true, replicaRole: false };
     const allowed = control !== null && (await canBeReplica(control));
     if (!allowed) {
-      log(this.#context, 'warn', 'The target role may not set session_replication_role: triggers of the target fire and foreign keys are checked while rows arrive.');
+      log(
+        this.#context,
+        'warn',
+        'The target role may not set session_replication_role: triggers of the target fire and foreign keys are checked while rows arrive.',
+      );
     }
     return { fresh: false, replicaRole: allowed };
   }
@@ -322,12 +348,25 @@ class Clone implements CloneRun {
       }));
   }
 
-  async #build(sessions: TargetSessions, entry: ArchiveEntry, schema: string, table: string): Promise<RestoreProblem[]> {
+  async #build(
+    sessions: TargetSessions,
+    entry: ArchiveEntry,
+    schema: string,
+    table: string,
+  ): Promise<RestoreProblem[]> {
     const context = this.#context;
     await context.gate.wait(context.signal);
     const startedAt = Date.now();
     const tell = (state: 'building' | 'built' | 'failed'): void =>
-      context.emit({ type: 'index', kind: entry.type, schema, table, name: entry.name, state, seconds: (Date.now() - startedAt) / 1000 });
+      context.emit({
+        type: 'index',
+        kind: entry.type,
+        schema,
+        table,
+        name: entry.name,
+        state,
+        seconds: (Date.now() - startedAt) / 1000,
+      });
     tell('building');
     const problems = await sessions.with((session) => restoreEntry(session, entry, context.signal));
     tell(harmful(problems).length > 0 ? 'failed' : 'built');
@@ -338,7 +377,12 @@ class Clone implements CloneRun {
   #analyzeTask(sessions: TargetSessions, table: SourceTable): BuildTask[] {
     if (this.#leaves.has(table.oid) || table.sizeBytes === 0) return [];
     return [
-      { locks: [table.oid], exclusive: true, priority: -1, run: () => sessions.with((session) => analyze(session, table)) },
+      {
+        locks: [table.oid],
+        exclusive: true,
+        priority: -1,
+        run: () => sessions.with((session) => analyze(session, table)),
+      },
     ];
   }
 
@@ -351,7 +395,8 @@ class Clone implements CloneRun {
         locks: owners?.locksOfForeignKey.get(entry.oid) ?? [0],
         exclusive: true,
         priority: -at,
-        run: () => this.#build(sessions, entry, entry.schema ?? '', entry.name).then((problems) => this.#note(problems)),
+        run: () =>
+          this.#build(sessions, entry, entry.schema ?? '', entry.name).then((problems) => this.#note(problems)),
       })),
     );
     await queue.idle();
@@ -401,7 +446,12 @@ class Clone implements CloneRun {
   async #openControl(): Promise<Session | null> {
     const context = this.#context;
     if (context.connections.target < 2) return null;
-    return openSession(context.target, { signal: context.signal, side: 'target', purpose: 'control', retryForMs: 30_000 });
+    return openSession(context.target, {
+      signal: context.signal,
+      side: 'target',
+      purpose: 'control',
+      retryForMs: 30_000,
+    });
   }
 
   #theMoment(): SourceMoment {
@@ -444,7 +494,9 @@ class Clone implements CloneRun {
   }
 
   #failedTables(failed: readonly { table: SourceTable; error: ErrorReport }[]): CloneOutcome {
-    const names = failed.slice(0, 10).map(({ table, error }) => `${entryName({ schema: table.schema, name: table.name })}: ${error.message}`);
+    const names = failed
+      .slice(0, 10)
+      .map(({ table, error }) => `${entryName({ schema: table.schema, name: table.name })}: ${error.message}`);
     const alive = this.canRetry;
     return this.#outcome(
       new PgsluiceError({

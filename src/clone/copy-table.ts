@@ -58,7 +58,11 @@ export async function copyTask(
   const statements = copyStatements(task, mode);
   const truncate = fillsAlone(task, mode);
   await target.run(
-    ['BEGIN', ...(mode.replicaRole ? ["SET LOCAL session_replication_role = 'replica'"] : []), ...(truncate ? [`TRUNCATE ONLY ${name}`] : [])].join('; '),
+    [
+      'BEGIN',
+      ...(mode.replicaRole ? ["SET LOCAL session_replication_role = 'replica'"] : []),
+      ...(truncate ? [`TRUNCATE ONLY ${name}`] : []),
+    ].join('; '),
   );
   let transferred: Transferred;
   try {

@@ -23,7 +23,9 @@ test('the same bytes and counts come out, wherever the chunks are cut', () => {
   const seed = Number(process.env['SEED'] ?? Date.now() % 1e9);
   const next = random(seed);
   for (let round = 0; round < 200; round += 1) {
-    const frames = Array.from({ length: Math.floor(next() * 40) }, () => frame('d', Buffer.alloc(Math.floor(next() * 60), 100)));
+    const frames = Array.from({ length: Math.floor(next() * 40) }, () =>
+      frame('d', Buffer.alloc(Math.floor(next() * 60), 100)),
+    );
     const data = Buffer.concat(frames);
     const end = frame('c', Buffer.alloc(0));
     const wire = Buffer.concat([data, end]);
@@ -42,7 +44,11 @@ test('the same bytes and counts come out, wherever the chunks are cut', () => {
     }
     expect(Buffer.concat(out).equals(data), `seed ${seed}`).toBe(true);
     expect(rest?.equals(end), `seed ${seed}`).toBe(true);
-    expect([walker.frames, walker.bytes, walker.atBoundary], `seed ${seed}`).toEqual([frames.length, data.length, true]);
+    expect([walker.frames, walker.bytes, walker.atBoundary], `seed ${seed}`).toEqual([
+      frames.length,
+      data.length,
+      true,
+    ]);
   }
 });
 

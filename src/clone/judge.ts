@@ -25,7 +25,10 @@ const privilege: ReadonlySet<string> = new Set([SQLSTATE.insufficientPrivilege, 
 export function judgeRefusal(refused: RefusedStatement): Verdict {
   const { type, name, statement, sqlState } = refused;
   if (type === 'COMMENT' && name.startsWith('EXTENSION ') && sqlState !== null && privilege.has(sqlState)) {
-    return { harmless: true, reason: "An extension's comment belongs to the extension's owner; the extension brings its own." };
+    return {
+      harmless: true,
+      reason: "An extension's comment belongs to the extension's owner; the extension brings its own.",
+    };
   }
   if (type === 'COMMENT' && name === 'SCHEMA public' && sqlState !== null && privilege.has(sqlState)) {
     return { harmless: true, reason: 'The comment of the schema public belongs to its owner and changes nothing.' };
@@ -41,5 +44,8 @@ export function judgeRefusal(refused: RefusedStatement): Verdict {
   if (type === 'EXTENSION' && sqlState === SQLSTATE.duplicateObject) {
     return { harmless: true, reason: 'The extension is already installed on the target.' };
   }
-  return { harmless: false, reason: `The target lacks what this statement would have made (${type.toLowerCase()} ${name}).` };
+  return {
+    harmless: false,
+    reason: `The target lacks what this statement would have made (${type.toLowerCase()} ${name}).`,
+  };
 }

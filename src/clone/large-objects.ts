@@ -50,7 +50,9 @@ export function attributeStatements(object: LargeObject, options: { noOwner: boo
     if (!options.noOwner) statements.push(`REVOKE ALL ON ${name} FROM ${quoteIdent(object.owner)}`);
     for (const grant of object.grants ?? []) {
       const grantee = grant.grantee === null ? 'PUBLIC' : quoteIdent(grant.grantee);
-      statements.push(`GRANT ${grant.privilege} ON ${name} TO ${grantee}${grant.grantable ? ' WITH GRANT OPTION' : ''}`);
+      statements.push(
+        `GRANT ${grant.privilege} ON ${name} TO ${grantee}${grant.grantable ? ' WITH GRANT OPTION' : ''}`,
+      );
     }
   }
   if (!options.noOwner) statements.unshift(`ALTER ${name} OWNER TO ${quoteIdent(object.owner)}`);
@@ -72,7 +74,7 @@ export async function copyLargeObjects(
   let bytes = 0;
   let size = FEWEST_OBJECTS;
   await target.run('BEGIN');
-  for (let at = 0; at < objects.length; ) {
+  for (let at = 0; at < objects.length;) {
     const batch = objects.slice(at, at + size);
     const heads = await source.query<{ oid: number; data: Buffer }>(
       'SELECT o::int8 AS oid, lo_get(o, 0, $2) AS data FROM unnest($1::oid[]) o',
@@ -91,7 +93,8 @@ export async function copyLargeObjects(
     const statements = batch.flatMap((object) => attributeStatements(object, options));
     if (statements.length > 0) await target.run(statements.join('; '));
     at += batch.length;
-    size = headBytes < PIECE_BYTES / 4 ? Math.min(MOST_OBJECTS, size * 2) : Math.max(FEWEST_OBJECTS, Math.floor(size / 2));
+    size =
+      headBytes < PIECE_BYTES / 4 ? Math.min(MOST_OBJECTS, size * 2) : Math.max(FEWEST_OBJECTS, Math.floor(size / 2));
     await onProgress(at, bytes);
   }
   await target.run('COMMIT');

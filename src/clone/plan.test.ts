@@ -18,7 +18,12 @@ const table = (name: string, sizeBytes: number): SourceTable => ({
 
 describe('plan', () => {
   test('largest first', () => {
-    const tasks = planTasks({ tables: [table('s', 10_000), table('l', GB)], tableJobs: 2, splitAbove: null, sourceMajor: 15 });
+    const tasks = planTasks({
+      tables: [table('s', 10_000), table('l', GB)],
+      tableJobs: 2,
+      splitAbove: null,
+      sourceMajor: 15,
+    });
     expect(tasks.map((t) => t.table.name)).toEqual(['l', 's']);
   });
 
@@ -34,16 +39,22 @@ describe('plan', () => {
 
   test('only a table that would be the critical path is split by itself', () => {
     const tables = [table('l', 8 * GB), table('m', GB), table('n', GB)];
-    const pieces = planTasks({ tables, tableJobs: 4, splitAbove: null, sourceMajor: 15 }).filter((t) => t.range !== null);
+    const pieces = planTasks({ tables, tableJobs: 4, splitAbove: null, sourceMajor: 15 }).filter(
+      (t) => t.range !== null,
+    );
     expect(new Set(pieces.map((t) => t.table.name))).toEqual(new Set(['l']));
-    expect(planTasks({ tables, tableJobs: 4, splitAbove: null, sourceMajor: 13 }).every((t) => t.range === null)).toBe(true);
+    expect(planTasks({ tables, tableJobs: 4, splitAbove: null, sourceMajor: 13 }).every((t) => t.range === null)).toBe(
+      true,
+    );
   });
 });
 
 describe('format', () => {
   const column = (name: string, kind = 'b', builtIn = true) => ({ type: { name, kind, builtIn } });
   test('built-in types and enums go binary', () => {
-    expect(chooseFormat([column('int4'), column('_text'), column('int4range', 'r'), column('mood', 'e', false)])).toBe('binary');
+    expect(chooseFormat([column('int4'), column('_text'), column('int4range', 'r'), column('mood', 'e', false)])).toBe(
+      'binary',
+    );
   });
   test.each([
     ['an oid alias', column('regclass')],

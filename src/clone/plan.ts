@@ -37,7 +37,11 @@ export function piecesOf(table: SourceTable, input: PlanInput): number {
   if (input.sourceMajor < 14 || input.tableJobs < 2 || table.pages < 2 || table.extensionCondition !== null) return 1;
   if (input.splitAbove !== null) {
     if (table.sizeBytes <= input.splitAbove) return 1;
-    return Math.min(input.tableJobs, table.pages, Math.max(2, Math.ceil(table.sizeBytes / Math.max(1, input.splitAbove))));
+    return Math.min(
+      input.tableJobs,
+      table.pages,
+      Math.max(2, Math.ceil(table.sizeBytes / Math.max(1, input.splitAbove))),
+    );
   }
   // Alone on the critical path: copying it takes longer than all the rest spread over the other workers.
   const total = input.tables.reduce((sum, other) => sum + other.sizeBytes, 0);

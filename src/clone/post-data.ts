@@ -42,7 +42,8 @@ function isLast(entry: ArchiveEntry): boolean {
 
 function owningTable(entry: ArchiveEntry, owners: RelationOwners): OwningTable | null {
   if (entry.type === 'INDEX' && entry.classOid === PG_CLASS) return owners.tableOfIndex.get(entry.oid) ?? null;
-  if (entry.type === 'CONSTRAINT' && entry.classOid === PG_CONSTRAINT) return owners.tableOfConstraint.get(entry.oid) ?? null;
+  if (entry.type === 'CONSTRAINT' && entry.classOid === PG_CONSTRAINT)
+    return owners.tableOfConstraint.get(entry.oid) ?? null;
   return null;
 }
 

@@ -199,7 +199,8 @@ export class CopyProgress {
     const bytes = state.doneBytes + moving.reduce((sum, counts) => sum + counts.bytes, 0);
     const rows = state.doneRows + moving.reduce((sum, counts) => sum + counts.rows, 0);
     const sinceMs = now - state.lastEventAt;
-    const rate = state.lastEventAt === 0 || sinceMs === 0 ? 0 : Math.max(0, ((bytes - state.lastBytes) / sinceMs) * 1000);
+    const rate =
+      state.lastEventAt === 0 || sinceMs === 0 ? 0 : Math.max(0, ((bytes - state.lastBytes) / sinceMs) * 1000);
     const seconds = state.startedAt === null ? 0 : (now - state.startedAt) / 1000;
     state.progress = {
       ...state.progress,

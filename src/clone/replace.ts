@@ -62,9 +62,11 @@ export function dropStatement(object: { type: string; identity: string }): strin
  * @returns what was dropped, in PostgreSQL's own words. @throws PgsluiceError when the target refuses.
  */
 export async function dropTargetObjects(target: Session): Promise<string[]> {
-  const subscriptions = await target.query<{ name: string }>(
-    `SELECT subname AS name FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())`,
-  ).catch(() => []);
+  const subscriptions = await target
+    .query<{ name: string }>(
+      `SELECT subname AS name FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+    )
+    .catch(() => []);
   const objects = await target.query<{ type: string; identity: string }>(OBJECTS);
   const dropped = objects.map((object) => `${object.type} ${object.identity}`);
   await target.run('BEGIN');

@@ -45,7 +45,11 @@ function errorText(error: unknown): string {
  * Runs the statements of one entry, each on its own, and judges those that are refused.
  * @returns the refusals, harmless ones included. @throws when the connection is lost or the job was cancelled.
  */
-export async function restoreEntry(session: Session, entry: ArchiveEntry, signal: AbortSignal): Promise<RestoreProblem[]> {
+export async function restoreEntry(
+  session: Session,
+  entry: ArchiveEntry,
+  signal: AbortSignal,
+): Promise<RestoreProblem[]> {
   const problems: RestoreProblem[] = [];
   if (entry.settings.length > 0) await session.run(entry.settings.join('\n'));
   for (const statement of entry.statements) {

@@ -38,7 +38,11 @@ export interface RolePlan {
 }
 
 /** The statements that make the missing roles, without passwords. Pure. */
-export function planRoles(source: readonly SourceRole[], existing: ReadonlySet<string>, targetIsSuperuser: boolean): RolePlan {
+export function planRoles(
+  source: readonly SourceRole[],
+  existing: ReadonlySet<string>,
+  targetIsSuperuser: boolean,
+): RolePlan {
   const missing = source.filter((role) => !existing.has(role.name));
   const statements: string[] = [];
   const todo: string[] = [];
@@ -53,10 +57,13 @@ export function planRoles(source: readonly SourceRole[], existing: ReadonlySet<s
     ].filter((attribute) => attribute !== null);
     if (targetIsSuperuser) attributes.push(...strong);
     else if (strong.length > 0) {
-      todo.push(`Role ${quoteIdent(role.name)} was made without ${strong.join(', ')}: only a superuser of the target may give that.`);
+      todo.push(
+        `Role ${quoteIdent(role.name)} was made without ${strong.join(', ')}: only a superuser of the target may give that.`,
+      );
     }
     statements.push(`CREATE ROLE ${quoteIdent(role.name)} ${attributes.join(' ')}`);
-    if (role.login) todo.push(`Set a password for the role ${quoteIdent(role.name)} on the target: passwords are not carried.`);
+    if (role.login)
+      todo.push(`Set a password for the role ${quoteIdent(role.name)} on the target: passwords are not carried.`);
   }
   for (const role of missing) {
     for (const group of role.memberOf) statements.push(`GRANT ${quoteIdent(group)} TO ${quoteIdent(role.name)}`);
@@ -71,7 +78,9 @@ export async function createRoles(source: Session, target: Session, options: Job
   if (options.roles !== 'create') return { statements: [], todo: [] };
   const wanted = await source.query<SourceRole>(ROLES);
   const existing = await target.query<{ name: string }>('SELECT rolname AS name FROM pg_roles');
-  const [self] = await target.query<{ super: boolean }>('SELECT rolsuper AS super FROM pg_roles WHERE rolname = current_user');
+  const [self] = await target.query<{ super: boolean }>(
+    'SELECT rolsuper AS super FROM pg_roles WHERE rolname = current_user',
+  );
   const plan = planRoles(wanted, new Set(existing.map((role) => role.name)), self?.super === true);
   for (const statement of plan.statements) {
     // From 16 on the creator is a member already; granting it again is refused as a circular or duplicate grant.

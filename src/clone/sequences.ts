@@ -35,7 +35,12 @@ function* chunks<T>(items: readonly T[], size: number): Generator<readonly T[]> 
  * A sequence is part of the job when its own name is, or the table that owns it.
  */
 export async function readSequences(source: Session, filter: RelationFilter): Promise<SequenceValue[]> {
-  const all = await source.query<{ schema: string; name: string; tableSchema: string | null; tableName: string | null }>(SEQUENCES);
+  const all = await source.query<{
+    schema: string;
+    name: string;
+    tableSchema: string | null;
+    tableName: string | null;
+  }>(SEQUENCES);
   const wanted = all.filter(
     (sequence) =>
       tableMatches(filter, sequence.schema, sequence.name) ||
@@ -46,7 +51,10 @@ export async function readSequences(source: Session, filter: RelationFilter): Pr
   const values: SequenceValue[] = [];
   for (const chunk of chunks(wanted, CHUNK)) {
     const sql = chunk
-      .map((sequence, at) => `SELECT ${at} AS at, last_value::text AS value, is_called AS called FROM ${qualified(sequence.schema, sequence.name)}`)
+      .map(
+        (sequence, at) =>
+          `SELECT ${at} AS at, last_value::text AS value, is_called AS called FROM ${qualified(sequence.schema, sequence.name)}`,
+      )
       .join(' UNION ALL ');
     for (const row of await source.query<{ at: number; value: string; called: boolean }>(sql)) {
       const sequence = chunk[row.at];
@@ -62,7 +70,8 @@ export async function readSequences(source: Session, filter: RelationFilter): Pr
 export async function writeSequences(target: Session, values: readonly SequenceValue[]): Promise<void> {
   for (const chunk of chunks(values, CHUNK)) {
     const calls = chunk.map(
-      (value) => `setval(${quoteLiteral(qualified(value.schema, value.name))}::regclass, ${value.lastValue}, ${value.isCalled})`,
+      (value) =>
+        `setval(${quoteLiteral(qualified(value.schema, value.name))}::regclass, ${value.lastValue}, ${value.isCalled})`,
     );
     await target.run(`SELECT ${calls.join(', ')}`);
   }

@@ -25,7 +25,27 @@ const LOCK_TIMEOUT_MS = 5000;
 /** Every row version of the catalogue tables that pg_dump reads, as one hash: equal means that no DDL has committed in between. */
 const FINGERPRINT = `
 SELECT md5(string_agg(part, ',' ORDER BY part)) AS hash FROM (
-${['pg_class', 'pg_type', 'pg_proc', 'pg_constraint', 'pg_trigger', 'pg_rewrite', 'pg_namespace', 'pg_policy', 'pg_attrdef', 'pg_enum', 'pg_operator', 'pg_extension', 'pg_event_trigger', 'pg_publication', 'pg_statistic_ext', 'pg_default_acl', 'pg_cast', 'pg_collation', 'pg_foreign_server']
+${[
+  'pg_class',
+  'pg_type',
+  'pg_proc',
+  'pg_constraint',
+  'pg_trigger',
+  'pg_rewrite',
+  'pg_namespace',
+  'pg_policy',
+  'pg_attrdef',
+  'pg_enum',
+  'pg_operator',
+  'pg_extension',
+  'pg_event_trigger',
+  'pg_publication',
+  'pg_statistic_ext',
+  'pg_default_acl',
+  'pg_cast',
+  'pg_collation',
+  'pg_foreign_server',
+]
   .map((name) => `  SELECT '${name}' || oid || ':' || xmin AS part FROM ${name} WHERE oid >= 16384`)
   .join(' UNION ALL\n')}
   UNION ALL SELECT 'a' || attrelid || '.' || attnum || ':' || xmin FROM pg_attribute WHERE attrelid >= 16384
@@ -77,7 +97,11 @@ async function lockTables(context: CloneContext, holder: Session, tables: readon
         if (holder.lost) throw error;
         await holder.run('ROLLBACK TO SAVEPOINT locks');
         if (sqlStateOf(error) !== SQLSTATE.lockNotAvailable) throw error;
-        log(context, 'warn', `Waiting for a table on the source that another session has locked exclusively; asking again.`);
+        log(
+          context,
+          'warn',
+          `Waiting for a table on the source that another session has locked exclusively; asking again.`,
+        );
       }
     }
   }
@@ -101,7 +125,12 @@ export async function takeMoment(context: CloneContext): Promise<SourceMoment> {
     let before = '';
     let archive: Archive | null = null;
     if (single && wantsSchema) {
-      const session = await openSession(context.source, { signal: context.signal, side: 'source', purpose: 'catalogue', retryForMs: 30_000 });
+      const session = await openSession(context.source, {
+        signal: context.signal,
+        side: 'source',
+        purpose: 'catalogue',
+        retryForMs: 30_000,
+      });
       try {
         before = await fingerprint(session);
       } finally {
@@ -113,15 +142,27 @@ export async function takeMoment(context: CloneContext): Promise<SourceMoment> {
     try {
       const tables = await listTables(snapshot.holder, context.options, context.sourceVersion.major);
       await lockTables(context, snapshot.holder, tables);
-      const rewritten = await listRewrittenTables(snapshot.holder, tables.map((table) => table.oid));
+      const rewritten = await listRewrittenTables(
+        snapshot.holder,
+        tables.map((table) => table.oid),
+      );
       const changed = single && wantsSchema && (await fingerprint(snapshot.holder)) !== before;
       if (rewritten.length === 0 && !changed) {
-        if (!single && wantsSchema) archive = await snapshot.withFreeConnection(() => dumpArchive(dumpInput(context, snapshot.id)));
-        log(context, 'info', `Snapshot ${snapshot.id} taken at ${snapshot.takenAt}; ${snapshot.workers} reader(s) share it.`);
+        if (!single && wantsSchema)
+          archive = await snapshot.withFreeConnection(() => dumpArchive(dumpInput(context, snapshot.id)));
+        log(
+          context,
+          'info',
+          `Snapshot ${snapshot.id} taken at ${snapshot.takenAt}; ${snapshot.workers} reader(s) share it.`,
+        );
         return { snapshot, archive, tables };
       }
       await snapshot.close();
-      log(context, 'warn', `The source's schema changed while the snapshot was taken (attempt ${attempt}); taking another one.`);
+      log(
+        context,
+        'warn',
+        `The source's schema changed while the snapshot was taken (attempt ${attempt}); taking another one.`,
+      );
     } catch (error) {
       await snapshot.close();
       if (context.signal.aborted || !isStale(error)) throw error;

@@ -53,7 +53,13 @@ function rowsOf(message: CommandComplete): number {
 }
 
 /** Type bytes of the messages that may stand among a COPY's own (PostgreSQL documentation, 55.2.6 and 55.2.7). */
-const message = { copyOutResponse: 0x48, copyDone: 0x63, notice: 0x4e, parameterStatus: 0x53, notification: 0x41 } as const;
+const message = {
+  copyOutResponse: 0x48,
+  copyDone: 0x63,
+  notice: 0x4e,
+  parameterStatus: 0x53,
+  notification: 0x41,
+} as const;
 
 /** `COPY … FROM STDIN` on the target: resolves `ready` when the server takes data, `done` when it has ended. */
 class CopyIn {

@@ -56,7 +56,12 @@ export const RestoreProblem = z.object({
 });
 export type RestoreProblem = z.infer<typeof RestoreProblem>;
 
-export const PhaseTiming = z.object({ phase: z.string(), seconds: z.number(), startedAt: z.string(), finishedAt: z.string() });
+export const PhaseTiming = z.object({
+  phase: z.string(),
+  seconds: z.number(),
+  startedAt: z.string(),
+  finishedAt: z.string(),
+});
 export type PhaseTiming = z.infer<typeof PhaseTiming>;
 
 /** What `GET /api/jobs/:id/report` answers, and what the printable page shows. */

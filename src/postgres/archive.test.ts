@@ -65,5 +65,7 @@ test("the server's own column bookkeeping is taken out, what a person set stays"
   const statements = parseArchiveSql(sql, 'pre-data')[1]?.statements ?? [];
   expect(statements).toHaveLength(3);
   expect(statements[1]).toBe('ALTER TABLE ONLY public.t ALTER COLUMN a SET (n_distinct=5);');
-  expect(withoutAttver("COMMENT ON TABLE t IS 'SET (pg_attver=3)';")).toBe("COMMENT ON TABLE t IS 'SET (pg_attver=3)';");
+  expect(withoutAttver("COMMENT ON TABLE t IS 'SET (pg_attver=3)';")).toBe(
+    "COMMENT ON TABLE t IS 'SET (pg_attver=3)';",
+  );
 });

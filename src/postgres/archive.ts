@@ -51,7 +51,8 @@ export interface DumpInput {
 const placed = new Set(['TABLE', 'MATERIALIZED VIEW', 'INDEX', 'CONSTRAINT']);
 
 const tocLine = /^-- TOC entry (\d+) \(class (\d+) OID (\d+)\)$/;
-const nameLine = /^-- (?:Data for )?Name: (.*); Type: ([A-Z][A-Z ]*); Schema: (.*?); Owner: ([^;]*|.*?)(?:; Tablespace: .*)?$/;
+const nameLine =
+  /^-- (?:Data for )?Name: (.*); Type: ([A-Z][A-Z ]*); Schema: (.*?); Owner: ([^;]*|.*?)(?:; Tablespace: .*)?$/;
 
 interface EntryHeader {
   dumpId: number;

@@ -9,7 +9,10 @@ export interface RelationFilter {
 
 /** Turns one glob into an anchored expression; everything but `*` and `?` stands for itself. */
 function globExpression(glob: string): RegExp {
-  const body = glob.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/\*/g, '.*').replace(/\?/g, '.');
+  const body = glob
+    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
+    .replace(/\*/g, '.*')
+    .replace(/\?/g, '.');
   return new RegExp(`^${body}$`, 'su');
 }
 

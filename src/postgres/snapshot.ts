@@ -36,7 +36,13 @@ export class SourceSnapshot {
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
 
-  private constructor(settings: ConnectionSettings, options: SnapshotOptions, holder: Session, id: string, takenAt: string) {
+  private constructor(
+    settings: ConnectionSettings,
+    options: SnapshotOptions,
+    holder: Session,
+    id: string,
+    takenAt: string,
+  ) {
     this.id = id;
     this.takenAt = takenAt;
     this.workers = Math.max(1, options.connections - 1);
@@ -166,7 +172,8 @@ export class SourceSnapshot {
       side: 'source',
       purpose: 'copy',
       retryForMs: 30_000,
-      onRetry: (why, attempt) => this.#options.log('warn', `Connection ${attempt} to the source failed, trying again: ${why}`),
+      onRetry: (why, attempt) =>
+        this.#options.log('warn', `Connection ${attempt} to the source failed, trying again: ${why}`),
     });
     try {
       await session.run(`${BEGIN}; SET TRANSACTION SNAPSHOT ${quoteLiteral(this.id)}`);
@@ -181,7 +188,8 @@ export class SourceSnapshot {
     if (this.alive) return;
     throw new PgsluiceError({
       code: 'SNAPSHOT_GONE',
-      message: 'The session that held the snapshot on the source has ended, so no further table can be read at the same moment.',
+      message:
+        'The session that held the snapshot on the source has ended, so no further table can be read at the same moment.',
       hint: 'Retry the job: it takes a fresh snapshot and copies every table anew.',
     });
   }

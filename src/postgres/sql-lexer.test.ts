@@ -1,21 +1,31 @@
 import { expect, test } from 'vitest';
 import { tokenizeSql } from './sql-lexer.ts';
 
-const statements = (sql: string): string[] => [...tokenizeSql(sql)].filter((t) => t.kind === 'statement').map((t) => t.text);
-const comments = (sql: string): string[] => [...tokenizeSql(sql)].filter((t) => t.kind === 'comment').map((t) => t.text);
+const statements = (sql: string): string[] =>
+  [...tokenizeSql(sql)].filter((t) => t.kind === 'statement').map((t) => t.text);
+const comments = (sql: string): string[] =>
+  [...tokenizeSql(sql)].filter((t) => t.kind === 'comment').map((t) => t.text);
 
 test('splits at semicolons and drops the space around statements', () => {
   expect(statements('\nSELECT 1;\n\n  SELECT 2 ;')).toEqual(['SELECT 1;', 'SELECT 2 ;']);
 });
 
 test('semicolons, markers and meta-commands inside of quotations are data', () => {
-  const body = "CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $_$\n-- TOC entry 1 (class 0 OID 0)\n\\restrict x\nSELECT $1; 'it''s';\n$_$;";
-  expect(statements(`${body}\nSELECT 'a;''b', E'c\\';d', "e;""f";`)).toEqual([body, `SELECT 'a;''b', E'c\\';d', "e;""f";`]);
+  const body =
+    "CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $_$\n-- TOC entry 1 (class 0 OID 0)\n\\restrict x\nSELECT $1; 'it''s';\n$_$;";
+  expect(statements(`${body}\nSELECT 'a;''b', E'c\\';d', "e;""f";`)).toEqual([
+    body,
+    `SELECT 'a;''b', E'c\\';d', "e;""f";`,
+  ]);
   expect(comments(body)).toEqual([]);
 });
 
 test('a dollar inside an identifier opens no quotation', () => {
-  expect(statements('SELECT a$b$c; SELECT $1; SELECT $x$;$x$;')).toEqual(['SELECT a$b$c;', 'SELECT $1;', 'SELECT $x$;$x$;']);
+  expect(statements('SELECT a$b$c; SELECT $1; SELECT $x$;$x$;')).toEqual([
+    'SELECT a$b$c;',
+    'SELECT $1;',
+    'SELECT $x$;$x$;',
+  ]);
 });
 
 test('rules with several actions and SQL-standard bodies are one statement', () => {
@@ -26,7 +36,10 @@ test('rules with several actions and SQL-standard bodies are one statement', () 
 });
 
 test('a table whose column is called begin is not a routine', () => {
-  expect(statements('CREATE TABLE t (begin integer); SELECT 1;')).toEqual(['CREATE TABLE t (begin integer);', 'SELECT 1;']);
+  expect(statements('CREATE TABLE t (begin integer); SELECT 1;')).toEqual([
+    'CREATE TABLE t (begin integer);',
+    'SELECT 1;',
+  ]);
 });
 
 test('comments between statements are reported, meta-commands are left out', () => {

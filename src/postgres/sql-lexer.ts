@@ -5,7 +5,9 @@
  * nested block comments, parentheses, and BEGIN ATOMIC … END bodies in which a semicolon ends no statement.
  */
 
-export type SqlToken = { readonly kind: 'statement'; readonly text: string } | { readonly kind: 'comment'; readonly text: string };
+export type SqlToken =
+  | { readonly kind: 'statement'; readonly text: string }
+  | { readonly kind: 'comment'; readonly text: string };
 
 const identifier = /[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*/y;
 const dollarTag = /\$(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$/y;
@@ -53,8 +55,7 @@ export function* tokenizeSql(sql: string): Generator<SqlToken> {
   let bodyDepth = 0;
   let words: string[] = [];
 
-  const inRoutine = (): boolean =>
-    words[0] === 'create' && (words.includes('function') || words.includes('procedure'));
+  const inRoutine = (): boolean => words[0] === 'create' && (words.includes('function') || words.includes('procedure'));
 
   while (at < sql.length) {
     const char = sql[at] ?? '';

@@ -31,7 +31,10 @@ SELECT t.oid::text AS oid, t.root::text AS root, n.nspname AS schema, r.relname 
 FROM topmost t JOIN pg_class r ON r.oid = t.root JOIN pg_namespace n ON n.oid = r.relnamespace`;
 
 /** Partition oid → the table by which its rows are routed; partitions that keep their rows are not in it. `major` ≥ 12. */
-export async function listUnstablePartitions(session: Session, major: number): Promise<ReadonlyMap<number, RoutingRoot>> {
+export async function listUnstablePartitions(
+  session: Session,
+  major: number,
+): Promise<ReadonlyMap<number, RoutingRoot>> {
   if (major < 12) return new Map();
   const rows = await session.query<{ oid: string; root: string; schema: string; name: string }>(UNSTABLE);
   return new Map(rows.map((row) => [Number(row.oid), { oid: Number(row.root), schema: row.schema, name: row.name }]));
