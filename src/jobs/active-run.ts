@@ -281,8 +281,10 @@ export class ActiveRun {
     const minutes = Math.round(this.#environment.holdSnapshotMs / 60_000);
     this.#stage = 'held';
     this.#expiry = setTimeout(() => {
-      this.release(`The snapshot was kept for ${minutes} minutes and is given up; a retry copies everything anew.`).catch(
-        (error: unknown) => this.#environment.logger.error({ job: this.id, err: error }, 'a snapshot was not given up'),
+      this.release(
+        `The snapshot was kept for ${minutes} minutes and is given up; a retry copies everything anew.`,
+      ).catch((error: unknown) =>
+        this.#environment.logger.error({ job: this.id, err: error }, 'a snapshot was not given up'),
       );
     }, this.#environment.holdSnapshotMs);
     this.#expiry.unref();
@@ -362,7 +364,8 @@ export class ActiveRun {
     if (this.#stage === 'over') return;
     this.#stage = 'over';
     try {
-      if (isWorking(this.writer.state)) await this.writer.move('paused', `The agent was stopped (${why}). ${interruptedWords}`);
+      if (isWorking(this.writer.state))
+        await this.writer.move('paused', `The agent was stopped (${why}). ${interruptedWords}`);
       await this.writer.patch({ held: false });
       await this.writer.close();
     } catch (error) {

@@ -54,7 +54,7 @@ export class EventLog {
     this.#batchSize = options.batchSize ?? 500;
     this.#pending = new PendingEvents(this.#batchSize);
     this.totals = new TotalsTracker(options.totals);
-    options.feed.live = true;
+    options.feed.open(options.lastSeq);
   }
 
   /** The newest stored seq. */
@@ -96,7 +96,7 @@ export class EventLog {
   async close(): Promise<void> {
     await this.drain();
     this.#break(null);
-    this.#options.feed.live = false;
+    this.#options.feed.release();
   }
 
   #schedule(): void {
@@ -122,7 +122,10 @@ export class EventLog {
       do {
         const batch = this.#pending.take(this.#batchSize);
         if (batch.length > 0) await this.#writeBatch(batch);
-      } while (!this.#broken && (this.#pending.size >= this.#batchSize || (this.#drainers.length > 0 && this.#pending.size > 0)));
+      } while (
+        !this.#broken &&
+        (this.#pending.size >= this.#batchSize || (this.#drainers.length > 0 && this.#pending.size > 0))
+      );
     } catch (error) {
       this.#break(asStateError(error));
     } finally {

@@ -39,10 +39,7 @@ export class Housekeeping {
 
   async start(): Promise<void> {
     await this.#lookAfterJobs(this.#input.store.deadAgents);
-    this.#loops = Promise.all([
-      this.#every(beatMs, () => this.#beat()),
-      this.#every(sweepMs, () => this.#sweep()),
-    ]);
+    this.#loops = Promise.all([this.#every(beatMs, () => this.#beat()), this.#every(sweepMs, () => this.#sweep())]);
   }
 
   async stop(): Promise<void> {

@@ -22,9 +22,16 @@ export class JobFeed {
     return this.#live;
   }
 
-  set live(value: boolean) {
-    this.#live = value;
-    if (!value) this.#ring = [];
+  /** A writer begins; its first event will follow `lastSeq`. */
+  open(lastSeq: number): void {
+    if (this.#ring.at(-1)?.seq !== lastSeq) this.#ring = [];
+    this.#live = true;
+    this.#wake();
+  }
+
+  /** The writer has stored its last event. */
+  release(): void {
+    this.#live = false;
     this.#wake();
   }
 
@@ -42,7 +49,9 @@ export class JobFeed {
   /** Events after `cursor`, at most `limit`; null when the ring cannot tell and the store has to be asked. */
   after(cursor: number, limit: number): JobEvent[] | null {
     const first = this.#ring[0];
-    if (!this.#live || first === undefined || cursor + 1 < first.seq) return null;
+    // After the end nobody writes any more, and the store may be closed: the ring is the last word.
+    const current = this.#live || this.#closed;
+    if (!current || first === undefined || cursor + 1 < first.seq) return null;
     const from = cursor + 1 - first.seq;
     return this.#ring.slice(from, from + limit);
   }

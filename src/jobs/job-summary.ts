@@ -79,7 +79,8 @@ function sourceSafe(job: SummaryInput): string {
 
 function completed(job: SummaryInput): string {
   const age = job.snapshotAt === null ? '' : ` It holds the source as of ${clock(job.snapshotAt)}.`;
-  if (job.verified) return `Done and verified: the target equals the source${job.options.schemaOnly ? ' in its schema' : ''}.${age}`;
+  if (job.verified)
+    return `Done and verified: the target equals the source${job.options.schemaOnly ? ' in its schema' : ''}.${age}`;
   if (job.differences > 0) {
     const count = job.differences === 1 ? '1 difference' : `${job.differences} differences`;
     return `Done, but verification found ${count}. Do not use the target before you have read the report.${age}`;
@@ -118,11 +119,13 @@ export function describeTarget(job: {
   schemaOnly: boolean;
 }): string {
   if (!job.targetTouched) return 'The target was not touched.';
-  if (job.phase === 'verify') return 'The target holds the whole copy, but it was not compared to its end: it is not verified.';
+  if (job.phase === 'verify')
+    return 'The target holds the whole copy, but it was not compared to its end: it is not verified.';
   if (job.phase === 'schema') return 'The target holds a part of the tables and no rows; it is not a usable copy.';
   if (job.schemaOnly) return 'The target holds a part of the schema; it is not a usable copy.';
   const tables = job.tablesCopied === 1 ? '1 complete table' : `${job.tablesCopied} complete tables`;
   const of = job.tables > job.tablesCopied ? ` of ${job.tables}` : '';
-  const rest = job.phase === 'analyze' ? 'without all of its statistics' : 'without all of their indexes and constraints';
+  const rest =
+    job.phase === 'analyze' ? 'without all of its statistics' : 'without all of their indexes and constraints';
   return `The target holds ${tables}${of}, ${rest}; it is not a usable copy.`;
 }

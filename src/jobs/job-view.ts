@@ -10,7 +10,11 @@ export interface Endpoints {
   readonly target: ConnectionSettings;
 }
 
-export function sealEndpoints(secrets: SecretBox, id: string, endpoints: Endpoints): { source: string; target: string } {
+export function sealEndpoints(
+  secrets: SecretBox,
+  id: string,
+  endpoints: Endpoints,
+): { source: string; target: string } {
   return {
     source: secrets.seal(JSON.stringify(endpoints.source), `${id}:source`),
     target: secrets.seal(JSON.stringify(endpoints.target), `${id}:target`),

@@ -222,7 +222,9 @@ export class JobManager {
       read: (from: number, limit: number) => readEvents(this.#store.db, id, from, limit),
       bounds: async () => {
         const row = await findJob(this.#store.db, id);
-        return row === null ? null : { first: (await firstSeq(this.#store.db, id)) ?? row.lastSeq + 1, last: row.lastSeq };
+        return row === null
+          ? null
+          : { first: (await firstSeq(this.#store.db, id)) ?? row.lastSeq + 1, last: row.lastSeq };
       },
     };
     yield* streamEvents(source, after, signal);

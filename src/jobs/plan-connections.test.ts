@@ -17,5 +17,8 @@ test.each([
 });
 
 test('the sides are planned apart', () => {
-  expect(planConnections({ source: 2, target: 90 }, { tableJobs: 16, indexJobs: 8 })).toEqual({ source: 2, target: 26 });
+  expect(planConnections({ source: 2, target: 90 }, { tableJobs: 16, indexJobs: 8 })).toEqual({
+    source: 2,
+    target: 26,
+  });
 });

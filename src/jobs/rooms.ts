@@ -91,5 +91,7 @@ export interface VerifyInput {
   readonly sourceArchive: Archive | null;
   readonly workDir: string;
   readonly signal: AbortSignal;
+  /** Entries that the target refused without harm: their absence is explained, not counted. */
+  readonly accepted: readonly { readonly kind: string; readonly name: string; readonly reason: string }[];
   emit(event: JobEventBody): void;
 }

@@ -80,7 +80,10 @@ export async function runJob(context: RunContext, held: HeldCopy | null): Promis
     return { ...base, status: 'blocked', error: outcome.error ?? unreached() };
   }
   const warnings = outcome.checks.filter((check) => check.outcome === 'warned').length;
-  await context.move('ready', warnings === 0 ? 'All checks passed.' : `All checks passed, ${plural(warnings, 'warning')}.`);
+  await context.move(
+    'ready',
+    warnings === 0 ? 'All checks passed.' : `All checks passed, ${plural(warnings, 'warning')}.`,
+  );
   if (context.goal === 'validate') return { ...base, status: 'ready', error: null };
 
   return await copyAndVerify(context, await prepareCopy(context, outcome.facts), phases);
@@ -115,10 +118,18 @@ async function copyAndVerify(context: RunContext, work: HeldCopy, phases: PhaseT
   let copied = work.copied;
   try {
     if (copied === null) {
-      await context.move('running', `Copying with up to ${connections.source} connections to the source and ${connections.target} to the target.`);
-      if (context.options.method === 'auto') log(context, 'info', 'Method auto takes copy: this version has no live replication.');
+      await context.move(
+        'running',
+        `Copying with up to ${connections.source} connections to the source and ${connections.target} to the target.`,
+      );
+      if (context.options.method === 'auto')
+        log(context, 'info', 'Method auto takes copy: this version has no live replication.');
       if (clone.snapshot === null && context.targetTouched) {
-        log(context, 'info', 'The copy starts anew under a fresh snapshot; what the run before left on the target is removed.');
+        log(
+          context,
+          'info',
+          'The copy starts anew under a fresh snapshot; what the run before left on the target is removed.',
+        );
       }
       const outcome = await clone.run();
       throwIfAborted(context.signal);
@@ -130,6 +141,7 @@ async function copyAndVerify(context: RunContext, work: HeldCopy, phases: PhaseT
       }
       copied = outcome;
     }
+    const whole = copied;
     const { verify } = context.options;
     let verification: Verification | null = null;
     if (verify !== 'none') {
@@ -147,6 +159,7 @@ async function copyAndVerify(context: RunContext, work: HeldCopy, phases: PhaseT
             sourceArchive: clone.sourceArchive,
             workDir: context.workDir,
             signal: context.signal,
+            accepted: whole.restoreProblems.filter((problem) => problem.harmless),
             emit: (event) => context.emit(event),
           }),
         );
@@ -154,12 +167,12 @@ async function copyAndVerify(context: RunContext, work: HeldCopy, phases: PhaseT
         throwIfAborted(context.signal);
         // The copy is whole: a retry only compares again, while the snapshot it has to be compared with lives.
         keep = clone.snapshot?.alive === true;
-        const held = keep ? { ...work, copied } : null;
-        return { status: 'failed', error: asReport(cause), facts, copy: copied, verification: null, phases, held };
+        const held = keep ? { ...work, copied: whole } : null;
+        return { status: 'failed', error: asReport(cause), facts, copy: whole, verification: null, phases, held };
       }
       throwIfAborted(context.signal);
     }
-    return { status: 'completed', error: null, facts, copy: copied, verification, phases, held: null };
+    return { status: 'completed', error: null, facts, copy: whole, verification, phases, held: null };
   } finally {
     if (!keep) await clone.close();
   }

@@ -58,7 +58,9 @@ export function assertAction(state: JobState, action: JobAction): void {
     });
   }
   if (allowedActions[action].includes(state)) return;
-  const possible = (Object.keys(allowedActions) as JobAction[]).filter((other) => allowedActions[other].includes(state));
+  const possible = (Object.keys(allowedActions) as JobAction[]).filter((other) =>
+    allowedActions[other].includes(state),
+  );
   throw new PgsluiceError({
     code: 'INVALID_TRANSITION',
     message: `The job is ${state}; ${action} is not possible now.`,

@@ -39,7 +39,10 @@ export async function listJobs(db: StateDatabase): Promise<JobRow[]> {
 }
 
 export async function countByState(db: StateDatabase): Promise<Map<JobState, number>> {
-  const rows = await db.select({ state: jobs.state, count: sql<string>`count(*)` }).from(jobs).groupBy(jobs.state);
+  const rows = await db
+    .select({ state: jobs.state, count: sql<string>`count(*)` })
+    .from(jobs)
+    .groupBy(jobs.state);
   return new Map(rows.map((row) => [row.state, Number(row.count)]));
 }
 
@@ -79,7 +82,9 @@ export async function claimJob(
   const [row] = await db
     .update(jobs)
     .set({ ownerId: claim.agentId })
-    .where(and(eq(jobs.id, claim.id), sql`(${jobs.ownerId} is not distinct from ${claim.agentId} or not (${livingHolder}))`))
+    .where(
+      and(eq(jobs.id, claim.id), sql`(${jobs.ownerId} is not distinct from ${claim.agentId} or not (${livingHolder}))`),
+    )
     .returning();
   return row ?? null;
 }
@@ -107,9 +112,7 @@ export async function takeInterrupted(db: StateDatabase, row: JobRow, agentId: s
   const taken = await db
     .update(jobs)
     .set({ ownerId: agentId, held: false, updatedAt: sql`now()` })
-    .where(
-      and(eq(jobs.id, row.id), eq(jobs.held, true), sql`${jobs.ownerId} is not distinct from ${row.ownerId}`),
-    )
+    .where(and(eq(jobs.id, row.id), eq(jobs.held, true), sql`${jobs.ownerId} is not distinct from ${row.ownerId}`))
     .returning({ id: jobs.id });
   return taken.length === 1;
 }

@@ -79,7 +79,9 @@ async function applyMigrations(db: StateDatabase, migrations: ReturnType<typeof 
   const table = sql`${sql.identifier(schemaName)}.${sql.identifier(tableName)}`;
   await db.transaction(async (tx) => {
     await tx.execute(sql`create schema if not exists ${sql.identifier(schemaName)}`);
-    await tx.execute(sql`create table if not exists ${table} (id serial primary key, hash text not null, created_at bigint)`);
+    await tx.execute(
+      sql`create table if not exists ${table} (id serial primary key, hash text not null, created_at bigint)`,
+    );
     const rows = rowsOf<{ created_at: string | number }>(await tx.execute(sql`select created_at from ${table}`));
     const applied = new Set(rows.map((row) => Number(row.created_at)));
     for (const migration of migrations) {
