@@ -1,0 +1,97 @@
+import { parseArgs } from 'node:util';
+
+export const workloadNames = ['mixed', 'pgbench', 'many'] as const;
+export type WorkloadName = (typeof workloadNames)[number];
+export const toolNames = ['pgsluice', 'dump-restore', 'pgcopydb', 'pgcopydb-binary'] as const;
+export type ToolName = (typeof toolNames)[number];
+
+export const usage = `npm run bench -- [compare|memory] [options]
+
+compare (default)  wall time, CPU and memory of pgsluice beside pg_dump | pg_restore and pgcopydb, in turn on the same two servers
+memory             peak memory of the agent while it clones databases of several sizes
+
+  --workloads LIST   of ${workloadNames.join(',')} (default: all)
+  --tools LIST       of ${toolNames.join(',')} (default: all that are found)
+  --rounds N         timed runs of every tool (default 3)
+  --jobs N           tables and indexes at once, for every tool (default 2)
+  --scale F          size of the workloads; 1 is about 1.3 GB mixed, pgbench -s 100, 500 tables (default 1)
+  --no-verified      leave out the extra run of pgsluice with its full verification
+  --sizes LIST       memory: sizes of the databases (default 1GB,5GB)
+  --no-postgres-state   memory: only the embedded state, not the one in PostgreSQL
+
+Environment: PGSLUICE_TEST_PG_BIN (folder with initdb, postgres, pg_dump, pg_restore), PGSLUICE_BENCH_PGCOPYDB (path of pgcopydb).
+`;
+
+export interface BenchOptions {
+  readonly command: 'compare' | 'memory' | 'help';
+  readonly workloads: readonly WorkloadName[];
+  readonly tools: readonly ToolName[];
+  readonly rounds: number;
+  readonly jobs: number;
+  readonly scale: number;
+  readonly verified: boolean;
+  /** Bytes. */
+  readonly sizes: readonly number[];
+  readonly postgresState: boolean;
+}
+
+/** @throws Error with one sentence for arguments that mean nothing. */
+export function parseOptions(args: readonly string[]): BenchOptions {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      workloads: { type: 'string', default: workloadNames.join(',') },
+      tools: { type: 'string', default: toolNames.join(',') },
+      rounds: { type: 'string', default: '3' },
+      jobs: { type: 'string', default: '2' },
+      scale: { type: 'string', default: '1' },
+      sizes: { type: 'string', default: '1GB,5GB' },
+      'no-verified': { type: 'boolean', default: false },
+      'no-postgres-state': { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  const [command = 'compare', ...rest] = positionals;
+  if (rest.length > 0 || (command !== 'compare' && command !== 'memory')) {
+    throw new Error(`Unknown command "${positionals.join(' ')}". See npm run bench -- --help`);
+  }
+  return {
+    command: values.help ? 'help' : command,
+    workloads: listOf(values.workloads, workloadNames, '--workloads'),
+    tools: listOf(values.tools, toolNames, '--tools'),
+    rounds: whole(values.rounds, '--rounds'),
+    jobs: whole(values.jobs, '--jobs'),
+    scale: positive(values.scale, '--scale'),
+    verified: !values['no-verified'],
+    sizes: values.sizes.split(',').map(parseSize),
+    postgresState: !values['no-postgres-state'],
+  };
+}
+
+function listOf<T extends string>(text: string, known: readonly T[], flag: string): T[] {
+  return text.split(',').map((name) => {
+    const found = known.find((candidate) => candidate === name.trim());
+    if (found === undefined) throw new Error(`${flag} knows ${known.join(', ')}, but not "${name.trim()}".`);
+    return found;
+  });
+}
+
+function whole(text: string, flag: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new Error(`${flag} must be a whole number from 1 on.`);
+  return value;
+}
+
+function positive(text: string, flag: string): number {
+  const value = Number(text);
+  if (!Number.isFinite(value) || value <= 0) throw new Error(`${flag} must be a number above 0.`);
+  return value;
+}
+
+/** Bytes of `500MB`, `1.5GB`; decimal units. */
+export function parseSize(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(MB|GB)$/i.exec(text.trim());
+  if (match === null) throw new Error(`"${text.trim()}" is no size; write it as 500MB or 5GB.`);
+  return Number(match[1]) * (match[2]?.toUpperCase() === 'GB' ? 1e9 : 1e6);
+}

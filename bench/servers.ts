@@ -1,0 +1,92 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { escapeIdentifier } from 'pg';
+import { type TestServer, startServer } from '../test/support/servers.ts';
+import { serverCpu } from './proc.ts';
+
+/**
+ * A small production server, but for fsync: with it the disk of the machine would be measured, not the programs.
+ * maintenance_work_mem, wal_level, autovacuum and all else are PostgreSQL's defaults.
+ */
+export const serverSettings = {
+  shared_buffers: '512MB',
+  max_wal_size: '4GB',
+  fsync: 'off',
+  synchronous_commit: 'on',
+  full_page_writes: 'on',
+  checkpoint_timeout: '5min',
+  max_connections: '100',
+} as const;
+
+export interface BenchServers {
+  readonly source: TestServer;
+  readonly target: TestServer;
+  /** Folder of the servers' own pg_dump and pg_restore: all contestants use these. */
+  readonly binDir: string;
+  stop(): Promise<void>;
+}
+
+export async function startServers(): Promise<BenchServers> {
+  const source = await startServer({ name: 'bench-source', settings: serverSettings });
+  try {
+    const target = await startServer({ name: 'bench-target', settings: serverSettings });
+    return {
+      source,
+      target,
+      binDir: source.binDir,
+      stop: async () => {
+        await Promise.all([source.stop(), target.stop()]);
+      },
+    };
+  } catch (error) {
+    await source.stop();
+    throw error;
+  }
+}
+
+/** An empty target database, and both servers with no dirty pages left over from whoever ran before. */
+export async function prepareRun({ source, target }: BenchServers, database: string): Promise<void> {
+  await dropDatabase(target, database);
+  await target.createDatabase(database);
+  await Promise.all([source.run('CHECKPOINT'), target.run('CHECKPOINT')]);
+}
+
+export async function dropDatabase(server: TestServer, database: string): Promise<void> {
+  await server.run(`DROP DATABASE IF EXISTS ${escapeIdentifier(database)} WITH (FORCE)`);
+}
+
+export async function cpuOf(server: TestServer): Promise<number | null> {
+  const [pid = ''] = (await readFile(join(server.dataDir, 'postmaster.pid'), 'utf8')).split('\n');
+  return serverCpu(Number(pid));
+}
+
+export interface Census {
+  readonly bytes: number;
+  readonly tables: number;
+  readonly rows: number;
+  readonly indexes: number;
+  readonly constraints: number;
+}
+
+/** What a database holds, counted row by row: a run that left something out must not count as fast. */
+export async function census(server: TestServer, database: string): Promise<Census> {
+  const [row] = await server.query(
+    `SELECT pg_database_size(current_database())::float8 AS bytes,
+            count(*) FILTER (WHERE relkind = 'r')::int AS tables,
+            count(*) FILTER (WHERE relkind = 'i')::int AS indexes,
+            (SELECT count(*)::int FROM pg_constraint WHERE connamespace = 'public'::regnamespace) AS constraints,
+            coalesce(sum((xpath('/row/n/text()',
+              query_to_xml(format('SELECT count(*) AS n FROM %s', oid::regclass), false, true, '')))[1]::text::float8)
+              FILTER (WHERE relkind = 'r'), 0) AS rows
+     FROM pg_class WHERE relnamespace = 'public'::regnamespace`,
+    database,
+  );
+  const number = (name: string): number => Number(row?.[name]);
+  return {
+    bytes: number('bytes'),
+    tables: number('tables'),
+    rows: number('rows'),
+    indexes: number('indexes'),
+    constraints: number('constraints'),
+  };
+}
