@@ -17,16 +17,18 @@ export async function contentsOf(server: TestServerLike, database: string): Prom
   try {
     await client.query(settled);
     const found = new Map<string, string>();
-    const relations = await client.query<{ schema: string; name: string; kind: string }>(
-      `SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    // Columns by name: a table attached to its parent afterwards gets the parent's order of columns back from pg_dump.
+    const relations = await client.query<{ schema: string; name: string; kind: string; columns: string }>(
+      `SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind, coalesce((SELECT string_agg(format('%I', a.attname), ', ' ORDER BY a.attname)
+         FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '') AS columns FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
        WHERE c.relkind IN ('r', 'p', 'S') AND NOT c.relispartition AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1, 2`,
     );
-    for (const { schema, name, kind } of relations.rows) {
+    for (const { schema, name, kind, columns } of relations.rows) {
       const relation = `${escapeIdentifier(schema)}.${escapeIdentifier(name)}`;
       const sql =
         kind === 'S'
           ? `SELECT last_value || ' ' || is_called AS print FROM ${relation}`
-          : `SELECT count(*) || ' ' || coalesce(md5(string_agg(md5(x::text), '' ORDER BY md5(x::text))), '') AS print FROM ${kind === 'r' ? 'ONLY ' : ''}${relation} x`;
+          : `SELECT count(*) || ' ' || coalesce(md5(string_agg(md5(x::text), '' ORDER BY md5(x::text))), '') AS print FROM (SELECT ${columns} FROM ${kind === 'r' ? 'ONLY ' : ''}${relation}) x`;
       const { rows } = await client.query<{ print: string }>(sql);
       found.set(relation, rows[0]?.print ?? '');
     }
