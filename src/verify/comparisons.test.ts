@@ -19,6 +19,7 @@ function relation(part: Partial<RelationFacts>): RelationFacts {
     key: [],
     sizeBytes: 0,
     condition: '',
+    tree: false,
     relkind: 'r',
     populated: true,
     accessMethod: 'heap',
@@ -27,21 +28,36 @@ function relation(part: Partial<RelationFacts>): RelationFacts {
 }
 
 test('largest tables first; foreign tables and excluded data are named', () => {
-  const scope = chooseRelations(
-    [
+  const scope = chooseRelations({
+    inScope: [
       relation({ name: 'small', sizeBytes: 1 }),
       relation({ name: 'Big', sizeBytes: 9 }),
       relation({ name: 'log' }),
       relation({ name: 'f', relkind: 'f' }),
       relation({ name: 'mv', relkind: 'm', kind: 'materialized view' }),
     ],
-    { ...everything, excludeTableData: ['log'] },
-    false,
-  );
+    filter: { ...everything, excludeTableData: ['log'] },
+    schemaOnly: false,
+    unstable: new Map(),
+  });
   expect(scope.compared.map((one) => one.name)).toEqual(['Big', 'small']);
   expect(scope.left).toHaveLength(3);
   expect(scope.left.join()).toContain('public.log');
-  expect(chooseRelations([relation({})], everything, true).compared).toEqual([]);
+  const whole = { filter: everything, unstable: new Map() };
+  expect(chooseRelations({ ...whole, inScope: [relation({})], schemaOnly: true }).compared).toEqual([]);
+});
+
+test('partitions whose rows the target routes anew are compared as one tree', () => {
+  const root = relation({ oid: 1, name: 'root', relkind: 'p' });
+  const leaves = [relation({ oid: 2, name: 'a', sizeBytes: 5 }), relation({ oid: 3, name: 'b', sizeBytes: 6 })];
+  const unstable = new Map(leaves.map((leaf) => [leaf.oid, { oid: 1, schema: 'public', name: 'root' }]));
+  const scope = chooseRelations({ inScope: [root, ...leaves], filter: everything, schemaOnly: false, unstable });
+  expect(scope.compared).toMatchObject([{ name: 'root', tree: true, sizeBytes: 11 }]);
+  expect(scope.unable).toEqual([]);
+  const filter = { ...everything, excludeTableData: ['b'] };
+  const part = chooseRelations({ inScope: [root, ...leaves], filter, schemaOnly: false, unstable });
+  expect(part.compared).toEqual([]);
+  expect(part.unable).toHaveLength(1);
 });
 
 test('a sequence the target lacks is left to the catalogue, a moved one is named', () => {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { differingFragments, equalButFor } from './fragments.ts';
+import { differingFragments, equalButFor, equalButForOrder } from './fragments.ts';
 import type { Fragment } from './fragments.ts';
 import { twinOf } from './reparse.ts';
 
@@ -23,6 +23,19 @@ test('entries are equal but for fragments only when all else is equal', () => {
   const elsewhere = { source: fragment({ text: 'CHECK (z)' }), target: fragment({ text: 'CHECK ((z))' }) };
   expect(equalButFor('CHECK (a), CHECK (a)', 'CHECK ((a)), CHECK ((a))', [...twice, elsewhere])).toEqual(twice);
   expect(equalButFor('CHECK (a), CHECK (a)', 'CHECK ((a))', twice)).toBeNull();
+});
+
+test('no default is a default of NULL, and is looked for as a default only', () => {
+  const stored = fragment({ kind: 'default', label: 'a', text: 'NULL::text' });
+  const pairs = differingFragments([], [stored]) ?? [];
+  expect(pairs.map((pair) => pair.source.text)).toEqual(['NULL']);
+  expect(equalButFor('a DEFAULT NULL, b NOT NULL', 'a DEFAULT NULL::text, b NOT NULL', pairs)).toEqual(pairs);
+  expect(equalButFor('a text, b NOT NULL', 'a text DEFAULT NULL::text, b NOT NULL', pairs)).toBeNull();
+});
+
+test('the order of columns can be left out of account', () => {
+  expect(equalButForOrder('(\n    a int,\n    b text\n);', '(\n    b text,\n    a int\n);')).toBe(true);
+  expect(equalButForOrder('(\n    a int,\n    b text\n);', '(\n    b text\n);')).toBe(false);
 });
 
 test('a twin takes the place of the relation a statement is about, not of a name that looks like it', () => {

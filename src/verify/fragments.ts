@@ -159,42 +159,78 @@ export interface FragmentPair {
   readonly target: Fragment;
 }
 
-/** Fragments of the same kind and label whose texts differ; null when one side has a fragment that the other lacks. Pure. */
+/**
+ * Fragments of the same kind and label whose texts differ; null when one side has a fragment that the other lacks. A column
+ * without a default is one whose default is NULL: pg_dump writes that for a partition whose parent has a default, and the
+ * target then stores what it reads. Pure.
+ */
 export function differingFragments(source: readonly Fragment[], target: readonly Fragment[]): FragmentPair[] | null {
-  if (source.length !== target.length) return null;
+  const key = (fragment: Fragment): string => JSON.stringify([fragment.kind, fragment.label]);
+  const theirs = new Map(target.map((fragment) => [key(fragment), fragment]));
   const pairs: FragmentPair[] = [];
   for (const fragment of source) {
-    const other = target.find((one) => one.kind === fragment.kind && one.label === fragment.label);
-    if (other === undefined) return null;
-    if (other.text !== fragment.text) pairs.push({ source: fragment, target: other });
+    const other = theirs.get(key(fragment));
+    theirs.delete(key(fragment));
+    if (other === undefined && fragment.kind !== 'default') return null;
+    const counterpart = other ?? { ...fragment, text: 'NULL' };
+    if (counterpart.text !== fragment.text) pairs.push({ source: fragment, target: counterpart });
+  }
+  for (const fragment of theirs.values()) {
+    if (fragment.kind !== 'default') return null;
+    pairs.push({ source: { ...fragment, text: 'NULL' }, target: fragment });
   }
   return pairs;
 }
 
+/** As it stands in a statement; the keyword keeps a short default such as NULL from being found elsewhere. */
+function printed(fragment: Fragment): string {
+  return fragment.kind === 'default' ? `DEFAULT ${fragment.text}` : fragment.text;
+}
+
+const byLength = (a: string, b: string): number => b.length - a.length;
+
 /**
  * The pairs of which the two entries' texts are made, when nothing else differs between them; null when something does. What
  * the texts do not contain (a constraint that pg_dump writes as an entry of its own) plays no part. Longest first, so that a
- * fragment which is a part of another does not break it. Pure.
+ * fragment which is a part of another does not break it. `same` compares what is left. Pure.
  */
 export function equalButFor(
   sourceText: string,
   targetText: string,
   pairs: readonly FragmentPair[],
+  same: (source: string, target: string) => boolean = (source, target) => source === target,
 ): FragmentPair[] | null {
   let [here, there] = [sourceText, targetText];
-  const relevant = pairs.filter((pair) => here.includes(pair.source.text) || there.includes(pair.target.text));
-  // The same text may stand for several fragments (one condition on two constraints): its counterparts share a mark.
+  const relevant = pairs.filter((pair) => here.includes(printed(pair.source)) || there.includes(printed(pair.target)));
+  // One text may stand for several fragments (one condition on two constraints): its counterparts share a mark.
   const counterparts = new Map<string, Set<string>>();
   for (const pair of relevant) {
-    const known = counterparts.get(pair.source.text) ?? new Set<string>();
-    counterparts.set(pair.source.text, known.add(pair.target.text));
+    const text = printed(pair.source);
+    const known = counterparts.get(text) ?? new Set([text]);
+    counterparts.set(text, known.add(printed(pair.target)));
   }
-  const byLength = (a: string, b: string): number => b.length - a.length;
-  for (const [index, [text, others]] of [...counterparts].toSorted(([a], [b]) => byLength(a, b)).entries()) {
+  const groups = [...counterparts].toSorted(([a], [b]) => byLength(a, b));
+  for (const [index, [, texts]] of groups.entries()) {
     // No SQL text holds a zero byte, so the mark can collide with nothing.
     const mark = `\0${index}\0`;
-    here = here.replaceAll(text, () => mark);
-    for (const other of [...others].toSorted(byLength)) there = there.replaceAll(other, () => mark);
+    for (const text of [...texts].toSorted(byLength)) {
+      here = here.replaceAll(text, () => mark);
+      there = there.replaceAll(text, () => mark);
+    }
   }
-  return here === there ? relevant : null;
+  return same(here, there) ? relevant : null;
+}
+
+/**
+ * Equal but for the order of a table's columns and constraints: CREATE TABLE … INHERITS puts inherited columns first, so
+ * that a child attached later with ALTER TABLE comes out of pg_dump in another order. Every column is a line of its own. Pure.
+ */
+export function equalButForOrder(source: string, target: string): boolean {
+  const lines = (text: string): string =>
+    text
+      .split('\n')
+      .map((line) => line.replace(/,$/, ''))
+      .toSorted()
+      .join('\n');
+  return lines(source) === lines(target);
 }

@@ -8,7 +8,9 @@ import type { ConnectionSettings } from '../postgres/settings.ts';
 import { tableMatches } from '../postgres/filters.ts';
 import { SourceSnapshot } from '../postgres/snapshot.ts';
 import type { PgTools } from '../postgres/tools.ts';
-import type { Session } from '../postgres/session.ts';
+import { listUnstablePartitions } from '../postgres/unstable-partitions.ts';
+import { readServerVersion } from '../postgres/version.ts';
+import type { ServerVersion } from '../postgres/version.ts';
 import { compareArchives, entryName, extraDifference, missingDifference, pairDifference } from './catalogue.ts';
 import { HASH_PROBE, HASH_SINCE } from './checksum.ts';
 import type { ChecksumMethod } from './checksum.ts';
@@ -51,6 +53,11 @@ export interface VerifyInput {
   readonly accepted?: readonly AcceptedRefusal[];
 }
 
+interface Versions {
+  readonly sourceVersion: ServerVersion;
+  readonly targetVersion: ServerVersion;
+}
+
 const OUTSIDE =
   'Settings and comment of the database itself, roles, tablespaces and planner statistics are not part of a clone and were not compared.';
 
@@ -91,9 +98,11 @@ export async function verifyDatabases(input: VerifyInput): Promise<Verification>
       sourceArchive ?? snapshot.withFreeConnection(() => dump(input, 'source', snapshot.id)),
       dump(input, 'target', null),
     ]);
-    const objectsCompared = await compareCatalogues(input, sides, here, there, findings);
+    const [sourceVersion, targetVersion] = await askBoth(sides, readServerVersion);
+    const versions = { sourceVersion, targetVersion };
+    const objectsCompared = await compareCatalogues(input, sides, versions, here, there, findings);
     const jobs = Math.min(snapshot.workers, input.connections.target, input.options.tableJobs);
-    await compareContents(input, sides, Math.max(1, jobs), findings);
+    await compareContents(input, sides, versions, Math.max(1, jobs), findings);
     const withData = !input.options.schemaOnly;
     const sequencesCompared = withData ? await compareSequences(sides, here, findings) : 0;
     const largeObjectsCompared = await verifyLargeObjects(input, sides, findings);
@@ -138,6 +147,7 @@ function dump(input: VerifyInput, side: 'source' | 'target', snapshotId: string 
 async function compareCatalogues(
   input: VerifyInput,
   sides: Sides,
+  versions: Versions,
   source: Archive,
   target: Archive,
   findings: Findings,
@@ -154,13 +164,17 @@ async function compareCatalogues(
   };
   for (const entry of comparison.missing) report(entry, missingDifference(entry));
   for (const entry of comparison.extra) report(entry, extraDifference(entry));
+  const entries = new Map(source.entries.map((entry) => [entry.dumpId, entry]));
+  const context = { sides, ...versions, entryOf: (dumpId: number) => entries.get(dumpId) };
   let settled = 0;
   for (const pair of comparison.different) {
     throwIfAborted(input.signal);
-    const settlement = await settle(sides, pair);
+    const settlement = await settle(context, pair);
     if (settlement.verdict === 'different') report(pair.source, pairDifference(pair));
-    else if (settlement.verdict === 'same') settled += 1;
-    else {
+    else if (settlement.verdict === 'same') {
+      settled += 1;
+      if (settlement.note !== undefined) findings.note(settlement.note);
+    } else {
       findings.fail(
         `${pair.source.type} ${entryName(pair.source)} is printed differently by the two servers, and whether it means the same could not be decided on the target: ${settlement.reason}`,
       );
@@ -178,16 +192,29 @@ async function compareCatalogues(
   return comparison.compared;
 }
 
-async function compareContents(input: VerifyInput, sides: Sides, jobs: number, findings: Findings): Promise<void> {
+async function compareContents(
+  input: VerifyInput,
+  sides: Sides,
+  versions: Versions,
+  jobs: number,
+  findings: Findings,
+): Promise<void> {
   const [here, there] = await askBoth(sides, listRelations);
+  const unstable = await sides.source((session) => listUnstablePartitions(session, versions.sourceVersion.major));
   const inScope = here.filter((relation) => tableMatches(input.options, relation.schema, relation.name));
   const theirs = new Map(there.map((relation) => [relationKey(relation), relation]));
   compareStorage(input.options, inScope, theirs, findings);
-  const scope = chooseRelations(inScope, input.options, input.options.schemaOnly);
+  const scope = chooseRelations({
+    inScope,
+    filter: input.options,
+    schemaOnly: input.options.schemaOnly,
+    unstable,
+  });
   for (const sentence of scope.left) findings.note(sentence);
+  for (const sentence of scope.unable) findings.fail(sentence);
   // A view that holds nothing on the target is named already, and reading it is an error.
   const relations = scope.compared.filter((relation) => theirs.get(relationKey(relation))?.populated !== false);
-  const method = input.mode === 'full' ? await chooseMethod(sides) : null;
+  const method = input.mode === 'full' ? await chooseMethod(sides, versions) : null;
   if (method === null && relations.length > 0) findings.note('Contents were not compared: rows were only counted.');
   await compareRelations({ sides, relations, method, jobs, findings, emit: (event) => input.emit(event) });
 }
@@ -218,15 +245,11 @@ function compareStorage(
 }
 
 /** `hash` where both servers hash alike, else `md5`. */
-async function chooseMethod(sides: Sides): Promise<ChecksumMethod> {
-  const probe = async (session: Session): Promise<string | null> => {
-    const [version] = await session.query<{ num: number }>(`SELECT current_setting('server_version_num')::int4 AS num`);
-    if (version === undefined || version.num < HASH_SINCE) return null;
-    const [row] = await session.query<{ probe: string }>(HASH_PROBE);
-    return row?.probe ?? null;
-  };
-  const [source, target] = await askBoth(sides, probe);
-  return source !== null && source === target ? 'hash' : 'md5';
+async function chooseMethod(sides: Sides, { sourceVersion, targetVersion }: Versions): Promise<ChecksumMethod> {
+  if (Math.min(sourceVersion.num, targetVersion.num) < HASH_SINCE) return 'md5';
+  const [source, target] = await askBoth(sides, (session) => session.query<{ probe: string }>(HASH_PROBE));
+  const probe = source[0]?.probe;
+  return probe !== undefined && probe === target[0]?.probe ? 'hash' : 'md5';
 }
 
 async function verifyLargeObjects(input: VerifyInput, sides: Sides, findings: Findings): Promise<number> {
