@@ -2,6 +2,8 @@ import { PgsluiceError } from '../errors.ts';
 import { localDirectory, readDaemonFile } from '../server/token.ts';
 import type { JobClient } from './client.ts';
 import { createLogger, type Context } from './context.ts';
+import { emptyResult } from './exit.ts';
+import type { Interrupts } from './interrupts.ts';
 import { LocalClient } from './local-client.ts';
 import { RemoteClient } from './remote-client.ts';
 
@@ -18,6 +20,19 @@ export async function connect(context: Context, flags: ConnectFlags): Promise<Jo
   if (flags.server !== undefined) return connectTo(flags.server, flags.token ?? context.env.token);
   const state = flags.state ?? context.env.state;
   return (await findDaemon(state)) ?? openLocal(context, state);
+}
+
+/** The same for a command that then watches a job; a signal meanwhile ends it in its own way. */
+export function connectWatching(
+  context: Context,
+  flags: ConnectFlags & { json?: true },
+  interrupts: Interrupts,
+): Promise<JobClient> {
+  return interrupts.before(connect(context, flags), () => {
+    const error = { code: 'CANCELLED', message: 'Cancelled before anything was done.', hint: 'Run the command again.' };
+    if (flags.json) context.output.out(`${JSON.stringify(emptyResult('cancelled', error))}\n`);
+    else context.output.err(`${error.message}\n`);
+  });
 }
 
 function connectTo(server: string, token: string | null): RemoteClient {

@@ -74,7 +74,7 @@ export function checkLines(check: CheckResult, style: Style): string[] {
   const code = check.outcome === 'failed' && check.code !== null ? ` [${check.code}]` : '';
   return [
     painted,
-    ...(found === '' ? [] : [`           ${found}${code}`]),
+    ...(found === '' ? [] : [`         ${found}${code}`]),
     ...remedy
       .split('\n')
       .filter((line) => line !== '')

@@ -48,6 +48,7 @@ export async function follow(input: FollowInput): Promise<Followed> {
   let result: ResultEvent | null = null;
   let ended = false;
   let lastSeq = input.after;
+  let lastState = job.state;
   let lastWords: NodeJS.Timeout | null = null;
   try {
     for await (const batch of client.stream(job.id, input.after, stop.signal)) {
@@ -60,7 +61,8 @@ export async function follow(input: FollowInput): Promise<Followed> {
         lastSeq = message.seq;
         if (message.type === 'result') result = message;
         if (message.type === 'state') {
-          ended = isEnd(message.state, until);
+          lastState = message.state;
+          ended = isEnd(lastState, until);
           if (!ended) result = null;
         }
       }
@@ -75,7 +77,8 @@ export async function follow(input: FollowInput): Promise<Followed> {
     if (lastWords !== null) clearTimeout(lastWords);
   }
   await Promise.all(endings);
-  const now = await client.get(job.id).catch(() => job);
+  // A manager that was stopped answers no more: then the events have the last word.
+  const now = await client.get(job.id).catch(() => ({ ...job, state: lastState }));
   return { job: now, result, interrupted: interrupts.first !== null };
 }
 

@@ -28,6 +28,19 @@ export class Interrupts {
     if (this.#first !== null) handler(this.#first);
   }
 
+  /** Until a job has begun there is nothing to end in order: the first signal then ends the process, too. */
+  async before<T>(work: Promise<T>, lastWords: () => void): Promise<T> {
+    this.handle(() => {
+      lastWords();
+      process.exit(exitCodes.cancelled);
+    });
+    try {
+      return await work;
+    } finally {
+      this.#handler = null;
+    }
+  }
+
   dispose(): void {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, this.#listener);
   }

@@ -1,4 +1,4 @@
-import type { JobState } from '../contract/event.ts';
+import type { ErrorView, JobState } from '../contract/event.ts';
 import type { JobOptions } from '../contract/options.ts';
 import type { Difference } from '../contract/report.ts';
 import { emptyResult, exitCodeOfResult, exitCodes, type ResultLine } from './exit.ts';
@@ -19,7 +19,13 @@ export function resultOf(followed: Followed): ResultLine {
   }
   const status = statusOfState(job.state, followed.interrupted);
   const { tables, rows, bytes } = job.totals;
-  return { ...emptyResult(status, job.error), verified: job.verified, tables, rows, bytes };
+  const error = status === 'cancelled' && job.state !== 'cancelled' ? stoppedEarly(job) : job.error;
+  return { ...emptyResult(status, error), verified: job.verified, tables, rows, bytes };
+}
+
+function stoppedEarly(job: { readonly id: string; readonly state: JobState }): ErrorView {
+  const sentence = job.state === 'paused' ? 'The job is paused.' : 'The job was left before its end.';
+  return { code: 'INTERRUPTED', message: sentence, hint: `Go on with: pgsluice resume ${job.id}` };
 }
 
 function statusOfState(state: JobState, interrupted: boolean): ResultLine['status'] {
@@ -64,9 +70,7 @@ export function resultLines(
       lines.push(style.red(`✗ Completed, but the target differs from the source: ${moved}.`));
     } else if (verify === 'none') lines.push(`Completed, not verified (--verify none): ${moved}.`);
     else lines.push(style.red(`✗ Completed, but not everything could be compared: ${moved}.`));
-  } else if (job.state === 'paused') {
-    lines.push(`Paused. Go on with: pgsluice resume ${job.id}`);
-  } else {
+  } else if (result.error?.code !== 'INTERRUPTED') {
     lines.push(style.red(`✗ ${result.status[0]?.toUpperCase()}${result.status.slice(1)}: ${moved}.`));
   }
   lines.push(...differenceLines(result.differences), ...errorLines(result.error, style));

@@ -63,7 +63,9 @@ class LineViewer implements JobViewer {
 
   event(event: JobEvent): void {
     this.#state = reduceProgress(this.#state, event);
-    for (const line of eventLines(event, this.#checks, plainStyle)) this.#line(event.at, line);
+    const [first, ...more] = eventLines(event, this.#checks, plainStyle);
+    if (first !== undefined) this.#line(event.at, first);
+    for (const line of more) this.#output.out(`${' '.repeat(21)}${line}\n`);
     if (event.type !== 'metric') return;
     const at = Date.parse(event.at);
     if (at - this.#lastProgress < progressEveryMs) return;

@@ -1,6 +1,6 @@
 import type { JobRequestInput } from '../../contract/options.ts';
 import type { JobClient } from '../client.ts';
-import { connect } from '../connect.ts';
+import { connectWatching } from '../connect.ts';
 import type { Context } from '../context.ts';
 import { passwordInArguments, toJobRequest, type CopyFlags } from '../endpoint-options.ts';
 import { follow } from '../follow.ts';
@@ -14,7 +14,7 @@ export async function clone(context: Context, flags: CopyFlags): Promise<number>
   const request = toJobRequest(flags, context.env, true);
   warnOfPassword(context, flags);
   const interrupts = new Interrupts();
-  const client = await connect(context, flags);
+  const client = await connectWatching(context, flags, interrupts);
   try {
     return await runClone(context, client, request, flags, interrupts);
   } finally {

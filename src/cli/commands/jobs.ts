@@ -4,7 +4,7 @@ import type { JobAction, JobView } from '../../contract/job.ts';
 import { PgsluiceError } from '../../errors.ts';
 import { isWorking } from '../../jobs/transitions.ts';
 import type { JobClient } from '../client.ts';
-import { connect, type ConnectFlags } from '../connect.ts';
+import { connect, connectWatching, type ConnectFlags } from '../connect.ts';
 import type { Context } from '../context.ts';
 import { atLeast, checkLines, paintLevel } from '../event-lines.ts';
 import { exitCodes } from '../exit.ts';
@@ -174,36 +174,46 @@ export function actOn(context: Context, id: string, action: JobAction, flags: Jo
  * start, resume, retry: where a daemon runs the job it is asked and, with --follow, watched; without a daemon the job
  * runs in this process, so it is always watched to its end.
  */
-export function goOn(
+export async function goOn(
   context: Context,
   id: string | undefined,
   action: 'start' | 'resume' | 'retry',
   flags: JobFlags,
 ): Promise<number> {
-  const { output } = context;
-  return withClient(context, flags, async (client) => {
-    const before = id === undefined ? await newestUnfinished(client) : await findJob(client, id);
-    const interrupts = new Interrupts();
-    try {
-      const job = isWorking(before.state) ? before : await client.act(before.id, actionFor(before, action));
-      if (client.kind === 'remote' && !flags.follow) {
-        printJob(context, job, flags);
-        return exitCodes.done;
-      }
-      const json = flags.json === true;
-      const viewer = createViewer(output, { json, title: clean(job.name), checks: 'notable' });
-      if (!json) viewer.note(`Job ${job.id}: ${endpoint(job.source)} → ${endpoint(job.target)}`);
-      try {
-        const followed = await follow({ client, job, after: before.lastSeq, until: 'ended', viewer, interrupts });
-        viewer.close();
-        return reportResult(output, followed, job.options.verify, json);
-      } finally {
-        viewer.close();
-      }
-    } finally {
-      interrupts.dispose();
-    }
-  });
+  const interrupts = new Interrupts();
+  const client = await connectWatching(context, flags, interrupts);
+  try {
+    return await runOn(context, client, id, action, flags, interrupts);
+  } finally {
+    await client.close('The command ended.');
+    interrupts.dispose();
+  }
+}
+
+async function runOn(
+  context: Context,
+  client: JobClient,
+  id: string | undefined,
+  action: 'start' | 'resume' | 'retry',
+  flags: JobFlags,
+  interrupts: Interrupts,
+): Promise<number> {
+  const before = id === undefined ? await newestUnfinished(client) : await findJob(client, id);
+  const job = isWorking(before.state) ? before : await client.act(before.id, actionFor(before, action));
+  if (client.kind === 'remote' && !flags.follow) {
+    printJob(context, job, flags);
+    return exitCodes.done;
+  }
+  const json = flags.json === true;
+  const viewer = createViewer(context.output, { json, title: clean(job.name), checks: 'notable' });
+  if (!json) viewer.note(`Job ${job.id}: ${endpoint(job.source)} → ${endpoint(job.target)}`);
+  try {
+    const followed = await follow({ client, job, after: before.lastSeq, until: 'ended', viewer, interrupts });
+    viewer.close();
+    return reportResult(context.output, followed, job.options.verify, json);
+  } finally {
+    viewer.close();
+  }
 }
 
 /** What a person means by `resume` depends on how the job stopped. */

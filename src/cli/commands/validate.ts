@@ -1,5 +1,5 @@
 import type { CheckResult } from '../../contract/check.ts';
-import { connect } from '../connect.ts';
+import { connectWatching } from '../connect.ts';
 import type { Context } from '../context.ts';
 import { toJobRequest, type CopyFlags } from '../endpoint-options.ts';
 import { exitCodes } from '../exit.ts';
@@ -19,7 +19,7 @@ export async function validate(context: Context, flags: Partial<CopyFlags>): Pro
   warnOfPassword(context, flags);
   const json = flags.json === true;
   const interrupts = new Interrupts();
-  const client = await connect(context, flags);
+  const client = await connectWatching(context, flags, interrupts);
   try {
     const job = await client.create(request);
     const viewer = createViewer(output, { json, title: clean(job.name), checks: 'all' });
