@@ -23,24 +23,38 @@ export class ApiError extends Error {
 /** Any thrown value as something that can be shown. */
 export function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
-  return new ApiError(0, 'PAGE_ERROR', error instanceof Error ? error.message : String(error), 'Reload the page.', error);
+  return new ApiError(
+    0,
+    'PAGE_ERROR',
+    error instanceof Error ? error.message : String(error),
+    'Reload the page.',
+    error,
+  );
 }
 
-const timeoutMs = 30_000;
+/** For answers that may be long: bounded only by what a person is ready to wait, in ms. */
+const longTimeoutMs = 600_000;
 
-/** For answers that may be long: bounded only by what a person is ready to wait. */
-function long(): RequestInit {
-  return { signal: AbortSignal.timeout(10 * 60_000) };
+interface CallOptions {
+  readonly method?: 'POST' | 'DELETE';
+  /** Sent as JSON. */
+  readonly body?: unknown;
+  readonly timeoutMs?: number;
 }
 
-async function call(path: string, init: RequestInit = {}): Promise<Response> {
+async function call(path: string, options: CallOptions = {}): Promise<Response> {
+  const { method = 'GET', body, timeoutMs = 30_000 } = options;
   let response: Response;
   try {
     response = await fetch(new URL(`api/${path}`, document.baseURI), {
-      ...init,
-      headers: { authorization: `Bearer ${token.value ?? ''}`, ...(init.headers ?? {}) },
+      method,
+      headers: {
+        authorization: `Bearer ${token.value ?? ''}`,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       cache: 'no-store',
-      signal: init.signal ?? AbortSignal.timeout(timeoutMs),
+      signal: AbortSignal.timeout(timeoutMs),
     });
   } catch (cause) {
     throw new ApiError(
@@ -69,13 +83,11 @@ async function problemOf(response: Response): Promise<ApiError> {
   );
 }
 
-async function json<T>(path: string, init?: RequestInit): Promise<T> {
-  return (await (await call(path, init)).json()) as T;
+async function json<T>(path: string, options?: CallOptions): Promise<T> {
+  return (await (await call(path, options)).json()) as T;
 }
 
-function post(body: unknown): RequestInit {
-  return { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
-}
+const post = (body: unknown): CallOptions => ({ method: 'POST', body });
 
 const jobPath = (id: string): string => `jobs/${encodeURIComponent(id)}`;
 
@@ -96,7 +108,8 @@ export const api = {
   logs: async (id: string, after: number, limit: number): Promise<JobEvent[]> =>
     (await json<{ events: JobEvent[] }>(`${jobPath(id)}/logs?after=${after}&limit=${limit}`)).events,
   /** The whole log as a text file. */
-  logText: async (id: string): Promise<Blob> => (await call(`${jobPath(id)}/logs?format=text`, long())).blob(),
+  logText: async (id: string): Promise<Blob> =>
+    (await call(`${jobPath(id)}/logs?format=text`, { timeoutMs: longTimeoutMs })).blob(),
   report: (id: string): Promise<Report> => json<Report>(`${jobPath(id)}/report`),
   /** The printable report as one HTML file. */
   reportHtml: async (id: string): Promise<Blob> => (await call(`${jobPath(id)}/report?format=html`)).blob(),

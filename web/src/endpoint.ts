@@ -111,7 +111,8 @@ function withParameter(form: EndpointForm, name: string, value: string): Endpoin
 export function buildEndpointUrl(form: EndpointForm, password: string): string {
   if (form.host === '' && form.user === '' && form.database === '' && form.password === '') return '';
   const user = encodeURIComponent(form.user);
-  const secret = form.password === '' ? '' : `:${password === passwordMask ? passwordMask : encodeURIComponent(password)}`;
+  const secret =
+    form.password === '' ? '' : `:${password === passwordMask ? passwordMask : encodeURIComponent(password)}`;
   const credentials = user === '' && secret === '' ? '' : `${user}${secret}@`;
   const socket = form.host.startsWith('/');
   const host = socket ? '' : form.host.includes(':') ? `[${form.host}]` : form.host;

@@ -66,9 +66,9 @@ export function formatRemaining(range: { readonly low: number; readonly high: nu
     : `${low.value} ${low.unit} to ${high.value} ${high.unit}`;
 }
 
-/** Time of day where the reader is, with seconds. */
-export function formatClock(iso: string): string {
-  const date = new Date(iso);
+/** Time of day where the reader is, with seconds; `at` as ISO text or in ms since the epoch. */
+export function formatClock(at: string | number): string {
+  const date = new Date(at);
   return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
 }
 

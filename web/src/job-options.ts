@@ -1,7 +1,8 @@
 import type { JobOptions, JobRequestInput } from '../../src/contract/options.ts';
 
-export const sizeUnits = { GB: 1e9, GiB: 1024 ** 3, TB: 1e12, TiB: 1024 ** 4, MB: 1e6 } as const;
+const sizeUnits = { GB: 1e9, GiB: 1024 ** 3, TB: 1e12, TiB: 1024 ** 4, MB: 1e6 } as const;
 export type SizeUnit = keyof typeof sizeUnits;
+export const sizeUnitNames = ['MB', 'GB', 'GiB', 'TB', 'TiB'] as const satisfies readonly SizeUnit[];
 
 /** The job's options as the form holds them: numbers and lists as typed. */
 export interface OptionsForm {

@@ -23,7 +23,16 @@ const table: TableProgress = {
 
 function job(extra: Partial<JobView> = {}): JobView {
   const totals = { tables: 1, tablesDone: 0, tablesFailed: 0, rows: 0, bytes: 0, fraction: 0.5 };
-  const empty = { id: 'j', name: 'n', state: 'running', phase: null, summary: '', totals, verified: false, error: null };
+  const empty = {
+    id: 'j',
+    name: 'n',
+    state: 'running',
+    phase: null,
+    summary: '',
+    totals,
+    verified: false,
+    error: null,
+  };
   return { ...empty, lastSeq: 10, startedAt: '2026-01-01T00:00:00Z', ...extra } as unknown as JobView;
 }
 

@@ -32,5 +32,5 @@ export function orderTables(
     kept.push(table);
   }
   const compare = compareBy[options.sort];
-  return kept.sort((a, b) => compare(a, b) || byName(a, b));
+  return kept.toSorted((a, b) => compare(a, b) || byName(a, b));
 }

@@ -35,7 +35,10 @@ export function useVirtualRows(options: {
   };
   const [virtualizer] = useState(() => new Virtualizer<HTMLElement, HTMLElement>(settings));
   virtualizer.setOptions(settings);
+  // The library's own hooks for frameworks carry an underscore.
+  // oxlint-disable-next-line no-underscore-dangle
   useLayoutEffect(() => virtualizer._didMount(), [virtualizer]);
+  // oxlint-disable-next-line no-underscore-dangle
   useLayoutEffect(() => virtualizer._willUpdate());
   return {
     items: virtualizer.getVirtualItems(),

@@ -1,4 +1,5 @@
 import type { CheckFamily, CheckOutcome } from '../../src/contract/check.ts';
+import type { JobView } from '../../src/contract/job.ts';
 import type { JobState, Phase, TableState } from '../../src/contract/event.ts';
 
 export const stateWords: Record<JobState, string> = {
@@ -16,7 +17,7 @@ export const stateWords: Record<JobState, string> = {
 
 export type Tone = 'neutral' | 'active' | 'good' | 'warn' | 'bad' | 'info';
 
-export const stateTones: Record<JobState, Tone> = {
+const stateTones: Record<JobState, Tone> = {
   draft: 'neutral',
   validating: 'active',
   ready: 'info',
@@ -28,6 +29,16 @@ export const stateTones: Record<JobState, Tone> = {
   failed: 'bad',
   cancelled: 'neutral',
 };
+
+/** A job's state for people: "completed" alone would hide that the proof found differences. */
+export function stateBadge(job: JobView): { readonly word: string; readonly tone: Tone } {
+  if (job.state === 'completed' && !job.verified) {
+    return job.options.verify === 'none'
+      ? { word: 'Completed, not verified', tone: 'warn' }
+      : { word: 'Completed, differs', tone: 'bad' };
+  }
+  return { word: stateWords[job.state], tone: stateTones[job.state] };
+}
 
 /** Phases of the phase line in their order, with what each does. */
 export const migrationPhases: readonly { readonly phase: Phase; readonly word: string; readonly does: string }[] = [

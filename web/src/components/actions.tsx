@@ -1,9 +1,9 @@
 import { useSignal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
 import type { JobState } from '../../../src/contract/event.ts';
 import type { JobAction, JobView } from '../../../src/contract/job.ts';
 import type { JobSession } from '../job-session.ts';
 import { jobHref } from '../router.ts';
+import { Confirm } from './confirm.tsx';
 
 interface Offer {
   readonly action: JobAction;
@@ -65,38 +65,21 @@ export function Actions({ session, job }: { session: JobSession; job: JobView })
         </a>
       )}
       {asking.value && (
-        <ConfirmCancel
+        <Confirm
+          title="Cancel this migration?"
+          yes="Cancel the migration"
+          no="Keep it going"
+          testId="confirm-cancel"
           onYes={() => {
             asking.value = false;
             void session.act('cancel');
           }}
           onNo={() => (asking.value = false)}
-        />
+        >
+          The source stays as it is. The target keeps what has been copied so far and is not complete; the log will say
+          in which state it is. A cancelled job cannot be resumed.
+        </Confirm>
       )}
     </div>
-  );
-}
-
-function ConfirmCancel({ onYes, onNo }: { onYes: () => void; onNo: () => void }) {
-  const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
-    dialog.current?.showModal();
-  }, []);
-  return (
-    <dialog ref={dialog} aria-labelledby="cancel-title" onClose={onNo}>
-      <h2 id="cancel-title">Cancel this migration?</h2>
-      <p>
-        The source stays as it is. The target keeps what has been copied so far and is not complete; the log will say in
-        which state it is. A cancelled job cannot be resumed.
-      </p>
-      <div class="actions">
-        <button type="button" onClick={onNo}>
-          Keep it going
-        </button>
-        <button type="button" class="danger" data-testid="confirm-cancel" onClick={onYes}>
-          Cancel the migration
-        </button>
-      </div>
-    </dialog>
   );
 }

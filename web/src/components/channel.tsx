@@ -19,7 +19,12 @@ const targetWords: Record<JobState, string> = {
   cancelled: 'Incomplete: do not use',
 };
 
-const tones: Partial<Record<JobState, Tone>> = { completed: 'good', failed: 'bad', cancelled: 'neutral', paused: 'warn' };
+const tones: Partial<Record<JobState, Tone>> = {
+  completed: 'good',
+  failed: 'bad',
+  cancelled: 'neutral',
+  paused: 'warn',
+};
 
 /** Source, target and the water between them: how much of the database has gone across. */
 export function Channel({ job, fraction }: { job: JobView; fraction: number }) {
@@ -27,7 +32,10 @@ export function Channel({ job, fraction }: { job: JobView; fraction: number }) {
   const moving = job.state === 'running' || job.state === 'verifying';
   const differs = job.state === 'completed' && !job.verified && job.options.verify !== 'none';
   return (
-    <div class={`channel tone-${differs ? 'bad' : (tones[job.state] ?? 'active')}`} data-moving={moving ? '' : undefined}>
+    <div
+      class={`channel tone-${differs ? 'bad' : (tones[job.state] ?? 'active')}`}
+      data-moving={moving ? '' : undefined}
+    >
       <div class="basin">
         <span class="basin-role">Source</span>
         <span class="basin-name">{describeEndpoint(job.source)}</span>

@@ -1,5 +1,4 @@
 import { useSignal } from '@preact/signals';
-import type { SslMode } from '../../../src/contract/options.ts';
 import {
   buildEndpointUrl,
   parseEndpointUrl,
@@ -9,6 +8,7 @@ import {
   type EndpointForm,
 } from '../endpoint.ts';
 import { Field } from './field.tsx';
+import { Select } from './select.tsx';
 
 interface EndpointFieldsProps {
   readonly side: 'source' | 'target';
@@ -43,7 +43,9 @@ export function EndpointFields(props: EndpointFieldsProps) {
   };
   const leaveUrl = (): void => {
     const unread = typed.value !== null && typed.value.trim() !== '' && parseEndpointUrl(typed.value, '') === null;
-    urlProblem.value = unread ? 'Not a PostgreSQL URL. It looks like postgres://user:password@host:5432/database.' : null;
+    urlProblem.value = unread
+      ? 'Not a PostgreSQL URL. It looks like postgres://user:password@host:5432/database.'
+      : null;
     if (!unread) typed.value = null;
   };
 
@@ -80,7 +82,13 @@ export function EndpointFields(props: EndpointFieldsProps) {
         )}
       </Field>
       <div class="field-grid">
-        <Text id={`${side}-host`} label="Host" value={form.host} error={problems.host} onInput={(host) => set({ host })} />
+        <Text
+          id={`${side}-host`}
+          label="Host"
+          value={form.host}
+          error={problems.host}
+          onInput={(host) => set({ host })}
+        />
         <Text
           id={`${side}-port`}
           label="Port"
@@ -96,7 +104,13 @@ export function EndpointFields(props: EndpointFieldsProps) {
           error={problems.database}
           onInput={(database) => set({ database })}
         />
-        <Text id={`${side}-user`} label="User" value={form.user} error={problems.user} onInput={(user) => set({ user })} />
+        <Text
+          id={`${side}-user`}
+          label="User"
+          value={form.user}
+          error={problems.user}
+          onInput={(user) => set({ user })}
+        />
         <Field id={`${side}-password`} label="Password">
           {(aria) => (
             <div class="with-button">
@@ -124,17 +138,7 @@ export function EndpointFields(props: EndpointFieldsProps) {
         </Field>
         <Field id={`${side}-sslmode`} label="Encryption (sslmode)">
           {(aria) => (
-            <select
-              {...aria}
-              value={form.sslmode}
-              onChange={(event) => set({ sslmode: event.currentTarget.value as SslMode })}
-            >
-              {sslModeOptions.map(({ value, label }) => (
-                <option key={value} value={value}>
-                  {label}
-                </option>
-              ))}
-            </select>
+            <Select {...aria} value={form.sslmode} options={sslModeOptions} onChange={(sslmode) => set({ sslmode })} />
           )}
         </Field>
         {(form.sslmode.startsWith('verify') || form.sslrootcert !== '') && (

@@ -21,7 +21,7 @@ export function Header({ signedIn }: { signedIn: boolean }) {
             <a href="#/jobs" aria-current={page === 'jobs' ? 'page' : undefined}>
               Jobs
             </a>
-            <a href="#/new" aria-current={page === 'new' ? 'page' : undefined}>
+            <a class="wide-only" href="#/new" aria-current={page === 'new' ? 'page' : undefined}>
               New
             </a>
           </nav>

@@ -8,15 +8,16 @@ import type { LogLine } from '../log-buffer.ts';
 import { fileNameOf, saveFile } from '../save-file.ts';
 import { Icon } from './icon.tsx';
 import { LogView } from './log-view.tsx';
+import { Select } from './select.tsx';
 
 /** Time in ms that one slice of filtering may take: typing and scrolling go on between two slices. */
 const sliceMs = 8;
 
-const levels: readonly { readonly value: LogLevel; readonly word: string }[] = [
-  { value: 'debug', word: 'Everything' },
-  { value: 'info', word: 'Info and above' },
-  { value: 'warn', word: 'Warnings and errors' },
-  { value: 'error', word: 'Errors only' },
+const levels: readonly { readonly value: LogLevel; readonly label: string }[] = [
+  { value: 'debug', label: 'Everything' },
+  { value: 'info', label: 'Info and above' },
+  { value: 'warn', label: 'Warnings and errors' },
+  { value: 'error', label: 'Errors only' },
 ];
 
 export function LogPanel({ session }: { session: JobSession }) {
@@ -69,18 +70,13 @@ export function LogPanel({ session }: { session: JobSession }) {
             value={search.value}
             onInput={(event) => (search.value = event.currentTarget.value)}
           />
-          <select
+          <Select
             aria-label="Lines to show"
             data-testid="log-level"
             value={level.value}
-            onChange={(event) => (level.value = event.currentTarget.value as LogLevel)}
-          >
-            {levels.map(({ value, word }) => (
-              <option key={value} value={value}>
-                {word}
-              </option>
-            ))}
-          </select>
+            options={levels}
+            onChange={(value) => (level.value = value)}
+          />
           <button
             type="button"
             data-testid="log-follow"
@@ -98,7 +94,11 @@ export function LogPanel({ session }: { session: JobSession }) {
       <Earlier session={session} onNote={(text) => (note.value = text)} />
       <LogView session={session} version={version + filtered.value} follow={follow} selected={selected} />
       <div class="log-foot">
-        <Count session={session} version={version + filtered.value} filtering={level.value !== 'debug' || search.value !== ''} />
+        <Count
+          session={session}
+          version={version + filtered.value}
+          filtering={level.value !== 'debug' || search.value !== ''}
+        />
         {note.value !== null && <p role="status">{note.value}</p>}
       </div>
       {selected.value !== null && <Detail line={selected.value} onClose={() => (selected.value = null)} />}
@@ -113,7 +113,9 @@ function Earlier({ session, onNote }: { session: JobSession; onNote: (text: stri
   const { dropped } = session.log;
   if (earlier === 0) {
     return dropped > 0 ? (
-      <p class="muted log-earlier">The page holds the newest lines; {plural(dropped, 'older line')} are in the download.</p>
+      <p class="muted log-earlier">
+        The page holds the newest lines; {plural(dropped, 'older line')} are in the download.
+      </p>
     ) : null;
   }
   const load = async (): Promise<void> => {

@@ -1,5 +1,6 @@
-import { sizeUnits, type OptionsForm, type SizeUnit } from '../job-options.ts';
+import { sizeUnitNames, type OptionsForm, type SizeUnit } from '../job-options.ts';
 import { Field } from './field.tsx';
+import { Select } from './select.tsx';
 
 interface OptionsFieldsProps {
   readonly form: OptionsForm;
@@ -7,6 +8,27 @@ interface OptionsFieldsProps {
   readonly onChange: (form: OptionsForm) => void;
   readonly open: boolean;
 }
+
+interface Choice<T extends string> {
+  readonly value: T;
+  readonly label: string;
+}
+
+const proofs: readonly Choice<OptionsForm['verify']>[] = [
+  { value: 'full', label: 'Count and checksum every row' },
+  { value: 'counts', label: 'Count the rows' },
+  { value: 'none', label: 'None' },
+];
+const methods: readonly Choice<OptionsForm['method']>[] = [
+  { value: 'auto', label: 'auto: whatever fits (copy, in this version)' },
+  { value: 'copy', label: 'copy' },
+];
+const contents: readonly Choice<OptionsForm['what']>[] = [
+  { value: 'all', label: 'Schema and rows' },
+  { value: 'schema', label: 'Schema only' },
+  { value: 'data', label: 'Rows only, into tables that exist' },
+];
+const units: readonly Choice<SizeUnit>[] = sizeUnitNames.map((value) => ({ value, label: value }));
 
 type Glob = 'includeSchema' | 'excludeSchema' | 'includeTable' | 'excludeTable' | 'excludeTableData';
 const globFields: readonly { readonly name: Glob; readonly label: string; readonly example: string }[] = [
@@ -41,17 +63,7 @@ export function OptionsFields({ form, problems, onChange, open }: OptionsFieldsP
           onUnit={(diskUnit) => set({ diskUnit })}
         />
         <Field id="verify" label="Proof at the end">
-          {(aria) => (
-            <select
-              {...aria}
-              value={form.verify}
-              onChange={(event) => set({ verify: event.currentTarget.value as OptionsForm['verify'] })}
-            >
-              <option value="full">Count and checksum every row</option>
-              <option value="counts">Count the rows</option>
-              <option value="none">None</option>
-            </select>
-          )}
+          {(aria) => <Select {...aria} value={form.verify} options={proofs} onChange={(verify) => set({ verify })} />}
         </Field>
       </div>
       <details open={open}>
@@ -59,28 +71,11 @@ export function OptionsFields({ form, problems, onChange, open }: OptionsFieldsP
         <div class="field-grid">
           <Field id="method" label="Method" hint="Copies one consistent moment of the source.">
             {(aria) => (
-              <select
-                {...aria}
-                value={form.method}
-                onChange={(event) => set({ method: event.currentTarget.value as OptionsForm['method'] })}
-              >
-                <option value="auto">auto: whatever fits (copy, in this version)</option>
-                <option value="copy">copy</option>
-              </select>
+              <Select {...aria} value={form.method} options={methods} onChange={(method) => set({ method })} />
             )}
           </Field>
           <Field id="what" label="What is moved">
-            {(aria) => (
-              <select
-                {...aria}
-                value={form.what}
-                onChange={(event) => set({ what: event.currentTarget.value as OptionsForm['what'] })}
-              >
-                <option value="all">Schema and rows</option>
-                <option value="schema">Schema only</option>
-                <option value="data">Rows only, into tables that exist</option>
-              </select>
-            )}
+            {(aria) => <Select {...aria} value={form.what} options={contents} onChange={(what) => set({ what })} />}
           </Field>
           <NumberField
             id="table-jobs"
@@ -198,15 +193,7 @@ function SizeField({ id, label, hint, value, unit, error, onValue, onUnit }: Siz
             value={value}
             onInput={(event) => onValue(event.currentTarget.value)}
           />
-          <select
-            aria-label={`Unit of: ${label}`}
-            value={unit}
-            onChange={(event) => onUnit(event.currentTarget.value as SizeUnit)}
-          >
-            {Object.keys(sizeUnits).map((name) => (
-              <option key={name}>{name}</option>
-            ))}
-          </select>
+          <Select aria-label={`Unit of: ${label}`} value={unit} options={units} onChange={onUnit} />
         </div>
       )}
     </Field>

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact';
-import type { JobState } from '../../../src/contract/event.ts';
-import { stateTones, stateWords, type Tone } from '../words.ts';
+import type { JobView } from '../../../src/contract/job.ts';
+import { stateBadge, type Tone } from '../words.ts';
 import { Icon, type IconName } from './icon.tsx';
 
 const toneIcons: Record<Tone, IconName> = {
@@ -12,19 +12,20 @@ const toneIcons: Record<Tone, IconName> = {
   info: 'info',
 };
 
-export function Badge({ tone, children, testId }: { tone: Tone; children: ComponentChildren; testId?: string }) {
+export function Badge({ tone, children }: { tone: Tone; children: ComponentChildren }) {
   return (
-    <span class={`badge tone-${tone}`} data-testid={testId}>
+    <span class={`badge tone-${tone}`}>
       <Icon name={toneIcons[tone]} />
       {children}
     </span>
   );
 }
 
-export function StateBadge({ state, testId }: { state: JobState; testId?: string }) {
+export function StateBadge({ job, testId }: { job: JobView; testId?: string }) {
+  const { tone, word } = stateBadge(job);
   return (
-    <span data-state={state} data-testid={testId}>
-      <Badge tone={stateTones[state]}>{stateWords[state]}</Badge>
+    <span data-state={job.state} data-testid={testId}>
+      <Badge tone={tone}>{word}</Badge>
     </span>
   );
 }
@@ -54,7 +55,15 @@ interface Problem {
 }
 
 /** An error as every place shows it: what happened, what to do, and the code to search for. */
-export function ProblemNote({ problem, title, children }: { problem: Problem; title?: string; children?: ComponentChildren }) {
+export function ProblemNote({
+  problem,
+  title,
+  children,
+}: {
+  problem: Problem;
+  title?: string;
+  children?: ComponentChildren;
+}) {
   return (
     <div class="note tone-bad" role="alert">
       <p class="note-title">

@@ -7,7 +7,8 @@ import { Icon } from './icon.tsx';
 type Status = 'waiting' | 'now' | 'done' | 'stopped';
 
 function statusOf(job: JobView, progress: PhaseProgress | undefined, index: number, current: number): Status {
-  if (job.state === 'completed') return progress === undefined && index === migrationPhases.length - 1 ? 'waiting' : 'done';
+  if (job.state === 'completed')
+    return progress === undefined && index === migrationPhases.length - 1 ? 'waiting' : 'done';
   if (progress?.status === 'finished') return 'done';
   if (progress === undefined && index > current) return 'waiting';
   if (index < current && progress === undefined) return 'done';

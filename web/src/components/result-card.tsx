@@ -72,9 +72,7 @@ export function ResultCard({ job, model }: { job: JobView; model: JobModel }) {
       </div>
       {differences.length > 0 && <Differences differences={differences} />}
       {differences.length > shownDifferences && (
-        <p class="muted">
-          {`${plural(differences.length - shownDifferences, 'more difference')} in the report.`}
-        </p>
+        <p class="muted">{`${plural(differences.length - shownDifferences, 'more difference')} in the report.`}</p>
       )}
     </section>
   );

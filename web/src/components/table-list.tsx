@@ -9,12 +9,26 @@ import { orderTables, type SortKey } from '../table-order.ts';
 import { useVirtualRows } from '../use-virtual.ts';
 import { tableStateWords, type Tone } from '../words.ts';
 import { ProgressBar } from './parts.tsx';
+import { Select } from './select.tsx';
 
-const columns: readonly { readonly sort: SortKey; readonly word: string; readonly numeric: boolean }[] = [
-  { sort: 'name', word: 'Table', numeric: false },
-  { sort: 'progress', word: 'Progress', numeric: false },
-  { sort: 'rows', word: 'Rows', numeric: true },
-  { sort: 'bytes', word: 'Data', numeric: true },
+const columns: readonly { readonly sort: SortKey; readonly label: string; readonly numeric: boolean }[] = [
+  { sort: 'name', label: 'Table', numeric: false },
+  { sort: 'progress', label: 'Progress', numeric: false },
+  { sort: 'rows', label: 'Rows', numeric: true },
+  { sort: 'bytes', label: 'Data', numeric: true },
+];
+
+const sortOptions: readonly { readonly value: SortKey; readonly label: string }[] = [
+  { value: 'attention', label: 'Needs a look first' },
+  ...columns.map(({ sort, label }) => ({ value: sort, label })),
+];
+
+const stateOptions: readonly { readonly value: TableState | 'all'; readonly label: string }[] = [
+  { value: 'all', label: 'All states' },
+  ...(['pending', 'copying', 'copied', 'failed', 'skipped'] as const).map((value) => ({
+    value,
+    label: tableStateWords[value],
+  })),
 ];
 
 const tones: Record<TableState, Tone> = {
@@ -56,31 +70,19 @@ export function TableList({ session, job }: { session: JobSession; job: JobView 
             value={search.value}
             onInput={(event) => (search.value = event.currentTarget.value)}
           />
-          <select
+          <Select
             aria-label="Show tables that are"
             value={state.value}
-            onChange={(event) => (state.value = event.currentTarget.value as TableState | 'all')}
-          >
-            <option value="all">All states</option>
-            {Object.entries(tableStateWords).map(([value, word]) => (
-              <option key={value} value={value}>
-                {word}
-              </option>
-            ))}
-          </select>
-          <select
+            options={stateOptions}
+            onChange={(value) => (state.value = value)}
+          />
+          <Select
             class="narrow-only"
             aria-label="Sort by"
             value={sort.value}
-            onChange={(event) => (sort.value = event.currentTarget.value as SortKey)}
-          >
-            <option value="attention">Needs a look first</option>
-            {columns.map((column) => (
-              <option key={column.sort} value={column.sort}>
-                {column.word}
-              </option>
-            ))}
-          </select>
+            options={sortOptions}
+            onChange={(value) => (sort.value = value)}
+          />
         </div>
       </div>
       {failed > 0 && (
@@ -103,7 +105,7 @@ export function TableList({ session, job }: { session: JobSession; job: JobView 
                   class="column-button"
                   onClick={() => (sort.value = sort.value === column.sort ? 'attention' : column.sort)}
                 >
-                  {column.word}
+                  {column.label}
                 </button>
               </div>
             ))}

@@ -1,11 +1,10 @@
 import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
-import 'uplot/dist/uPlot.min.css';
-import { formatRate } from '../format.ts';
+import { formatClock, formatRate } from '../format.ts';
 import type { Sample } from '../model.ts';
 import { paletteVersion } from '../theme.ts';
 
-const height = 168;
+const height = 140;
 
 export function ThroughputChart({ samples, label }: { samples: readonly Sample[]; label: string }) {
   const box = useRef<HTMLDivElement>(null);
@@ -38,7 +37,12 @@ function chartOptions(element: HTMLElement): uPlot.Options {
   const style = getComputedStyle(element);
   const colour = (name: string): string => style.getPropertyValue(name).trim();
   const font = `12px ${style.fontFamily}`;
-  const axis = { stroke: colour('--muted'), font, grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false } };
+  const axis = {
+    stroke: colour('--muted'),
+    font,
+    grid: { stroke: colour('--line'), width: 1 },
+    ticks: { show: false },
+  };
   return {
     width: element.clientWidth,
     height,
@@ -47,13 +51,16 @@ function chartOptions(element: HTMLElement): uPlot.Options {
     cursor: { show: false },
     scales: { y: { range: (_chart, _min, max) => [0, Math.max(max, 1) * 1.1] } },
     axes: [
-      { ...axis, grid: { show: false } },
+      {
+        ...axis,
+        size: 30,
+        space: 70,
+        grid: { show: false },
+        values: (_chart, values) => values.map((value) => formatClock(value * 1000)),
+      },
       { ...axis, size: 78, splits: binarySplits, values: (_chart, values) => values.map((value) => formatRate(value)) },
     ],
-    series: [
-      {},
-      { stroke: colour('--accent'), fill: colour('--accent-soft'), width: 2, points: { show: false } },
-    ],
+    series: [{}, { stroke: colour('--accent'), fill: colour('--accent-soft'), width: 2, points: { show: false } }],
   };
 }
 

@@ -8,19 +8,21 @@ type Chart = ComponentType<{ samples: readonly Sample[]; label: string }>;
 /** Bytes a second over time. The chart's code is loaded when there is something to draw. */
 export function Throughput({ samples }: { samples: readonly Sample[] }) {
   const [loaded, setLoaded] = useState<{ chart: Chart } | null>(null);
+  const [failed, setFailed] = useState(false);
   const drawable = samples.length > 1;
   useEffect(() => {
     if (!drawable) return;
     let over = false;
-    import('./throughput-chart.tsx').then(
-      (module) => {
-        if (!over) setLoaded({ chart: module.ThroughputChart });
-      },
-      () => {
-        // Without the chart its figures still stand in the heading.
-        if (!over) setLoaded(null);
-      },
-    );
+    const load = async (): Promise<void> => {
+      try {
+        const { ThroughputChart } = await import('./throughput-chart.tsx');
+        if (!over) setLoaded({ chart: ThroughputChart });
+      } catch {
+        // Offline, or the agent was upgraded under the page: the figures in the heading still stand.
+        if (!over) setFailed(true);
+      }
+    };
+    void load();
     return () => {
       over = true;
     };
@@ -36,7 +38,13 @@ export function Throughput({ samples }: { samples: readonly Sample[] }) {
         <p class="muted">{text}</p>
       </div>
       <div class="chart-space">
-        {loaded ? <loaded.chart samples={samples} label={`Throughput over time, ${text}`} /> : <p class="muted">Loading the chart…</p>}
+        {loaded ? (
+          <loaded.chart samples={samples} label={`Throughput over time, ${text}`} />
+        ) : (
+          <p class="muted">
+            {failed ? 'The chart could not be loaded. Reload the page to draw it.' : 'Loading the chart…'}
+          </p>
+        )}
       </div>
     </section>
   );

@@ -2,6 +2,7 @@ import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import type { JobView } from '../../../src/contract/job.ts';
 import { api, toApiError, type ApiError } from '../api.ts';
+import { Confirm } from '../components/confirm.tsx';
 import { Icon } from '../components/icon.tsx';
 import { ProblemNote, ProgressBar, StateBadge } from '../components/parts.tsx';
 import { describeEndpoint } from '../endpoint.ts';
@@ -9,13 +10,14 @@ import { formatAgo, formatBytes, formatCount, formatPercent, plural } from '../f
 import { isActive, stepOf } from '../model.ts';
 import { jobHref } from '../router.ts';
 import { useNow } from '../use-now.ts';
-import { migrationPhases } from '../words.ts';
+import { migrationPhases, stateBadge } from '../words.ts';
 
 const refreshEveryMs = 2500;
 
 export function JobListPage() {
   const jobs = useSignal<readonly JobView[] | null>(null);
   const problem = useSignal<ApiError | null>(null);
+  const removing = useSignal<JobView | null>(null);
   const now = useNow(10_000);
 
   useEffect(() => {
@@ -41,6 +43,18 @@ export function JobListPage() {
     };
   }, []);
 
+  const remove = async (): Promise<void> => {
+    const job = removing.value;
+    removing.value = null;
+    if (job === null) return;
+    try {
+      await api.removeJob(job.id);
+      jobs.value = jobs.value?.filter((other) => other.id !== job.id) ?? null;
+    } catch (error) {
+      problem.value = toApiError(error);
+    }
+  };
+
   return (
     <div class="page">
       <div class="page-head">
@@ -56,9 +70,21 @@ export function JobListPage() {
       {jobs.value && jobs.value.length > 0 && (
         <ul class="job-list">
           {jobs.value.map((job) => (
-            <JobCard key={job.id} job={job} now={now} />
+            <JobCard key={job.id} job={job} now={now} onRemove={() => (removing.value = job)} />
           ))}
         </ul>
+      )}
+      {removing.value && (
+        <Confirm
+          title={`Forget “${removing.value.name}”?`}
+          yes="Forget the job"
+          no="Keep it"
+          testId="confirm-remove"
+          onYes={() => void remove()}
+          onNo={() => (removing.value = null)}
+        >
+          Its log, its report and its stored passwords are deleted from the agent. Neither server is touched.
+        </Confirm>
       )}
     </div>
   );
@@ -68,7 +94,9 @@ function Welcome() {
   return (
     <div class="card welcome">
       <h2>No migration yet</h2>
-      <p>A migration takes three steps. Nothing is changed on either server before the third, and the source never is.</p>
+      <p>
+        A migration takes three steps. Nothing is changed on either server before the third, and the source never is.
+      </p>
       <ol class="welcome-steps">
         <li>
           <strong>Configure</strong>
@@ -90,7 +118,7 @@ function Welcome() {
   );
 }
 
-function JobCard({ job, now }: { job: JobView; now: number }) {
+function JobCard({ job, now, onRemove }: { job: JobView; now: number; onRemove: () => void }) {
   const { totals } = job;
   const phase = migrationPhases.find((entry) => entry.phase === job.phase);
   return (
@@ -99,7 +127,7 @@ function JobCard({ job, now }: { job: JobView; now: number }) {
         <h2>
           <a href={jobHref(job.id, stepOf(job))}>{job.name}</a>
         </h2>
-        <StateBadge state={job.state} />
+        <StateBadge job={job} />
       </div>
       <p class="route">
         <span>{describeEndpoint(job.source)}</span>
@@ -112,7 +140,7 @@ function JobCard({ job, now }: { job: JobView; now: number }) {
           fraction={job.state === 'completed' ? 1 : totals.fraction}
           label={`Progress of ${job.name}`}
           text={formatPercent(totals.fraction)}
-          tone={job.state === 'completed' ? 'good' : job.state === 'failed' ? 'bad' : 'active'}
+          tone={isActive(job.state) ? 'active' : stateBadge(job).tone}
         />
       )}
       <p class="job-card-summary">{job.error?.message ?? job.summary}</p>
@@ -127,8 +155,13 @@ function JobCard({ job, now }: { job: JobView; now: number }) {
           </>
         )}
         {isActive(job.state) && phase && <span>{phase.does}</span>}
-        {job.state === 'completed' && <span>{job.verified ? 'verified' : 'not verified'}</span>}
+        {job.verified && <span>verified</span>}
         <time dateTime={job.updatedAt}>{formatAgo(job.updatedAt, now)}</time>
+        {!isActive(job.state) && (
+          <button type="button" class="small forget" onClick={onRemove}>
+            Forget<span class="visually-hidden"> {job.name}</span>
+          </button>
+        )}
       </p>
     </li>
   );

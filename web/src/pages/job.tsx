@@ -48,7 +48,7 @@ export function JobPage({ id, step }: { id: string; step: 'validate' | 'migrate'
       <div class="page-head">
         <h1 class="job-name">{job.name}</h1>
         <div class="page-head-end">
-          <StateBadge state={job.state} testId="job-state" />
+          <StateBadge job={job} testId="job-state" />
           <Connection session={session} />
         </div>
       </div>
@@ -58,7 +58,11 @@ export function JobPage({ id, step }: { id: string; step: 'validate' | 'migrate'
         {moving && phase ? `, phase ${phase}` : ''}
       </p>
       {problem !== null && <ProblemNote problem={problem} />}
-      {shown === 'validate' ? <ValidatePage session={session} job={job} /> : <MigratePage session={session} job={job} />}
+      {shown === 'validate' ? (
+        <ValidatePage session={session} job={job} />
+      ) : (
+        <MigratePage session={session} job={job} />
+      )}
     </div>
   );
 }

@@ -29,7 +29,10 @@ export function MigratePage({ session, job }: { session: JobSession; job: JobVie
       </section>
       {session.actionError.value && <ProblemNote problem={session.actionError.value} />}
       {job.error !== null && (job.state === 'failed' || job.state === 'paused') && (
-        <ProblemNote problem={job.error} title={job.state === 'failed' ? 'The migration failed' : 'The migration is paused'} />
+        <ProblemNote
+          problem={job.error}
+          title={job.state === 'failed' ? 'The migration failed' : 'The migration is paused'}
+        />
       )}
       {(ended || model.result !== null) && !['running', 'verifying', 'paused'].includes(job.state) && (
         <ResultCard job={job} model={model} />

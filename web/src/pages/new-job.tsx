@@ -33,8 +33,9 @@ export function NewJobPage({ from }: { from: string | null }) {
   useEffect(() => {
     document.title = 'New migration · pgsluice';
     if (from === null || lastSent?.jobId === from) return;
-    api.getJob(from).then(
-      (job) => {
+    const takeOver = async (): Promise<void> => {
+      try {
+        const job = await api.getJob(from);
         draft.value = {
           name: job.name,
           source: fromEndpointView(job.source),
@@ -42,11 +43,11 @@ export function NewJobPage({ from }: { from: string | null }) {
           options: fromOptions(job.options),
         };
         passwordsMissing.value = job.source.hasPassword || job.target.hasPassword;
-      },
-      (error: unknown) => {
+      } catch (error) {
         problem.value = toApiError(error);
-      },
-    );
+      }
+    };
+    void takeOver();
   }, [from]);
 
   const { name, source, target, options } = draft.value;

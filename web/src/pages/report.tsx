@@ -129,7 +129,8 @@ function verdict(report: Report): string {
   const { verification } = report;
   if (report.state !== 'completed') return `The job is ${report.state}. The target is not complete.`;
   if (verification === null || verification.mode === 'none') return 'Completed. Nothing was compared.';
-  if (verification.verified) return 'Completed and verified: the target equals the source in everything that was compared.';
+  if (verification.verified)
+    return 'Completed and verified: the target equals the source in everything that was compared.';
   return `Completed, but ${plural(verification.differences.length, 'difference')} found.`;
 }
 
@@ -138,9 +139,10 @@ function VerificationPart({ verification }: { verification: Verification }) {
     <>
       <h2>What was checked</h2>
       <p>
-        {plural(verification.objectsCompared, 'object')} of the catalogue, {plural(verification.tables.length, 'table')},{' '}
-        {plural(verification.sequencesCompared, 'sequence')} and{' '}
-        {plural(verification.largeObjectsCompared, 'large object')} were compared in {formatDuration(verification.seconds)}.
+        {plural(verification.objectsCompared, 'object')} of the catalogue, {plural(verification.tables.length, 'table')}
+        , {plural(verification.sequencesCompared, 'sequence')} and{' '}
+        {plural(verification.largeObjectsCompared, 'large object')} were compared in{' '}
+        {formatDuration(verification.seconds)}.
       </p>
       {verification.differences.length > 0 && (
         <>
