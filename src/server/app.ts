@@ -43,7 +43,7 @@ export async function createApp(options: AppOptions): Promise<OpenAPIHono> {
   app.onError((error, c) => {
     const body = problemOf(error);
     if (body.status >= 500) logger.error({ err: error, method: c.req.method, path: c.req.path }, 'request failed');
-    return problemResponse(body, body.status === 401 ? { 'www-authenticate': 'Bearer realm="pgsluice"' } : {});
+    return problemResponse(body, headersOf(body.status));
   });
   app.notFound((c) => serveAsset(assets, c.req.raw) ?? problemResponse(notFound(c.req.path, assets.size > 0)));
 
@@ -160,6 +160,12 @@ const safeHeaders: MiddlewareHandler = async (c, next) => {
   c.header('cross-origin-resource-policy', 'same-origin');
   if (c.req.path.startsWith('/api/') && !c.res.headers.has('cache-control')) c.header('cache-control', 'no-store');
 };
+
+function headersOf(status: number): Record<string, string> {
+  if (status === 401) return { 'www-authenticate': 'Bearer realm="pgsluice"' };
+  // The rest of the body is not read, so nothing else can follow on this connection.
+  return status === 413 ? { connection: 'close' } : {};
+}
 
 /** A foreign page must not change anything even if it came by the token. */
 function originGuard(allowed: readonly string[]): MiddlewareHandler {
