@@ -132,6 +132,7 @@ describe('the embedded store', () => {
     const events = Array.from({ length: 100 }, (_, i) => event(i + 1));
     const batch = {
       jobId: 'one',
+      firstSeq: 1,
       lastSeq: 100,
       totals: null,
       phase: null,

@@ -13,7 +13,7 @@ const table = (name: string, rows: number): JobEventBody => ({
   table: { schema: 's', name, state: 'copying', rows } as TableProgress,
 });
 
-function memoryStore(delayMs = 0) {
+function memoryStore(delayMs = 0, patienceMs = 10_000) {
   const events: JobEvent[] = [];
   const batches: EventBatch[] = [];
   const feed = new JobFeed();
@@ -27,7 +27,7 @@ function memoryStore(delayMs = 0) {
     totals: noTotals,
     feed,
     flushMs: 1,
-    patienceMs: 300,
+    patienceMs,
     write: async (batch) => {
       await new Promise((resolve) => setTimeout(resolve, delayMs));
       if (failures > 0) {
@@ -128,7 +128,7 @@ test('a store that fails for a moment loses and doubles nothing', async () => {
 });
 
 test('a store that stays away, or another owner, breaks the log once and releases who waits', async () => {
-  const down = memoryStore();
+  const down = memoryStore(0, 300);
   down.fail(1_000);
   down.eventLog.emit(log('a'));
   await down.eventLog.drain();

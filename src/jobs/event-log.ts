@@ -141,12 +141,19 @@ export class EventLog {
     const effects = this.#effects(events);
     const lastSeq = this.#lastSeq + events.length;
     const json = events.map((event, i) => `{"seq":${first + i},"at":"${event.at}","body":${event.json}}`);
-    const owned = await this.#persist({ jobId, ownerId, lastSeq, events: `[${json.join(',')}]`, ...effects.batch });
+    const owned = await this.#persist({
+      jobId,
+      ownerId,
+      firstSeq: first,
+      lastSeq,
+      events: `[${json.join(',')}]`,
+      ...effects.batch,
+    });
     if (!owned) {
       throw new PgsluiceError({
         code: 'JOB_TAKEN_OVER',
-        message: 'Another agent has taken this job, or it was removed.',
-        hint: 'Look at the job again; when the agents share a database, check that its clock and connection are steady.',
+        message: 'Another agent has taken this job, it was removed, or the state has lost what it had stored.',
+        hint: 'Look at the job again; check that the state database is steady and does not run with synchronous_commit off.',
       });
     }
     this.#lastSeq = lastSeq;
@@ -178,7 +185,7 @@ export class EventLog {
   }
 
   #effects(events: readonly PendingEvent[]): {
-    batch: Omit<EventBatch, 'jobId' | 'ownerId' | 'lastSeq' | 'events'>;
+    batch: Omit<EventBatch, 'jobId' | 'ownerId' | 'firstSeq' | 'lastSeq' | 'events'>;
     rows: number;
     bytes: number;
   } {

@@ -196,7 +196,7 @@ export class JobManager {
 
   /** The report as one printable HTML page. */
   async reportHtml(id: string): Promise<string> {
-    return await this.#rooms.reportHtml(await this.report(id));
+    return this.#rooms.reportHtml(await this.report(id));
   }
 
   async logs(id: string, query: LogQuery): Promise<JobEvent[]> {

@@ -16,7 +16,7 @@ export interface JobRooms {
   createClone(input: CloneInput): CloneHandle;
   verifyDatabases(input: VerifyInput): Promise<Verification>;
   /** The report as one printable page. */
-  reportHtml(report: Report): string | Promise<string>;
+  reportHtml(report: Report): string;
 }
 
 export interface ValidateInput {

@@ -8,6 +8,8 @@ import { jobChecks, jobEvents, jobs, jobTables, type JobTotals } from './schema.
 export interface EventBatch {
   readonly jobId: string;
   readonly ownerId: string;
+  /** The first event's seq; the job's stored last seq must be the one before it. */
+  readonly firstSeq: number;
   readonly lastSeq: number;
   /** JSON array of `{seq, at, body}`. */
   readonly events: string;
@@ -22,7 +24,7 @@ export interface EventBatch {
 
 /**
  * Stores a batch whole or not at all.
- * Answers false, and stores nothing, when the job is gone or another agent owns it now.
+ * Answers false, and stores nothing, when the job is gone, another agent owns it now, or it does not end where the batch begins.
  */
 export async function writeEvents(db: StateDatabase, batch: EventBatch): Promise<boolean> {
   return await db.transaction(async (tx) => {
@@ -35,7 +37,7 @@ export async function writeEvents(db: StateDatabase, batch: EventBatch): Promise
         ...(batch.phase === null ? {} : { phase: batch.phase }),
         ...(batch.targetTouched ? { targetTouched: true } : {}),
       })
-      .where(and(eq(jobs.id, batch.jobId), eq(jobs.ownerId, batch.ownerId)))
+      .where(and(eq(jobs.id, batch.jobId), eq(jobs.ownerId, batch.ownerId), eq(jobs.lastSeq, batch.firstSeq - 1)))
       .returning({ id: jobs.id });
     if (owned.length === 0) return false;
 
