@@ -50,7 +50,7 @@ describe('judgeTargetEmpty', () => {
     ours: true,
   };
   const input = { database: 'd', role: 'me', replace: false, ownTarget: false };
-  const contents = { objects: [object], largeObjects: 0, extraExtensions: [] };
+  const contents = { objects: [object], largeObjects: 0, extensions: [] };
   test('an empty schema public is nothing', () => {
     const publicSchema = { ...object, kind: 'SCHEMA', name: 'public', relation: false };
     expect(judgeTargetEmpty({ ...contents, objects: [publicSchema] }, input).outcome).toBe('passed');
@@ -68,8 +68,20 @@ describe('judgeTargetEmpty', () => {
   test('what the job itself made is no obstacle', () => {
     expect(judgeTargetEmpty(contents, { ...input, ownTarget: true }).outcome).toBe('passed');
   });
-  test('extensions of its own are told', () => {
-    expect(judgeTargetEmpty({ ...contents, objects: [], extraExtensions: ['x'] }, input).outcome).toBe('info');
+  test('extensions are no contents, and with --replace they are named', () => {
+    const extension = { name: 'x', owner: 'admin', ours: true, onSource: false };
+    const only = { ...contents, objects: [], extensions: [extension] };
+    expect(judgeTargetEmpty(only, input).outcome).toBe('info');
+    expect(judgeTargetEmpty({ ...only, extensions: [{ ...extension, onSource: true }] }, input).outcome).toBe('passed');
+    expect(judgeTargetEmpty(only, { ...input, replace: true }).found).toBe(
+      '--replace will drop 1 object: EXTENSION "x".',
+    );
+    expect(
+      judgeTargetEmpty({ ...only, extensions: [{ ...extension, ours: false }] }, { ...input, replace: true }),
+    ).toMatchObject({
+      code: 'REPLACE_NOT_ALLOWED',
+      remedy: 'GRANT "admin" TO "me";',
+    });
   });
 });
 

@@ -1,7 +1,9 @@
 import type { JobOptions } from '../contract/options.ts';
 import { qualified } from '../postgres/quote.ts';
+import { SQLSTATE, sqlStateOf } from '../postgres/sqlstate.ts';
 import { failed, informed, passed, warned } from './check.ts';
 import type { Check, Verdict } from './check.ts';
+import { userSchema } from './catalog.ts';
 import { perDatabase } from './database.ts';
 import type { Database } from './database.ts';
 import { targetEmpty } from './empty.ts';
@@ -25,18 +27,35 @@ export interface SourceSize {
 }
 
 /**
- * Sizes need ACCESS SHARE on each relation and wait for whoever holds it exclusively; our lock_timeout bounds that.
+ * Sizes need ACCESS SHARE on each relation and wait for whoever holds it exclusively; our lock_timeout bounds that, and
+ * SIZES_BY_PAGES stands in.
  * Generous where it cannot know: relations the statistics say nothing about count as free of dead rows.
  */
 const SIZES = `
 SELECT n.nspname AS schema, c.relname AS name, pg_table_size(c.oid)::float8 AS "tableBytes", pg_indexes_size(c.oid)::float8 AS "indexBytes",
        CASE WHEN COALESCE(s.n_live_tup + s.n_dead_tup, 0) > 0 THEN s.n_dead_tup::float8 / (s.n_live_tup + s.n_dead_tup) ELSE 0 END AS dead
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_stat_user_tables s ON s.relid = c.oid
-WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'`;
+WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND ${userSchema('n')}`;
+
+/** What the last VACUUM or ANALYZE counted: no lock needed, and older. */
+const SIZES_BY_PAGES = `
+SELECT n.nspname AS schema, c.relname AS name, 0::float8 AS dead,
+       (c.relpages + COALESCE(t.relpages, 0)) * current_setting('block_size')::float8 AS "tableBytes",
+       (SELECT COALESCE(sum(x.relpages), 0) FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = c.oid)
+         * current_setting('block_size')::float8 AS "indexBytes"
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_class t ON t.oid = c.reltoastrelid
+WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND ${userSchema('n')}`;
 
 const LARGE_OBJECT_BYTES = `SELECT pg_total_relation_size('pg_catalog.pg_largeobject')::float8 AS bytes`;
 
-const readSizes = perDatabase((source) => source.session.query<RelationSize & Record<string, unknown>>(SIZES));
+const readSizes = perDatabase(async (source) => {
+  try {
+    return await source.session.query<RelationSize & Record<string, unknown>>(SIZES);
+  } catch (error) {
+    if (sqlStateOf(error) !== SQLSTATE.lockNotAvailable) throw error;
+    return source.session.query<RelationSize & Record<string, unknown>>(SIZES_BY_PAGES);
+  }
+});
 
 /** Sizes of what the job moves. */
 async function readSourceSize(source: Database, options: JobOptions): Promise<SourceSize> {

@@ -39,8 +39,9 @@ test('a check that cannot be made blocks where its subject would', () => {
   expect(judgeImpossible('informs', error, true).outcome).toBe('skipped');
 });
 
+const options = (o: object): JobOptions => JobOptions.parse(o);
+
 describe('scope', () => {
-  const options = (o: object): JobOptions => JobOptions.parse(o);
   const table = { schema: 'a', name: 't', relation: true };
   const type = { schema: 'a', name: 'ty', relation: false };
   const publication = { schema: null, name: 'p', relation: false };
@@ -62,7 +63,7 @@ describe('scope', () => {
   test('data', () => {
     expect(dataInScope(options({ schemaOnly: true }), 'a', 't')).toBe(false);
     expect(dataInScope(options({ excludeTableData: ['t'] }), 'a', 't')).toBe(false);
-    expect(largeObjectsInScope(options({ excludeSchema: ['b'] }))).toBe(true);
+    expect(largeObjectsInScope(options({ excludeTableData: ['b'] }))).toBe(true);
     expect(largeObjectsInScope(options({ includeSchema: ['b'] }))).toBe(false);
   });
 });

@@ -50,9 +50,10 @@ test('an unreachable side carries the explained error', () => {
   });
 });
 
+const verdict = (target: Partial<ServerFingerprint>, source: Partial<ServerFingerprint> = {}) =>
+  judgeSameDatabase({ ...print, ...source }, { ...print, ...target });
+
 describe('judgeSameDatabase', () => {
-  const verdict = (target: Partial<ServerFingerprint>, source: Partial<ServerFingerprint> = {}) =>
-    judgeSameDatabase({ ...print, ...source }, { ...print, ...target });
   test('one server, one database', () => expect(verdict({}).code).toBe('SAME_DATABASE'));
   test('one server, two databases', () => expect(verdict({ database: 'copy', databaseOid: 6 }).outcome).toBe('passed'));
   test('without system identifiers the start time decides', () => {

@@ -5,15 +5,23 @@ import type { Check, Verdict } from './check.ts';
 import type { CatalogObject } from './catalog.ts';
 import type { Database } from './database.ts';
 import { objectName } from './names.ts';
-import { dataInScope, inScope, largeObjectsInScope } from './scope.ts';
+import { dataInScope } from './scope.ts';
 import { NAMED, count, listNames } from './words.ts';
 
-/** What stands in the target where the job would write. */
+/** An extension of the target, plpgsql left out. */
+export interface TargetExtension {
+  readonly name: string;
+  readonly owner: string;
+  readonly ours: boolean;
+  /** False: the source does not have it. */
+  readonly onSource: boolean;
+}
+
+/** All that stands in the target database, whatever the job's filters: --replace and a retry drop all of it. */
 export interface TargetContents {
   readonly objects: readonly CatalogObject[];
   readonly largeObjects: number;
-  /** Extensions of the target that the source does not have. */
-  readonly extraExtensions: readonly string[];
+  readonly extensions: readonly TargetExtension[];
 }
 
 export interface EmptyInput {
@@ -23,40 +31,53 @@ export interface EmptyInput {
   readonly ownTarget: boolean;
 }
 
-/** An empty schema public and extensions the source has too do not count: every fresh database has some of it. */
+/**
+ * An empty schema public and extensions do not count as contents: every fresh database of some provider has them. With
+ * --replace extensions are dropped as well, and named.
+ */
 export function judgeTargetEmpty(contents: TargetContents, input: EmptyInput): Verdict {
   const objects = contents.objects.filter((o) => !(o.kind === 'SCHEMA' && o.name === 'public'));
-  const names = objects.map(objectName);
-  const what = [
-    ...(objects.length > 0 ? [`${count(objects.length, 'object')}: ${listNames(names)}`] : []),
-    ...(contents.largeObjects > 0 ? [count(contents.largeObjects, 'large object')] : []),
-  ].join('; ');
-  if (what !== '') {
-    if (input.ownTarget) return passed(`The target holds what this job made there before: ${what}.`);
-    if (!input.replace) {
-      return failed(
-        'TARGET_NOT_EMPTY',
-        `The target database ${input.database} is not empty: ${what}.`,
-        `Give an empty database (CREATE DATABASE …), or --replace, which drops everything named here once the whole validation has passed.`,
-      );
-    }
-    const foreign = objects.filter((o) => !o.ours && o.kind !== 'CAST');
+  const large = contents.largeObjects > 0 ? [count(contents.largeObjects, 'large object')] : [];
+  const describe = (names: readonly string[]): string =>
+    [...(names.length > 0 ? [`${count(names.length, 'object')}: ${listNames(names)}`] : []), ...large].join('; ');
+  const own = objects.map(objectName);
+  const empty = own.length === 0 && large.length === 0;
+  if (!empty && input.ownTarget) return passed(`The target holds what this job made there before: ${describe(own)}.`);
+  if (!empty && !input.replace) {
+    return failed(
+      'TARGET_NOT_EMPTY',
+      `The target database ${input.database} is not empty: ${describe(own)}.`,
+      'Give an empty database (CREATE DATABASE …), or --replace, which drops everything in it once the whole validation has passed.',
+    );
+  }
+  const extensions = contents.extensions.map((e) => `EXTENSION ${quoteIdent(e.name)}`);
+  if (input.replace && !(empty && extensions.length === 0)) {
+    const foreign = [
+      ...objects
+        .filter((o) => !o.ours && o.owner !== null)
+        .map((o) => ({ words: objectName(o), owner: o.owner ?? '' })),
+      ...contents.extensions
+        .filter((e) => !e.ours)
+        .map((e) => ({ words: `EXTENSION ${quoteIdent(e.name)}`, owner: e.owner })),
+    ];
     if (foreign.length > 0) {
       return failed(
         'REPLACE_NOT_ALLOWED',
-        `The role ${input.role} may not drop ${count(foreign.length, 'object')} of others in the target: ${listNames(foreign.map(objectName))}.`,
-        [...new Set(foreign.map((o) => o.owner).filter((o) => o !== null))]
+        `The role ${input.role} may not drop ${count(foreign.length, 'object')} of others in the target: ${listNames(foreign.map((f) => f.words))}.`,
+        [...new Set(foreign.map((f) => f.owner))]
           .slice(0, NAMED)
           .map((owner) => `GRANT ${quoteIdent(owner)} TO ${quoteIdent(input.role)};`)
           .join('\n'),
       );
     }
-    return warned(`--replace will drop ${what}.`, 'Nothing, if you meant it; else give another target.');
-  }
-  if (contents.extraExtensions.length > 0) {
-    return informed(
-      `The target is empty but for extensions the source does not have: ${listNames(contents.extraExtensions)}. They stay.`,
+    return warned(
+      `--replace will drop ${describe([...own, ...extensions])}.`,
+      'Nothing, if you meant it; else give another target.',
     );
+  }
+  const extra = contents.extensions.filter((e) => !e.onSource).map((e) => e.name);
+  if (extra.length > 0) {
+    return informed(`The target is empty but for extensions the source does not have: ${listNames(extra)}. They stay.`);
   }
   return passed(`The target database ${input.database} is empty.`);
 }
@@ -93,19 +114,22 @@ export function judgeDataOnlyTarget(
   );
 }
 
-const EXTENSION_NAMES = `SELECT extname::text AS name FROM pg_extension`;
+const EXTENSIONS = `
+SELECT extname::text AS name, pg_get_userbyid(extowner)::text AS owner, pg_has_role(extowner, 'USAGE') AS ours
+FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY extname`;
 const LARGE_OBJECT_COUNT = `SELECT count(*)::float8 AS n FROM pg_largeobject_metadata`;
 
-async function extensionNames(database: Database): Promise<string[]> {
-  return (await database.session.query<{ name: string }>(EXTENSION_NAMES)).map((row) => row.name);
-}
+type ExtensionRow = Omit<TargetExtension, 'onSource'>;
 
-async function readContents(source: Database, target: Database, options: JobOptions): Promise<TargetContents> {
-  const there = await extensionNames(source);
+const readExtensions = (database: Database): Promise<ExtensionRow[]> =>
+  database.session.query<ExtensionRow & Record<string, unknown>>(EXTENSIONS);
+
+async function readContents(source: Database, target: Database): Promise<TargetContents> {
+  const there = new Set((await readExtensions(source)).map((e) => e.name));
   return {
-    objects: (await target.objects()).filter((object) => inScope(options, object)),
-    largeObjects: largeObjectsInScope(options) ? (await target.one<{ n: number }>(LARGE_OBJECT_COUNT)).n : 0,
-    extraExtensions: (await extensionNames(target)).filter((name) => name !== 'plpgsql' && !there.includes(name)),
+    objects: await target.objects(),
+    largeObjects: (await target.one<{ n: number }>(LARGE_OBJECT_COUNT)).n,
+    extensions: (await readExtensions(target)).map((e) => ({ ...e, onSource: there.has(e.name) })),
   };
 }
 
@@ -157,6 +181,6 @@ export const targetEmpty: Check = {
     const { database, role } = target.identity;
     const input: EmptyInput = { database, role, replace: options.replace, ownTarget };
     if (options.dataOnly) return judgeDataOnly(source, target, options, input);
-    return judgeTargetEmpty(await readContents(source, target, options), input);
+    return judgeTargetEmpty(await readContents(source, target), input);
   },
 };
