@@ -68,7 +68,9 @@ export class JobWriter {
    * @throws PgsluiceError INVALID_TRANSITION; JOB_TAKEN_OVER when another agent owns the job now.
    */
   move(to: JobState, reason: string, patch: JobPatch = {}, expected?: JobState): Promise<void> {
-    const turn = this.#moves.then(async () => {
+    const before = this.#moves;
+    const turn = (async () => {
+      await before;
       const from = this.#state;
       if (!canMove(from, to) || (expected !== undefined && from !== expected)) {
         throw new PgsluiceError({
@@ -82,7 +84,7 @@ export class JobWriter {
       this.#state = to;
       this.#observer.moved(from, to);
       this.emit({ type: 'state', state: to, previous: from, reason, error: patch.error ?? null });
-    });
+    })();
     this.#moves = turn.catch(() => undefined);
     return turn;
   }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { ConnectionOptions } from 'node:tls';
 import { drizzle } from 'drizzle-orm/node-postgres';
-import pg from 'pg';
+import { Pool } from 'pg';
 import { PgsluiceError } from '../errors.ts';
 import { connectOnce } from '../postgres/connect.ts';
 import { chooseTrust, defaultRootFile, systemBundle } from '../postgres/dial.ts';
@@ -75,8 +75,8 @@ function aboutState(message: string): string {
   return message.replace(/^The source\b/, 'The state');
 }
 
-function makePool(settings: ConnectionSettings, encrypted: boolean): pg.Pool {
-  const pool = new pg.Pool({
+function makePool(settings: ConnectionSettings, encrypted: boolean): Pool {
+  const pool = new Pool({
     host: settings.host.replace(/^@/, '\0'),
     port: settings.port,
     user: settings.user,
