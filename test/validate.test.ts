@@ -270,13 +270,15 @@ describe('connect', () => {
     }
   });
 
-  test('CONNECTION LIMIT: none, one, two', async () => {
+  test('CONNECTION LIMIT: none blocks, one warns, two are fine', async () => {
     const url = source.url('shop', 'limited', 'secret');
     const options = { noOwner: true, excludeTableData: [] };
     await source.run('ALTER ROLE limited CONNECTION LIMIT 0');
     await blocked('TOO_MANY_CONNECTIONS', { source: url, options });
     await source.run('ALTER ROLE limited CONNECTION LIMIT 1');
-    const one = await blocked('TOO_FEW_CONNECTIONS', { source: url, options });
+    const one = await run({ source: url, options });
+    expect(check(one, 'connect.headroom')?.outcome).toBe('warned');
+    expect(one.facts?.source.connectionsAvailable).toBe(1);
     expect(check(one, 'connect.headroom')?.remedy).toContain('ALTER ROLE "limited" CONNECTION LIMIT 5;');
     await source.run('ALTER ROLE limited CONNECTION LIMIT 2');
     const two = await run({ source: url, options });

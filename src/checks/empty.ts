@@ -33,7 +33,7 @@ export interface EmptyInput {
 
 /**
  * An empty schema public and extensions do not count as contents: every fresh database of some provider has them. With
- * --replace extensions are dropped as well, and named.
+ * --replace the role's own extensions are dropped as well, and named.
  */
 export function judgeTargetEmpty(contents: TargetContents, input: EmptyInput): Verdict {
   const objects = contents.objects.filter((o) => !(o.kind === 'SCHEMA' && o.name === 'public'));
@@ -50,15 +50,13 @@ export function judgeTargetEmpty(contents: TargetContents, input: EmptyInput): V
       'Give an empty database (CREATE DATABASE …), or --replace, which drops everything in it once the whole validation has passed.',
     );
   }
-  const extensions = contents.extensions.map((e) => `EXTENSION ${quoteIdent(e.name)}`);
+  // What an administrator installed stays; a source that has it too finds it there.
+  const extensions = contents.extensions.filter((e) => e.ours).map((e) => `EXTENSION ${quoteIdent(e.name)}`);
   if (input.replace && !(empty && extensions.length === 0)) {
     const foreign = [
       ...objects
         .filter((o) => !o.ours && o.owner !== null)
         .map((o) => ({ words: objectName(o), owner: o.owner ?? '' })),
-      ...contents.extensions
-        .filter((e) => !e.ours)
-        .map((e) => ({ words: `EXTENSION ${quoteIdent(e.name)}`, owner: e.owner })),
     ];
     if (foreign.length > 0) {
       return failed(

@@ -85,8 +85,6 @@ function bindingLimit(
 }
 
 export interface HeadroomNeed {
-  /** Below this many nothing works. */
-  readonly least: number;
   /** Below this many the job crawls. */
   readonly comfortable: number;
   /** What the job's options would use. */
@@ -94,22 +92,19 @@ export interface HeadroomNeed {
 }
 
 /**
- * The source needs one connection that keeps the snapshot and one that reads under it (pg_dump joins a snapshot only
- * while its exporter lives). The target works with one.
+ * A side that lets no connection in fails the connect checks; one is enough to work with. On the source the second one is
+ * pg_dump's or a reader's, beside the session that keeps the snapshot; with a single one they take turns.
  */
 export function headroomNeed(side: 'source' | 'target', jobs: { tableJobs: number; indexJobs: number }): HeadroomNeed {
   return side === 'source'
-    ? { least: 2, comfortable: 2, wanted: jobs.tableJobs + 1 }
-    : { least: 1, comfortable: 2, wanted: Math.max(jobs.tableJobs, jobs.indexJobs) };
+    ? { comfortable: 2, wanted: jobs.tableJobs + 1 }
+    : { comfortable: 2, wanted: Math.max(jobs.tableJobs, jobs.indexJobs) };
 }
 
 export function judgeHeadroom(use: ConnectionUse, need: HeadroomNeed, at: { role: string; database: string }): Verdict {
   const available = connectionsAvailable(use);
   const limit = bindingLimit(use, at.role, at.database, Math.max(need.wanted, need.comfortable));
   const found = `This role can have ${available} at once (${limit.words})`;
-  if (available < need.least) {
-    return failed('TOO_FEW_CONNECTIONS', `${found}; the job needs at least ${need.least}.`, limit.remedy);
-  }
   if (available < need.comfortable) return warned(`${found}; everything is done one after the other.`, limit.remedy);
   if (available < need.wanted)
     return informed(`${found}; the options would use ${need.wanted}, so fewer jobs run at once.`, limit.remedy);

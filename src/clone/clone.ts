@@ -24,7 +24,7 @@ import type { CopyTask } from './plan.ts';
 import { harmful, planStages } from './post-data.ts';
 import type { RestoreStages, TableBuild } from './post-data.ts';
 import { CopyProgress } from './progress.ts';
-import { dropTargetObjects } from './replace.ts';
+import { dropTargetObjects, emptyTables } from './replace.ts';
 import { RESTORE_SETTINGS, adaptToTarget, entryName, restoreEntries, restoreEntry } from './restore.ts';
 import { createRoles } from './roles.ts';
 import { readSequences, writeSequences } from './sequences.ts';
@@ -86,6 +86,7 @@ class Clone implements CloneRun {
   #owners: RelationOwners | null = null;
   #leaves: ReadonlySet<number> = new Set();
   #sequences: readonly SequenceValue[] | null = null;
+  #tablespaces: ReadonlySet<string> | null = null;
 
   constructor(context: CloneContext) {
     this.#context = context;
@@ -133,10 +134,11 @@ class Clone implements CloneRun {
     );
     try {
       const builds = new BuildQueue(options.indexJobs);
+      const copying = options.schemaOnly
+        ? Promise.resolve([])
+        : this.#phase('copy', () => this.#copy(sessions, builds, stages, control));
       const indexes = this.#startPhase('indexes');
-      const failed = options.schemaOnly
-        ? []
-        : await this.#phase('copy', () => this.#copy(sessions, builds, stages, control));
+      const failed = await copying;
       if (options.schemaOnly)
         for (const list of stages.builds.values()) builds.add(this.#buildTasks(sessions, list, 0));
       await builds.idle();
@@ -172,7 +174,9 @@ class Clone implements CloneRun {
     const copied = new Set(
       context.options.schemaOnly ? [] : tables.filter((table) => table.via === null).map((table) => table.oid),
     );
-    const entries = (archive?.entries ?? []).map((entry) => adaptToTarget(entry, context.targetVersion.major));
+    this.#tablespaces ??= await this.#listTablespaces();
+    const about = { major: context.targetVersion.major, tablespaces: this.#tablespaces };
+    const entries = (archive?.entries ?? []).map((entry) => adaptToTarget(entry, about));
     const stages = planStages({ entries }, this.#owners, copied);
     if (this.#done.schema) return stages;
 
@@ -184,8 +188,11 @@ class Clone implements CloneRun {
     });
     try {
       await target.run(RESTORE_SETTINGS);
-      if (context.replaceTarget) {
-        const dropped = await dropTargetObjects(target);
+      if (context.replaceTarget && context.options.dataOnly) {
+        await emptyTables(target, tables);
+        log(context, 'warn', `Emptied ${tables.length} table(s) on the target.`);
+      } else if (context.replaceTarget) {
+        const dropped = await dropTargetObjects(target, context.options.replace);
         log(
           context,
           'warn',
@@ -193,7 +200,7 @@ class Clone implements CloneRun {
         );
       }
       if (archive !== null) {
-        const roles = await createRoles(snapshot.holder, target, context.options);
+        const roles = await createRoles(snapshot.holder, target, context.options, archive.entries);
         for (const statement of roles.statements) log(context, 'info', `On the target: ${statement}`);
         this.#todo.push(...roles.todo);
         await this.#makeMissingSchemas(target, archive.entries);
@@ -204,6 +211,17 @@ class Clone implements CloneRun {
     }
     this.#done.schema = true;
     return stages;
+  }
+
+  async #listTablespaces(): Promise<ReadonlySet<string>> {
+    const { target, signal } = this.#context;
+    const session = await openSession(target, { signal, side: 'target', purpose: 'schema', retryForMs: 30_000 });
+    try {
+      const rows = await session.query<{ name: string }>('SELECT spcname AS name FROM pg_tablespace');
+      return new Set(rows.map((row) => row.name));
+    } finally {
+      await session.close();
+    }
   }
 
   /** With table filters pg_dump leaves the schemas out that the tables stand in. */

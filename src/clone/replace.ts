@@ -1,4 +1,4 @@
-import { quoteIdent } from '../postgres/quote.ts';
+import { qualified, quoteIdent } from '../postgres/quote.ts';
 import type { Session } from '../postgres/session.ts';
 
 /**
@@ -11,7 +11,8 @@ WITH extension_member AS (
 ), object AS (
   SELECT 'pg_event_trigger'::regclass AS classid, oid AS objid, 0 AS rank FROM pg_event_trigger
   UNION ALL SELECT 'pg_publication'::regclass, oid, 0 FROM pg_publication
-  UNION ALL SELECT 'pg_extension'::regclass, oid, 3 FROM pg_extension WHERE extname <> 'plpgsql'
+  UNION ALL SELECT 'pg_extension'::regclass, oid, 3 FROM pg_extension
+    WHERE $1 AND extname <> 'plpgsql' AND pg_has_role(extowner, 'USAGE')
   UNION ALL SELECT 'pg_namespace'::regclass, oid, 1 FROM pg_namespace
     WHERE nspname NOT LIKE 'pg\\_%' AND nspname NOT IN ('information_schema', 'public')
   UNION ALL SELECT 'pg_class'::regclass, c.oid, 2 FROM pg_class c
@@ -59,15 +60,16 @@ export function dropStatement(object: { type: string; identity: string }): strin
 /**
  * Empties the target in one transaction: everything or, when any of it is refused, nothing. Roles, tablespaces and the
  * database itself stay.
+ * `extensions`: also those that the role owns; others were put there by an administrator and stay.
  * @returns what was dropped, in PostgreSQL's own words. @throws PgsluiceError when the target refuses.
  */
-export async function dropTargetObjects(target: Session): Promise<string[]> {
+export async function dropTargetObjects(target: Session, extensions: boolean): Promise<string[]> {
   const subscriptions = await target
     .query<{ name: string }>(
       `SELECT subname AS name FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())`,
     )
     .catch(() => []);
-  const objects = await target.query<{ type: string; identity: string }>(OBJECTS);
+  const objects = await target.query<{ type: string; identity: string }>(OBJECTS, [extensions]);
   const dropped = objects.map((object) => `${object.type} ${object.identity}`);
   await target.run('BEGIN');
   try {
@@ -112,3 +114,9 @@ SELECT words || ' GRANT ' || string_agg(a.privilege_type, ', ') || ' ON ' || kin
 FROM head, LATERAL aclexplode(acldefault(CASE defaclobjtype WHEN 'S' THEN 's' ELSE defaclobjtype END, defaclrole)) a
 WHERE defaclnamespace = 0
 GROUP BY words, kind, a.grantee`;
+
+/** Empties the tables of a data-only job, all in one statement, since they may refer to each other. */
+export async function emptyTables(target: Session, tables: readonly { schema: string; name: string }[]): Promise<void> {
+  if (tables.length === 0) return;
+  await target.run(`TRUNCATE ONLY ${tables.map((table) => qualified(table.schema, table.name)).join(', ONLY ')}`);
+}

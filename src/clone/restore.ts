@@ -22,13 +22,36 @@ export function isLeftOut(entry: ArchiveEntry): boolean {
   return entry.statements.length === 0 || ['ENCODING', 'STDSTRINGS', 'SEARCHPATH'].includes(entry.type);
 }
 
+/** What the archive's SQL has to be fitted to. */
+export interface TargetFacts {
+  readonly major: number;
+  /** Names of the target's tablespaces. */
+  readonly tablespaces: ReadonlySet<string>;
+}
+
+/** The name in `SET default_tablespace = name;`, or null; '' stands for the database's own. */
+function tablespaceOf(setting: string): string | null {
+  const name = /^SET default_tablespace = (?:'([^']*)'|"((?:[^"]|"")+)"|(\S+));$/.exec(setting);
+  return name === null ? null : (name[1] ?? name[2]?.replaceAll('""', '"') ?? name[3] ?? null);
+}
+
 /**
- * The entry as an older target understands it: a pg_dump newer than the target prints what the target did not have yet, where
- * that only states how every older server behaves. Pure.
+ * The entry as the target understands it. A tablespace that it lacks gives way to the database's own (validation warns of it);
+ * and a pg_dump newer than the target prints what the target did not have yet, where that only states how every older server
+ * behaves. Pure.
  */
-export function adaptToTarget(entry: ArchiveEntry, targetMajor: number): ArchiveEntry {
-  if (entry.type !== 'SUBSCRIPTION' || targetMajor >= 16) return entry;
-  return { ...entry, statements: entry.statements.map((statement) => statement.replace(', run_as_owner = true', '')) };
+export function adaptToTarget(entry: ArchiveEntry, target: TargetFacts): ArchiveEntry {
+  const settings = entry.settings.map((setting) => {
+    const tablespace = tablespaceOf(setting);
+    return tablespace === null || tablespace === '' || target.tablespaces.has(tablespace)
+      ? setting
+      : "SET default_tablespace = '';";
+  });
+  const statements =
+    entry.type === 'SUBSCRIPTION' && target.major < 16
+      ? entry.statements.map((statement) => statement.replace(', run_as_owner = true', ''))
+      : entry.statements;
+  return { ...entry, settings, statements };
 }
 
 export function entryName(entry: Pick<ArchiveEntry, 'schema' | 'name'>): string {

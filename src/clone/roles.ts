@@ -1,3 +1,4 @@
+import type { ArchiveEntry } from '../postgres/archive.ts';
 import type { JobOptions } from '../contract/options.ts';
 import { quoteIdent } from '../postgres/quote.ts';
 import type { Session } from '../postgres/session.ts';
@@ -20,6 +21,7 @@ const ROLES = `
 WITH RECURSIVE named AS (
   SELECT DISTINCT refobjid AS oid FROM pg_shdepend
   WHERE refclassid = 'pg_authid'::regclass AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+  UNION SELECT oid FROM pg_roles WHERE rolname = ANY ($1)
 ), wanted AS (
   SELECT oid FROM named
   UNION SELECT m.roleid FROM pg_auth_members m JOIN wanted w ON w.oid = m.member
@@ -74,9 +76,16 @@ export function planRoles(
 }
 
 /** With `--roles create`: makes the roles that the source's objects name and the target lacks. */
-export async function createRoles(source: Session, target: Session, options: JobOptions): Promise<RolePlan> {
+export async function createRoles(
+  source: Session,
+  target: Session,
+  options: JobOptions,
+  entries: readonly ArchiveEntry[],
+): Promise<RolePlan> {
   if (options.roles !== 'create') return { statements: [], todo: [] };
-  const wanted = await source.query<SourceRole>(ROLES);
+  // The bootstrap superuser is pinned and stands in no dependency; as an owner the archive names it.
+  const owners = new Set(entries.map((entry) => entry.owner).filter((owner) => owner !== null));
+  const wanted = await source.query<SourceRole>(ROLES, [[...owners]]);
   const existing = await target.query<{ name: string }>('SELECT rolname AS name FROM pg_roles');
   const [self] = await target.query<{ super: boolean }>(
     'SELECT rolsuper AS super FROM pg_roles WHERE rolname = current_user',

@@ -1,5 +1,6 @@
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { randomUUID } from 'node:crypto';
 import { dumpFilterArguments } from './filters.ts';
 import type { RelationFilter } from './filters.ts';
@@ -143,6 +144,25 @@ export function parseArchiveSql(sql: string, section: ArchiveEntry['section']): 
   return entries;
 }
 
+/** How long a connection that was just closed may go on counting against a connection limit, ms. */
+const LINGER_MS = 10_000;
+
+/** A backend ends a moment after its client has gone; with tight limits pg_dump may come too early for its place. */
+async function runWhenFree(input: Parameters<typeof runTool>[0]): Promise<void> {
+  const until = Date.now() + LINGER_MS;
+  for (;;) {
+    try {
+      await runTool(input);
+      return;
+    } catch (error) {
+      const full =
+        error instanceof Error && /too many (clients|connections)|connection slots are reserved/.test(error.message);
+      if (!full || Date.now() > until) throw error;
+      await sleep(250, undefined, { signal: input.signal });
+    }
+  }
+}
+
 /**
  * Dumps the schema of one database: everything pg_dump writes but table data, sequence values and large objects.
  * @throws PgsluiceError PG_TOOL_FAILED with pg_dump's own words, or the cancellation.
@@ -152,7 +172,7 @@ export async function dumpArchive(input: DumpInput): Promise<Archive> {
   const file = join(input.workDir, `schema-${randomUUID()}.dump`);
   const onStderrLine = input.onLine === undefined ? {} : { onStderrLine: input.onLine };
   try {
-    await runTool({
+    await runWhenFree({
       command: input.tools.pgDump,
       args: [
         '--format=custom',
