@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { everything, pagila, type Stage } from './scenarios.ts';
 import { pagilaDir } from './support/pagila.ts';
@@ -20,7 +22,7 @@ for (const [from, to] of pairs) {
 
     beforeAll(async () => {
       const [source, target] = await Promise.all([start('source', searches[0]), start('target', searches[1])]);
-      stage = { source, target, pgBin: target.binDir };
+      stage = { source, target, pgBin: existsSync(join(target.binDir, 'pg_dump')) ? target.binDir : undefined };
     });
     afterAll(() => Promise.all(servers.map((server) => server.stop())));
 

@@ -210,6 +210,13 @@ test('a stop tells clients 1001, a job that is gone 1000', async () => {
   await open.close();
   expect((await closed)[0]).toBe(1001);
 
+  const stopping = await serve(new ScriptedStream(3000, 'text', false).manager());
+  const told = new WebSocket(eventsUrl(stopping), protocols(token));
+  await once(told, 'open');
+  // The jobs are stopped first, which ends their streams: that is not their end.
+  stopping.stopListening();
+  expect((await once(told, 'close'))[0]).toBe(1001);
+
   const ending = await serve(new ScriptedStream(10, 'text', false).manager());
   const last = new WebSocket(eventsUrl(ending), protocols(token));
   expect((await once(last, 'close'))[0]).toBe(1000);

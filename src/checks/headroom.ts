@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { quoteIdent } from '../postgres/quote.ts';
-import { failed, informed, passed, warned } from './check.ts';
+import { informed, passed, warned } from './check.ts';
 import type { Check, Verdict } from './check.ts';
 import { perDatabase } from './database.ts';
 

@@ -24,8 +24,13 @@ export function resultOf(followed: Followed): ResultLine {
 }
 
 function stoppedEarly(job: { readonly id: string; readonly state: JobState }): ErrorView {
-  const sentence = job.state === 'paused' ? 'The job is paused.' : 'The job was left before its end.';
-  return { code: 'INTERRUPTED', message: sentence, hint: `Go on with: pgsluice resume ${job.id}` };
+  return job.state === 'paused'
+    ? { code: 'INTERRUPTED', message: 'The job is paused.', hint: `Go on with: pgsluice resume ${job.id}` }
+    : {
+        code: 'INTERRUPTED',
+        message: 'The job was left before its end.',
+        hint: `Look at it with: pgsluice logs -f ${job.id}`,
+      };
 }
 
 function statusOfState(state: JobState, interrupted: boolean): ResultLine['status'] {

@@ -83,9 +83,14 @@ export class EventHub {
     }
   }
 
+  /** From now on whoever is closed is told that the agent goes away, not that its job is gone. */
+  announceStop(): void {
+    this.#closing = true;
+  }
+
   /** Ends every client with 1001 (going away) and waits until all are gone, at most a second. */
   async close(): Promise<void> {
-    this.#closing = true;
+    this.announceStop();
     clearInterval(this.#pinger);
     const open = [...this.#sockets.clients];
     const gone = Promise.all(open.map((ws) => new Promise<void>((resolve) => ws.once('close', () => resolve()))));

@@ -48,6 +48,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const closed = new Promise<void>((resolve) => server.once('close', () => resolve()));
   let closing: Promise<void> | null = null;
   const stopListening = (): void => {
+    hub.announceStop();
     if (server.listening) server.close();
     server.closeIdleConnections();
   };

@@ -34,8 +34,11 @@ function isGrant(type: string): boolean {
   return type === 'ACL' || type === 'DEFAULT ACL';
 }
 
+function rank(statement: string): number {
+  return statement.startsWith('REVOKE') ? 0 : 1;
+}
+
 function compareText(a: string, b: string): number {
-  const rank = (text: string): number => (text.startsWith('REVOKE') ? 0 : 1);
   return rank(a) - rank(b) || (a < b ? -1 : a > b ? 1 : 0);
 }
 

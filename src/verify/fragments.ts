@@ -159,13 +159,16 @@ export interface FragmentPair {
   readonly target: Fragment;
 }
 
+function key(fragment: Fragment): string {
+  return JSON.stringify([fragment.kind, fragment.label]);
+}
+
 /**
  * Fragments of the same kind and label whose texts differ; null when one side has a fragment that the other lacks. A column
  * without a default is one whose default is NULL: pg_dump writes that for a partition whose parent has a default, and the
  * target then stores what it reads. Pure.
  */
 export function differingFragments(source: readonly Fragment[], target: readonly Fragment[]): FragmentPair[] | null {
-  const key = (fragment: Fragment): string => JSON.stringify([fragment.kind, fragment.label]);
   const theirs = new Map(target.map((fragment) => [key(fragment), fragment]));
   const pairs: FragmentPair[] = [];
   for (const fragment of source) {

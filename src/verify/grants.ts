@@ -1,6 +1,7 @@
 import { PG_CLASS } from './catalogue-oids.ts';
 import type { EntryPair } from './catalogue.ts';
 import type { SettleContext } from './settle.ts';
+import { both } from './sides.ts';
 
 /** The MAINTAIN privilege came with 17 (PostgreSQL documentation, release notes E.17). */
 const MAINTAIN_SINCE = 17;
@@ -31,6 +32,6 @@ export async function sameGrants(context: SettleContext, pair: EntryPair): Promi
     const rows = await sides[side]((session) => session.query<{ grants: string }>(GRANTS, params));
     return rows[0]?.grants;
   };
-  const [source, target] = await Promise.all([read('source'), read('target')]);
+  const [source, target] = await both(read('source'), read('target'));
   return source !== undefined && source === target;
 }

@@ -101,6 +101,11 @@ export function compareObjectLists(
   return both;
 }
 
+function digest(hash: string | undefined): string {
+  if (hash === undefined) return 'unreadable';
+  return hash.length > 32 ? `md5 by page ${hash}` : `md5 ${hash}`;
+}
+
 /** Hashes these objects on both servers; a failing batch is taken apart so that one object hides no other. */
 async function compareContents(sides: Sides, oids: readonly string[], findings: Findings): Promise<void> {
   try {
@@ -110,8 +115,6 @@ async function compareContents(sides: Sides, oids: readonly string[], findings: 
     for (const oid of oids) {
       const [here, there] = [source.get(oid), target.get(oid)];
       if (here !== undefined && here === there) continue;
-      const digest = (hash: string | undefined): string =>
-        hash === undefined ? 'unreadable' : hash.length > 32 ? `md5 by page ${hash}` : `md5 ${hash}`;
       findings.differ({
         kind: 'LARGE OBJECT DATA',
         name: oid,

@@ -68,6 +68,10 @@ async function changedColumns(
     .map((column) => column.name);
 }
 
+function list(keys: readonly string[], count: number): string {
+  return `${keys.join(', ')}${count > keys.length ? ` and ${count - keys.length} more` : ''}`;
+}
+
 export interface DifferenceText {
   readonly source: string;
   readonly target: string;
@@ -90,8 +94,6 @@ export async function describeRowDifferences(
   const found = compareKeys(source, target);
   const names = found.changed.length === 0 ? [] : await changedColumns(sides, relation, method, columns, found.changed);
   const key = `primary key (${relation.key.join(', ')})`;
-  const list = (keys: readonly string[], count: number): string =>
-    `${keys.join(', ')}${count > keys.length ? ` and ${count - keys.length} more` : ''}`;
   const onSource: string[] = [];
   const onTarget: string[] = [];
   if (found.counts.missing > 0) onSource.push(`only here: ${list(found.missing, found.counts.missing)}`);

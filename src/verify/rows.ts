@@ -140,10 +140,13 @@ export async function compareRows(
   return { ...rest, problems: problems.length > 0 ? problems : [{ column: '*', error: messageOf(failure?.reason) }] };
 }
 
+function count(rows: number): string {
+  return `${rows.toLocaleString('en-US')} ${rows === 1 ? 'row' : 'rows'}`;
+}
+
 /** One line for the log; line breaks in names become spaces. */
 export function comparisonLine(relation: ComparedRelation, comparison: Comparison): string {
   const name = readableName(relation.schema, relation.name).replaceAll(/[\r\n]+/g, ' ');
-  const count = (rows: number): string => `${rows.toLocaleString('en-US')} ${rows === 1 ? 'row' : 'rows'}`;
   if (comparison.outcome === 'unreadable') return `could not verify ${name}: ${comparison.error}`;
   if (comparison.outcome === 'absent')
     return `${name} is not on the target as it is on the source: ${comparison.error}`;

@@ -29,7 +29,7 @@ export class TargetSessions {
     this.#queue = new PQueue({ concurrency: Math.max(1, limit) });
   }
 
-  readonly withSession: WithSession = (work) => {
+  readonly withSession: WithSession = async (work) => {
     throwIfAborted(this.#signal);
     return this.#queue.add(async () => {
       throwIfAborted(this.#signal);
@@ -60,7 +60,15 @@ export class TargetSessions {
   }
 }
 
+/** Waits for both, so that none goes on in the background, and throws what failed first in this order. */
+export async function both<A, B>(first: Promise<A>, second: Promise<B>): Promise<[A, B]> {
+  const [one, two] = await Promise.allSettled([first, second]);
+  if (one.status === 'rejected') throw one.reason;
+  if (two.status === 'rejected') throw two.reason;
+  return [one.value, two.value];
+}
+
 /** Asks both servers the same at once. */
 export async function askBoth<T>(sides: Sides, ask: (session: Session) => Promise<T>): Promise<[T, T]> {
-  return Promise.all([sides.source(ask), sides.target(ask)]);
+  return both(sides.source(ask), sides.target(ask));
 }

@@ -99,10 +99,13 @@ export function relationKey(relation: { readonly schema: string; readonly name: 
   return JSON.stringify([relation.schema, relation.name]);
 }
 
+function readablePart(text: string): string {
+  return /^[a-z_][a-z0-9_$]*$/.test(text) ? text : `"${text.replaceAll('"', '""')}"`;
+}
+
 /** What a person would write: quoted only where the parts need it. */
 export function readableName(schema: string | null, name: string): string {
-  const part = (text: string): string => (/^[a-z_][a-z0-9_$]*$/.test(text) ? text : `"${text.replaceAll('"', '""')}"`);
-  return schema === null ? part(name) : `${part(schema)}.${part(name)}`;
+  return schema === null ? readablePart(name) : `${readablePart(schema)}.${readablePart(name)}`;
 }
 
 /** FROM item that reads the relation's own rows; partitions and children are relations of their own, unless `tree` says not. */

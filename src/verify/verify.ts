@@ -20,7 +20,7 @@ import { noteUnwritten } from './notes.ts';
 import { compareRelations } from './relations.ts';
 import { compareSequences } from './sequences.ts';
 import { settle } from './settle.ts';
-import { TargetSessions, askBoth } from './sides.ts';
+import { TargetSessions, askBoth, both } from './sides.ts';
 import type { Sides } from './sides.ts';
 import { chooseRelations, listRelations, readableName, relationKey } from './tables.ts';
 import type { RelationFacts } from './tables.ts';
@@ -94,10 +94,12 @@ export async function verifyDatabases(input: VerifyInput): Promise<Verification>
   };
   try {
     // The target's dump goes before any session of ours there: it may allow a single connection.
-    const [here, there] = await Promise.all([
-      sourceArchive ?? snapshot.withFreeConnection(() => dump(input, 'source', snapshot.id)),
+    const [here, there] = await both(
+      sourceArchive === null
+        ? snapshot.withFreeConnection(() => dump(input, 'source', snapshot.id))
+        : Promise.resolve(sourceArchive),
       dump(input, 'target', null),
-    ]);
+    );
     const [sourceVersion, targetVersion] = await askBoth(sides, readServerVersion);
     const versions = { sourceVersion, targetVersion };
     const objectsCompared = await compareCatalogues(input, sides, versions, here, there, findings);
@@ -232,14 +234,18 @@ function compareStorage(
     const kind = relation.relkind === 'm' ? 'MATERIALIZED VIEW' : 'TABLE';
     const name = readableName(relation.schema, relation.name);
     if (!options.dataOnly && other.accessMethod !== relation.accessMethod) {
-      const text = (method: string | null): string => `access method ${method ?? 'none'}`;
-      const [before, after] = [text(relation.accessMethod), text(other.accessMethod)];
-      findings.differ({ kind, name, change: 'different', source: before, target: after });
+      const [before, after] = [relation.accessMethod, other.accessMethod].map((method) => `access method ${method}`);
+      findings.differ({ kind, name, change: 'different', source: before ?? null, target: after ?? null });
     }
     if (!options.schemaOnly && other.populated !== relation.populated) {
-      const text = (populated: boolean): string => (populated ? 'populated' : 'not populated');
-      const [before, after] = [text(relation.populated), text(other.populated)];
-      findings.differ({ kind: 'MATERIALIZED VIEW CONTENT', name, change: 'different', source: before, target: after });
+      const [before, after] = relation.populated ? ['populated', 'not populated'] : ['not populated', 'populated'];
+      findings.differ({
+        kind: 'MATERIALIZED VIEW CONTENT',
+        name,
+        change: 'different',
+        source: before ?? null,
+        target: after ?? null,
+      });
     }
   }
 }

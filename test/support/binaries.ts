@@ -7,11 +7,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
+import { prepareEmbedded } from '../../src/demo/embedded.ts';
+import { PgsluiceError } from '../../src/errors.ts';
+
 const exec = promisify(execFile);
 const projectRoot = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 const debianRoot = '/usr/lib/postgresql';
 
 export const root = projectRoot;
+
+/** Where the demo's server binaries are copied to for tests; kept from run to run. */
+export const embeddedCopy = join(tmpdir(), `pgsluice-embedded-${process.getuid?.() ?? 'user'}`);
 
 /** Folder beside the project with sample data and tools, or null where there is none (a bare checkout). */
 export function sharedDir(): string | null {
@@ -68,6 +74,8 @@ async function searchMajor(major: number): Promise<MajorSearch> {
   }
   const debian = join(debianRoot, String(major), 'bin');
   if (hasServer(debian)) return { binDir: debian, reason: debian };
+  const embedded = await embeddedOf(major);
+  if (embedded !== null) return { binDir: embedded, reason: 'the embedded server of the demo' };
   const dest = join(tmpdir(), 'pgsluice-pg', String(major));
   const unpacked = join(dest, 'bin');
   if (hasServer(unpacked) && existsSync(join(unpacked, 'pg_dump'))) return { binDir: unpacked, reason: unpacked };
@@ -77,6 +85,17 @@ async function searchMajor(major: number): Promise<MajorSearch> {
     return { binDir: null, reason: `PostgreSQL ${major} is not installed; set ${variable} to its bin folder` };
   }
   return unpack(tool, major, dest);
+}
+
+/** The embedded binaries hold a server of one major, and no pg_dump. */
+async function embeddedOf(major: number): Promise<string | null> {
+  try {
+    const embedded = await prepareEmbedded(embeddedCopy);
+    return embedded.major === major ? embedded.binDir : null;
+  } catch (error) {
+    if (error instanceof PgsluiceError) return null;
+    throw error;
+  }
 }
 
 /** One process unpacks, the others wait for it: the folder beside the destination is the lock. */

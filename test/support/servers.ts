@@ -6,9 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Client, escapeIdentifier } from 'pg';
+import { prepareEmbedded } from '../../src/demo/embedded.ts';
 import { LocalServer, type StopMode, initCluster } from '../../src/demo/local-server.ts';
 import { type OrdinaryUser, ordinaryUser } from '../../src/demo/ordinary-user.ts';
-import { clientBinDirs, majorOf, systemBinDir } from './binaries.ts';
+import { clientBinDirs, embeddedCopy, majorOf, systemBinDir } from './binaries.ts';
 
 export { findMajor, majorBinDir, sharedDir, type MajorSearch } from './binaries.ts';
 
@@ -79,7 +80,7 @@ export interface TestServer extends TestServerLike {
 /** Starts a server of its own in a temporary folder, gone with the test process at the latest. */
 export async function startServer(options: TestServerOptions = {}): Promise<TestServer> {
   const user = await ordinaryUser();
-  const binDir = options.binDir ?? (await systemBinDir()) ?? (await embeddedBinDir());
+  const binDir = options.binDir ?? (await systemBinDir()) ?? (await prepareEmbedded(embeddedCopy)).binDir;
   const local = new LocalServer({
     binDir,
     dir: join(tmpdir(), `pgsluice-test-${options.name ?? 'server'}-${process.pid}-${randomBytes(4).toString('hex')}`),
@@ -125,11 +126,6 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
     },
     kill9: () => local.kill9(),
   };
-}
-
-async function embeddedBinDir(): Promise<string> {
-  const { prepareEmbedded } = await import('../../src/demo/embedded.ts');
-  return (await prepareEmbedded(join(tmpdir(), `pgsluice-embedded-${process.getuid?.() ?? 'user'}`))).binDir;
 }
 
 function tlsSettings(options: TestServerOptions): Record<string, string> {

@@ -40,7 +40,7 @@ export function listJobs(context: Context, flags: JobFlags): Promise<number> {
     const jobs = await client.list();
     if (flags.json) for (const job of jobs) output.out(`${JSON.stringify(job)}\n`);
     else if (jobs.length === 0) output.out(`No jobs in ${client.where}.\n`);
-    else output.out(jobTable(jobs, output.columns));
+    else output.out(jobTable(jobs, output.tty ? output.columns : 500));
     return exitCodes.done;
   });
 }

@@ -22,7 +22,7 @@ export interface ServeFlags {
 }
 
 /** A stop must be over in 5 s; what is not by then is left to the operating system and to the next start. */
-const stopWithinMs = 4500;
+const stopWithinMs = 4900;
 
 /** `pgsluice serve`: the daemon, until SIGTERM or SIGINT. */
 export async function serve(context: Context, flags: ServeFlags): Promise<number> {

@@ -54,6 +54,7 @@ export function TableList({ session, job }: { session: JobSession; job: JobView 
     estimatedHeight: 46,
     keyOf: (index) => tableKey(tables[index] ?? { schema: '', name: String(index) }),
   });
+  const filled = tables.length > 0;
   const failed = [...all.values()].filter((table) => table.state === 'failed').length;
 
   return (
@@ -90,8 +91,14 @@ export function TableList({ session, job }: { session: JobSession; job: JobView 
           {plural(failed, 'table')} failed; the cause stands beside each. The other tables go on.
         </p>
       )}
-      <div class="tables" role="table" aria-labelledby="tables-title" aria-rowcount={tables.length + 1}>
-        <div role="rowgroup" class="tables-head wide-only">
+      {/* A table without rows is none for a screen reader, so the roles come with the rows. */}
+      <div
+        class="tables"
+        role={filled ? 'table' : undefined}
+        aria-labelledby={filled ? 'tables-title' : undefined}
+        aria-rowcount={filled ? tables.length + 1 : undefined}
+      >
+        <div role="rowgroup" class="tables-head wide-only" hidden={!filled}>
           <div role="row" aria-rowindex={1} class="table-grid">
             {columns.map((column) => (
               <div
@@ -111,7 +118,13 @@ export function TableList({ session, job }: { session: JobSession; job: JobView 
             ))}
           </div>
         </div>
-        <div role="rowgroup" class="tables-body" ref={scroller} tabIndex={0} aria-label="Tables, scrollable">
+        <div
+          role={filled ? 'rowgroup' : undefined}
+          class="tables-body"
+          ref={scroller}
+          tabIndex={filled ? 0 : undefined}
+          aria-label={filled ? 'Tables, scrollable' : undefined}
+        >
           <div role="presentation" class="virtual-space" style={{ height: `${rows.totalSize}px` }}>
             {rows.items.map((item) => {
               const table = tables[item.index];

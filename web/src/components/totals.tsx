@@ -1,6 +1,6 @@
 import type { JobView } from '../../../src/contract/job.ts';
 import { formatBytes, formatCount, formatDuration, formatRate, formatRemaining } from '../format.ts';
-import type { JobModel } from '../model.ts';
+import { isActive, type JobModel } from '../model.ts';
 import { useNow } from '../use-now.ts';
 import { Figure } from './parts.tsx';
 
@@ -42,5 +42,10 @@ function Elapsed({ job }: { job: JobView }) {
   const now = useNow(1000);
   const end = job.finishedAt === null ? now : Date.parse(job.finishedAt);
   const seconds = Math.max(0, (end - Date.parse(job.startedAt ?? job.createdAt)) / 1000);
-  return <Figure name={job.finishedAt === null ? 'Running for' : 'Took'} value={formatDuration(seconds)} />;
+  return (
+    <Figure
+      name={job.finishedAt !== null ? 'Took' : isActive(job.state) ? 'Running for' : 'Since the start'}
+      value={formatDuration(seconds)}
+    />
+  );
 }

@@ -1,0 +1,256 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { contentsOf } from './support/contents.ts';
+import { openEngine } from './support/engine.ts';
+import { startServer } from './support/servers.ts';
+import type { TestServer } from './support/servers.ts';
+
+let source: TestServer;
+let target: TestServer;
+let count = 0;
+
+beforeAll(async () => {
+  [source, target] = await Promise.all([
+    startServer({ name: 'engine-source' }),
+    startServer({ name: 'engine-target' }),
+  ]);
+});
+
+afterAll(async () => {
+  await Promise.all([source?.stop(), target?.stop()]);
+});
+
+/** A pair of databases of the same name, the source's filled by `sql`. */
+async function pair(sql: string): Promise<{ name: string; sourceUrl: string; targetUrl: string }> {
+  count += 1;
+  const name = `engine_${count}`;
+  const sourceUrl = await source.createDatabase(name);
+  await source.run(sql, name);
+  return { name, sourceUrl, targetUrl: await target.createDatabase(name) };
+}
+
+const wide = (table: string, rows: number): string =>
+  `CREATE TABLE ${table} (id bigint PRIMARY KEY, filler text);
+   INSERT INTO ${table} SELECT i, repeat(md5(i::text), 20) FROM generate_series(1, ${rows}) i;`;
+
+async function expectEqual(name: string): Promise<void> {
+  expect(await contentsOf(target, name)).toEqual(await contentsOf(source, name));
+}
+
+/** Resolves when the engine has emitted a table event that `matches`. */
+function when<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve: (value: T) => void = () => undefined;
+  const promise = new Promise<T>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}
+
+describe('clone engine', () => {
+  test.each([
+    { source: 1, target: 1 },
+    { source: 2, target: 1 },
+    { source: 2, target: 2 },
+    { source: 5, target: 8 },
+  ])('$source connection(s) to the source and $target to the target are never exceeded', async (connections) => {
+    const { name } = await pair(`${wide('a', 3000)} ${wide('b', 2000)} CREATE TABLE c (id bigint REFERENCES a(id));`);
+    const role = `limited_${count}`;
+    for (const [server, limit] of [
+      [source, connections.source],
+      [target, connections.target],
+    ] as const) {
+      await server.run(`CREATE ROLE ${role} LOGIN PASSWORD 'x' CONNECTION LIMIT ${limit}`);
+      await server.run(`ALTER DATABASE ${name} OWNER TO ${role}; GRANT ALL ON SCHEMA public TO ${role}`, name);
+    }
+    await source.run(
+      `ALTER TABLE a OWNER TO ${role}; ALTER TABLE b OWNER TO ${role}; ALTER TABLE c OWNER TO ${role}`,
+      name,
+    );
+    const engine = await openEngine({
+      sourceUrl: source.url(name, role, 'x'),
+      targetUrl: target.url(name, role, 'x'),
+      connections,
+      options: { noOwner: true, noAcl: true },
+    });
+    try {
+      const outcome = await engine.run.run();
+      expect(outcome.error?.report() ?? null).toBeNull();
+      expect(engine.logText()).not.toContain('failed, trying again');
+    } finally {
+      await engine.close();
+    }
+    await expectEqual(name);
+  });
+
+  test("the server's own column bookkeeping (pg_attver) is no reason to lose a table", async () => {
+    const { name, sourceUrl, targetUrl } = await pair(
+      'CREATE TABLE a (id int PRIMARY KEY, b text); INSERT INTO a VALUES (1, 2);',
+    );
+    // What minor releases of November 2026 store; no older server prints or accepts it.
+    await source.run(
+      `UPDATE pg_attribute SET attoptions = ARRAY['pg_attver=7', 'n_distinct=5'] WHERE attrelid = 'a'::regclass AND attname = 'b';
+       UPDATE pg_attribute SET attoptions = ARRAY['pg_attver=7'] WHERE attrelid = 'a'::regclass AND attname = 'id'`,
+      name,
+    );
+    const engine = await openEngine({ sourceUrl, targetUrl });
+    const outcome = await engine.run.run();
+    await engine.close();
+    expect(outcome.error?.report() ?? null).toBeNull();
+    await expectEqual(name);
+    const kept = await target.query(
+      `SELECT attname, attoptions FROM pg_attribute WHERE attrelid = 'a'::regclass AND attoptions IS NOT NULL`,
+      name,
+    );
+    expect(kept).toEqual([{ attname: 'b', attoptions: ['n_distinct=5'] }]);
+  });
+
+  test('a table that fails is named, the others arrive, and a retry copies it alone under the same snapshot', async () => {
+    const { name, sourceUrl, targetUrl } = await pair(
+      `${wide('good', 500)}
+       CREATE FUNCTION allowed(int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RETURN current_setting('test.allow', true) IS DISTINCT FROM 'no'; END $$;
+       CREATE TABLE bad (id int, CHECK (allowed(id)));
+       INSERT INTO bad SELECT generate_series(1, 100);`,
+    );
+    await target.run(`ALTER DATABASE ${name} SET test.allow = 'no'`);
+    const engine = await openEngine({ sourceUrl, targetUrl });
+    try {
+      const first = await engine.run.run();
+      expect(first.ok).toBe(false);
+      expect(first.failedTables.map((table) => table.name)).toEqual(['bad']);
+      expect(first.error?.code).toBe('TABLES_FAILED');
+      expect(first.error?.message).toContain('bad_id_check');
+      expect(await target.query('SELECT count(*)::int AS n FROM good', name)).toEqual([{ n: 500 }]);
+      expect(await target.query('SELECT count(*)::int AS n FROM bad', name)).toEqual([{ n: 0 }]);
+      expect(engine.run.canRetry).toBe(true);
+
+      // Written after the snapshot: a retry under it must not see these.
+      await source.run('INSERT INTO bad VALUES (101); DELETE FROM good WHERE id = 1', name);
+      await target.run(`ALTER DATABASE ${name} RESET test.allow`);
+      const copies = engine.events.filter((event) => event.type === 'table').length;
+      const second = await engine.run.run();
+      expect(second.error?.report() ?? null).toBeNull();
+      const retried = engine.events.filter((event) => event.type === 'table').slice(copies);
+      expect(new Set(retried.map((event) => event.type === 'table' && event.table.name))).toEqual(new Set(['bad']));
+      expect(await target.query('SELECT count(*)::int AS n FROM bad', name)).toEqual([{ n: 100 }]);
+      expect(await target.query('SELECT count(*)::int AS n FROM good', name)).toEqual([{ n: 500 }]);
+      expect(second.moved).toMatchObject({ tables: 2, rows: 600 });
+    } finally {
+      await engine.close();
+    }
+  });
+
+  test.each(['source', 'target'] as const)(
+    'a copy whose connection to the %s is cut is done again under the same snapshot',
+    async (side) => {
+      const { name, sourceUrl, targetUrl } = await pair(wide('big', 60_000));
+      const server = side === 'source' ? source : target;
+      let cut = false;
+      const started = when<void>();
+      const engine = await openEngine({
+        sourceUrl,
+        targetUrl,
+        onEvent: (event) => {
+          if (event.type === 'table' && event.table.state === 'copying' && event.table.bytes > 0 && !cut) {
+            cut = true;
+            engine.gate.pause();
+            started.resolve();
+          }
+        },
+      });
+      try {
+        const running = engine.run.run();
+        await started.promise;
+        await server.run(
+          `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'COPY%' AND datname = '${name}' AND application_name LIKE 'pgsluice%'`,
+        );
+        engine.gate.resume();
+        const outcome = await running;
+        expect(outcome.error?.report() ?? null).toBeNull();
+        expect(engine.logText()).toContain('trying this table again');
+        expect(outcome.moved.rows).toBe(60_000);
+      } finally {
+        await engine.close();
+      }
+      await expectEqual(name);
+    },
+  );
+
+  test('rows written, and tables truncated or altered, after the snapshot change nothing', async () => {
+    const { name, sourceUrl, targetUrl } = await pair(`${wide('first', 40_000)} ${wide('second', 1000)}`);
+    const before = await contentsOf(source, name);
+    const started = when<void>();
+    const engine = await openEngine({
+      sourceUrl,
+      targetUrl,
+      options: { tableJobs: 1 },
+      onEvent: (event) => {
+        if (event.type === 'table' && event.table.bytes > 0) started.resolve();
+      },
+    });
+    try {
+      const running = engine.run.run();
+      await started.promise;
+      await source.run(
+        `INSERT INTO second SELECT i, 'new' FROM generate_series(5000, 5100) i; UPDATE first SET filler = 'x' WHERE id < 10`,
+        name,
+      );
+      await expect(source.run(`SET lock_timeout = '200ms'; TRUNCATE second`, name)).rejects.toThrow('lock timeout');
+      const outcome = await running;
+      expect(outcome.error?.report() ?? null).toBeNull();
+    } finally {
+      await engine.close();
+    }
+    expect(await contentsOf(target, name)).toEqual(before);
+  });
+
+  test('a table split into ctid ranges arrives whole, and once', async () => {
+    const { name, sourceUrl, targetUrl } = await pair(wide('big', 20_000));
+    const engine = await openEngine({ sourceUrl, targetUrl, options: { splitAbove: 1024 * 1024, tableJobs: 3 } });
+    const outcome = await engine.run.run();
+    await engine.close();
+    expect(outcome.error?.report() ?? null).toBeNull();
+    expect(engine.logText()).toContain('split by ctid');
+    await expectEqual(name);
+  });
+
+  test('a cancelled clone leaves no session on either server within 5 s', async () => {
+    const { sourceUrl, targetUrl } = await pair(wide('big', 100_000));
+    const started = when<void>();
+    const engine = await openEngine({
+      sourceUrl,
+      targetUrl,
+      onEvent: (event) => {
+        if (event.type === 'table' && event.table.bytes > 0) started.resolve();
+      },
+    });
+    const running = engine.run.run();
+    const ended = running.then(
+      () => 'completed',
+      (error: unknown) => (error instanceof Error ? error.message : 'error'),
+    );
+    await started.promise;
+    const at = Date.now();
+    engine.abort.abort('The job was cancelled by a person.');
+    expect(await ended).toBe('The job was cancelled by a person.');
+    await engine.close();
+    expect(Date.now() - at).toBeLessThan(5000);
+    expect(await source.sessions()).toEqual([]);
+    expect(await target.sessions()).toEqual([]);
+  });
+
+  test('--replace empties the target in one transaction: everything, or nothing when any of it is refused', async () => {
+    const { name, sourceUrl, targetUrl } = await pair(wide('fresh', 10));
+    await target.run(
+      `CREATE SCHEMA old; CREATE TABLE old.a (id int); CREATE TABLE public.b (id serial); CREATE VIEW v AS SELECT * FROM old.a;
+       CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE TYPE mood AS ENUM ('x'); CREATE EXTENSION citext;
+       SELECT lo_create(4711); ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC`,
+      name,
+    );
+    const engine = await openEngine({ sourceUrl, targetUrl, replaceTarget: true });
+    const outcome = await engine.run.run();
+    await engine.close();
+    expect(outcome.error?.report() ?? null).toBeNull();
+    await expectEqual(name);
+    expect(await target.dumpSchema(name)).toEqual(await source.dumpSchema(name));
+    expect(await target.query('SELECT oid FROM pg_largeobject_metadata', name)).toEqual([]);
+  });
+});
