@@ -9,6 +9,8 @@ export interface ColumnFacts {
   readonly kind: string;
   /** True for a type that every PostgreSQL has under the same oid. */
   readonly builtIn: boolean;
+  /** True: md5 of a bytea's bytes stands for it, where its text would be longer than the 1 GB that a value may have. */
+  readonly digest?: boolean;
 }
 
 /**
@@ -46,6 +48,7 @@ const castIsNotOutput: ReadonlySet<string> = new Set(['bpchar', 'xml', 'name']);
  */
 export function columnValue(column: ColumnFacts): string {
   const name = quoteIdent(column.name);
+  if (column.digest === true) return `md5(${name}) COLLATE "C"`;
   if (column.builtIn && column.kind === 'b') {
     if (hashedDirectly.has(column.type)) return name;
     if (hashedAsText.has(column.type)) return `${name} COLLATE "C"`;

@@ -229,11 +229,10 @@ export function equalButFor(
  * that a child attached later with ALTER TABLE comes out of pg_dump in another order. Every column is a line of its own. Pure.
  */
 export function equalButForOrder(source: string, target: string): boolean {
-  const lines = (text: string): string =>
-    text
-      .split('\n')
-      .map((line) => line.replace(/,$/, ''))
-      .toSorted()
-      .join('\n');
-  return lines(source) === lines(target);
+  return sortedLines(source) === sortedLines(target);
+}
+
+function sortedLines(text: string): string {
+  const lines = text.split('\n').map((line) => line.replace(/,$/, ''));
+  return lines.toSorted().join('\n');
 }

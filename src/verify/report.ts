@@ -10,7 +10,7 @@ export function escapeHtml(text: string): string {
     .replaceAll('>', '&gt;')
     .replaceAll('"', '&quot;')
     .replaceAll("'", '&#39;')
-    .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g, '\ufffd');
+    .replace(/[^\P{Cc}\t\n\r]/gu, '\ufffd');
 }
 
 const count = (value: number): string => value.toLocaleString('en-US');
@@ -54,11 +54,11 @@ export function verdictOf(report: Report): Verdict {
       ? { tone: 'warn', sentence: 'The copy is complete. It was not verified.' }
       : { tone: 'warn', sentence: `The job is ${report.state}. Nothing has been verified.` };
   }
-  const differences = verification.differences.length;
-  if (differences > 0) {
+  const found = verification.differences.length;
+  if (found > 0) {
     return {
       tone: 'bad',
-      sentence: `Verification found ${count(differences)} ${differences === 1 ? 'difference' : 'differences'}.`,
+      sentence: `Verification found ${count(found)} ${found === 1 ? 'difference' : 'differences'}.`,
     };
   }
   if (!verification.verified) {

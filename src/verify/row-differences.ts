@@ -26,9 +26,9 @@ export function compareKeys(source: ReadonlyMap<string, string>, target: Readonl
   const missing: string[] = [];
   const extra: string[] = [];
   const counts = { changed: 0, missing: 0, extra: 0 };
-  const add = (list: string[], kind: keyof typeof counts, key: string): void => {
+  const add = (keys: string[], kind: keyof typeof counts, key: string): void => {
     counts[kind] += 1;
-    if (list.length < SHOWN) list.push(key);
+    if (keys.length < SHOWN) keys.push(key);
   };
   for (const [key, number] of source) {
     const other = target.get(key);
