@@ -1,4 +1,4 @@
-import { signal } from '@preact/signals';
+import { computed, signal } from '@preact/signals';
 import type { JobEvent } from '../../src/contract/event.ts';
 import type { JobAction } from '../../src/contract/job.ts';
 import { api, toApiError, type ApiError } from './api.ts';
@@ -30,6 +30,9 @@ function backlogSize(): number {
 export class JobSession {
   readonly id: string;
   readonly model = signal(emptyModel);
+  /** Parts of the model that change rarely, so that what shows them is not drawn with every event. */
+  readonly job = computed(() => this.model.value.job);
+  readonly tables = computed(() => this.model.value.tables);
   readonly connection = signal<ConnectionState>({ kind: 'connecting' });
   readonly loadError = signal<ApiError | null>(null);
   readonly actionError = signal<ApiError | null>(null);

@@ -56,24 +56,25 @@ export class LogBuffer {
     return this.#filter;
   }
 
-  get #unfiltered(): boolean {
-    return this.#filter.level === 'debug' && this.#filter.search === '';
+  /** True while some lines may be hidden. */
+  get filtering(): boolean {
+    return this.#filter.level !== 'debug' || this.#filter.search !== '';
   }
 
   /** Lines the filter lets through, as far as they are computed. */
   get count(): number {
-    return this.#unfiltered ? this.#lines.length : this.#matches.length;
+    return !this.filtering ? this.#lines.length : this.#matches.length;
   }
 
   /** Share of the lines the filter has looked at, 0..1. */
   get filtered(): number {
-    if (this.#unfiltered || this.#lines.length === 0) return 1;
+    if (!this.filtering || this.#lines.length === 0) return 1;
     return (this.#cursor - this.#first) / this.#lines.length;
   }
 
   /** The `index`-th line that the filter lets through. */
   at(index: number): LogLine | undefined {
-    if (this.#unfiltered) return this.#lines[index];
+    if (!this.filtering) return this.#lines[index];
     const place = this.#matches[index];
     return place === undefined ? undefined : this.#lines[place - this.#first];
   }
@@ -99,7 +100,7 @@ export class LogBuffer {
   prepend(lines: readonly LogLine[]): number {
     this.#lines = [...lines, ...this.#lines];
     this.#first -= lines.length;
-    if (this.#unfiltered) return lines.length;
+    if (!this.filtering) return lines.length;
     const fresh = lines.flatMap((line, i) => (this.#passes(line) ? [this.#first + i] : []));
     this.#matches = [...fresh, ...this.#matches];
     return fresh.length;
@@ -122,7 +123,7 @@ export class LogBuffer {
   /** Filters on for at most `budgetMs`; true when every line has been looked at. `now` gives ms. */
   step(budgetMs: number, now: () => number = () => performance.now()): boolean {
     const end = this.#first + this.#lines.length;
-    if (this.#unfiltered) {
+    if (!this.filtering) {
       this.#cursor = end;
       return true;
     }

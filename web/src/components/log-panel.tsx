@@ -33,13 +33,14 @@ export function LogPanel({ session }: { session: JobSession }) {
 
   useEffect(() => {
     log.setFilter({ level: level.value, search: search.value });
+    filtered.value += 1;
   }, [level.value, search.value]);
 
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const slice = (): void => {
       const done = log.step(sliceMs);
-      filtered.value += 1;
+      if (log.filtering) filtered.value += 1;
       if (!done) timer = setTimeout(slice);
     };
     slice();
@@ -94,11 +95,7 @@ export function LogPanel({ session }: { session: JobSession }) {
       <Earlier session={session} onNote={(text) => (note.value = text)} />
       <LogView session={session} version={version + filtered.value} follow={follow} selected={selected} />
       <div class="log-foot">
-        <Count
-          session={session}
-          version={version + filtered.value}
-          filtering={level.value !== 'debug' || search.value !== ''}
-        />
+        <Count session={session} version={version + filtered.value} />
         {note.value !== null && <p role="status">{note.value}</p>}
       </div>
       {selected.value !== null && <Detail line={selected.value} onClose={() => (selected.value = null)} />}
@@ -139,9 +136,9 @@ function Earlier({ session, onNote }: { session: JobSession; onNote: (text: stri
   );
 }
 
-function Count({ session, filtering }: { session: JobSession; version: number; filtering: boolean }) {
+function Count({ session }: { session: JobSession; version: number }) {
   const { log } = session;
-  if (!filtering) return <p class="muted">{plural(log.size, 'line')}</p>;
+  if (!log.filtering) return <p class="muted">{plural(log.size, 'line')}</p>;
   return (
     <p class="muted">
       {formatCount(log.count)} of {plural(log.size, 'line')}

@@ -1,7 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { useMemo, useRef } from 'preact/hooks';
 import type { TableProgress, TableState } from '../../../src/contract/event.ts';
-import type { JobView } from '../../../src/contract/job.ts';
 import { formatBytes, formatCount, formatDuration, formatPercent, formatRate, plural } from '../format.ts';
 import type { JobSession } from '../job-session.ts';
 import { tableFraction, tableKey } from '../model.ts';
@@ -40,12 +39,13 @@ const tones: Record<TableState, Tone> = {
 };
 
 /** Every table with its bar. Only the rows in view are in the document, so tens of thousands of tables scroll well. */
-export function TableList({ session, job }: { session: JobSession; job: JobView }) {
+export function TableList({ session }: { session: JobSession }) {
   const sort = useSignal<SortKey>('attention');
   const search = useSignal('');
   const state = useSignal<TableState | 'all'>('all');
   const scroller = useRef<HTMLDivElement>(null);
-  const all = session.model.value.tables;
+  const all = session.tables.value;
+  const retryable = session.job.value?.state === 'failed';
   const options = { sort: sort.value, search: search.value, state: state.value };
   const tables = useMemo(() => orderTables(all.values(), options), [all, sort.value, search.value, state.value]);
   const rows = useVirtualRows({
@@ -55,7 +55,7 @@ export function TableList({ session, job }: { session: JobSession; job: JobView 
     keyOf: (index) => tableKey(tables[index] ?? { schema: '', name: String(index) }),
   });
   const filled = tables.length > 0;
-  const failed = [...all.values()].filter((table) => table.state === 'failed').length;
+  const failed = useMemo(() => [...all.values()].filter((table) => table.state === 'failed').length, [all]);
 
   return (
     <section class="panel card" aria-labelledby="tables-title">
@@ -142,7 +142,7 @@ export function TableList({ session, job }: { session: JobSession; job: JobView 
                     data-state={table.state}
                     style={{ transform: `translateY(${item.start}px)` }}
                   >
-                    <TableCells table={table} retryable={job.state === 'failed'} session={session} />
+                    <TableCells table={table} retryable={retryable} session={session} />
                   </div>
                 )
               );

@@ -12,7 +12,7 @@ import { ValidatePage } from './validate.tsx';
 /** Everything about one job: opens its session, then shows the step of the address. */
 export function JobPage({ id, step }: { id: string; step: 'validate' | 'migrate' | 'report' | null }) {
   const session = useMemo(() => openSession(id), [id]);
-  const { job } = session.model.value;
+  const job = session.job.value;
   const problem = session.loadError.value;
   const name = job?.name ?? 'Job';
   const words = job === null ? '' : stateWords[job.state];

@@ -1,3 +1,4 @@
+import { useMemo } from 'preact/hooks';
 import type { JobView } from '../../../src/contract/job.ts';
 import { Actions } from '../components/actions.tsx';
 import { Channel } from '../components/channel.tsx';
@@ -13,8 +14,26 @@ import type { JobSession } from '../job-session.ts';
 
 /** Step 3: what is happening now, table by table, with the log beside it. */
 export function MigratePage({ session, job }: { session: JobSession; job: JobView }) {
+  // The lists draw themselves when their own data changes; the same elements again let preact pass over them.
+  const tables = useMemo(() => <TableList session={session} />, [session]);
+  const log = useMemo(() => <LogPanel session={session} />, [session]);
+  return (
+    <>
+      <Hero session={session} job={job} />
+      <div class="workbench">
+        <div class="workbench-main">
+          {tables}
+          <Chart session={session} />
+        </div>
+        {log}
+      </div>
+    </>
+  );
+}
+
+function Hero({ session, job }: { session: JobSession; job: JobView }) {
   const model = session.model.value;
-  const ended = job.state === 'completed' || job.state === 'cancelled';
+  const over = job.state === 'completed' || job.state === 'cancelled' || job.state === 'failed';
   return (
     <>
       <section class="hero card" aria-label="Progress">
@@ -34,16 +53,11 @@ export function MigratePage({ session, job }: { session: JobSession; job: JobVie
           title={job.state === 'failed' ? 'The migration failed' : 'The migration is paused'}
         />
       )}
-      {(ended || model.result !== null) && !['running', 'verifying', 'paused'].includes(job.state) && (
-        <ResultCard job={job} model={model} />
-      )}
-      <div class="workbench">
-        <div class="workbench-main">
-          <TableList session={session} job={job} />
-          <Throughput samples={model.samples} />
-        </div>
-        <LogPanel session={session} />
-      </div>
+      {over && <ResultCard job={job} model={model} />}
     </>
   );
+}
+
+function Chart({ session }: { session: JobSession }) {
+  return <Throughput samples={session.model.value.samples} />;
 }
