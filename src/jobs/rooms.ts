@@ -66,6 +66,15 @@ export interface CloneHandle {
   run(): Promise<CloneResult>;
   readonly snapshot: SourceSnapshot | null;
   readonly sourceArchive: Archive | null;
+  /** The sequences' values as they were read from the source; null before that. */
+  readonly sequences:
+    | readonly {
+        readonly schema: string;
+        readonly name: string;
+        readonly lastValue: string;
+        readonly isCalled: boolean;
+      }[]
+    | null;
   readonly canRetry: boolean;
   close(): Promise<void>;
 }
@@ -92,6 +101,8 @@ export interface VerifyInput {
   readonly workDir: string;
   readonly signal: AbortSignal;
   /** Entries that the target refused without harm: their absence is explained, not counted. */
-  readonly accepted: readonly { readonly kind: string; readonly name: string; readonly reason: string }[];
+  readonly accepted?: readonly { readonly kind: string; readonly name: string; readonly reason: string }[];
+  /** What the copy set the target's sequences to; the source's may have moved on since. */
+  readonly copiedSequences?: CloneHandle['sequences'];
   emit(event: JobEventBody): void;
 }

@@ -159,6 +159,7 @@ async function copyAndVerify(context: RunContext, work: HeldCopy, phases: PhaseT
             sourceArchive: clone.sourceArchive,
             workDir: context.workDir,
             signal: context.signal,
+            copiedSequences: clone.sequences,
             accepted: whole.restoreProblems.filter((problem) => problem.harmless),
             emit: (event) => context.emit(event),
           }),

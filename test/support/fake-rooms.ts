@@ -110,6 +110,8 @@ function fakeClone(input: CloneInput, script: Script, calls: string[]): ReturnTy
       return open ? (snapshot as unknown as SourceSnapshot) : null;
     },
     sourceArchive: null,
+    sequences: null,
+    sequences: null,
     get canRetry() {
       return open && script.canRetry;
     },
