@@ -1,8 +1,8 @@
-import type { JobEventBody, JobEvent, StreamMessage, TableProgress } from '../contract/event.ts';
+import type { JobEvent, StreamMessage, TableProgress } from '../contract/event.ts';
 import type { CheckResult } from '../contract/check.ts';
 import type { JobAction, JobView } from '../contract/job.ts';
 import { JobRequest, type JobRequestInput } from '../contract/options.ts';
-import type { Report, Verification } from '../contract/report.ts';
+import type { Report } from '../contract/report.ts';
 import { JobManager, type LogQuery, type ManagerConfig } from '../jobs/manager.ts';
 import type { JobClient } from './client.ts';
 
@@ -55,10 +55,6 @@ export class LocalClient implements JobClient {
   }
   stream(id: string, after: number, signal: AbortSignal): AsyncGenerator<StreamMessage[]> {
     return this.#manager.stream(id, after, signal);
-  }
-  /** Compares the two databases without a job; nothing of it is stored. */
-  verify(request: JobRequestInput, emit: (event: JobEventBody) => void, signal: AbortSignal): Promise<Verification> {
-    return this.#manager.verifyOnly(JobRequest.parse(request), emit, signal);
   }
   close(reason: string): Promise<void> {
     this.#closing ??= this.#manager.stop(reason);

@@ -5,7 +5,7 @@ import { checksumSql } from './checksum.ts';
 import type { Findings } from './findings.ts';
 import { KEYS_FETCHED, describeRowDifferences } from './row-differences.ts';
 import type { DifferenceText } from './row-differences.ts';
-import { compareRows, comparisonLine, messageOf, rethrowFatal } from './rows.ts';
+import { compareRows, comparisonLine, countText, messageOf, rethrowFatal } from './rows.ts';
 import type { Comparison } from './rows.ts';
 import type { Sides } from './sides.ts';
 import { readableName } from './tables.ts';
@@ -122,7 +122,7 @@ async function record(
       kind: relation.kind.toUpperCase(),
       name,
       change: comparison.missing ? 'missing' : 'different',
-      source: `${source.rows} rows`,
+      source: countText(source.rows),
       target: comparison.missing ? null : comparison.error,
     });
     return;
@@ -141,7 +141,7 @@ async function record(
   const help = await rowHelp(input, relation, comparison);
   const counts = source.rows !== target.rows;
   const text = (rows: number, checksum: string | null): string =>
-    counts || checksum === null ? `${rows} rows` : `${rows} rows, checksum ${checksum}`;
+    counts || checksum === null ? countText(rows) : `${countText(rows)}, checksum ${checksum}`;
   findings.differ({
     kind: relation.kind === 'materialized view' ? 'MATERIALIZED VIEW CONTENT' : counts ? 'ROWS' : 'CONTENT',
     name,

@@ -146,7 +146,7 @@ export async function compareRows(
   return { ...rest, problems };
 }
 
-function count(rows: number): string {
+export function countText(rows: number): string {
   return `${rows.toLocaleString('en-US')} ${rows === 1 ? 'row' : 'rows'}`;
 }
 
@@ -158,10 +158,10 @@ export function comparisonLine(relation: ComparedRelation, comparison: Compariso
     return `${name} is not on the target as it is on the source: ${comparison.error}`;
   const { source, target } = comparison;
   if (source.rows !== target.rows) {
-    return `${name} differs: ${count(source.rows)} on the source, ${count(target.rows)} on the target`;
+    return `${name} differs: ${countText(source.rows)} on the source, ${countText(target.rows)} on the target`;
   }
-  if (comparison.method === null) return `verified ${name}: ${count(source.rows)} on both sides`;
+  if (comparison.method === null) return `verified ${name}: ${countText(source.rows)} on both sides`;
   if (source.checksum !== target.checksum)
-    return `${name} differs: ${count(source.rows)} on both sides, checksums differ`;
-  return `verified ${name}: ${count(source.rows)}, checksums equal`;
+    return `${name} differs: ${countText(source.rows)} on both sides, checksums differ`;
+  return `verified ${name}: ${countText(source.rows)}, checksums equal`;
 }

@@ -16,6 +16,9 @@ export interface SequenceValue {
   readonly isCalled: boolean;
 }
 
+/** A sequence as the copy read it from the source. */
+export interface CopiedSequence extends SequenceName, SequenceValue {}
+
 /** pg_sequences lacks is_called, so every sequence is read by itself, this many a statement. */
 const BATCH = 200;
 
@@ -93,14 +96,23 @@ export function compareSequenceValues(
 
 /**
  * Compares last_value and is_called of every sequence of the source's archive. Sequences obey no snapshot (PostgreSQL
- * documentation, 9.17): the values are those of this moment. Answers how many were compared.
+ * documentation, 9.17): on a source in use they have moved on since the copy, so that the values which the copy read are what
+ * the target is held against; without a copy it is the values of this moment. Answers how many were compared.
  */
-export async function compareSequences(sides: Sides, archive: Archive, findings: Findings): Promise<number> {
+export async function compareSequences(
+  sides: Sides,
+  archive: Archive,
+  findings: Findings,
+  copied: readonly CopiedSequence[] | null,
+): Promise<number> {
   const oids = archive.entries.filter((entry) => entry.type === 'SEQUENCE').map((entry) => entry.oid);
   try {
     return await withRetries(sides.signal, async () => {
       const names = await sides.source((session) => session.query<SequenceName & { oid?: string }>(SEQUENCES, [oids]));
-      const here = await sides.source((session) => readValues(session, names));
+      const here =
+        copied === null
+          ? await sides.source((session) => readValues(session, names))
+          : new Map(copied.map((sequence) => [relationKey(sequence), sequence]));
       const there = await sides.target(async (session) => {
         const present = new Set((await session.query<SequenceName & { oid?: string }>(PRESENT)).map(relationKey));
         return readValues(

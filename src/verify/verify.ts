@@ -19,6 +19,7 @@ import { compareLargeObjects } from './large-objects.ts';
 import { noteUnwritten } from './notes.ts';
 import { compareRelations } from './relations.ts';
 import { compareSequences } from './sequences.ts';
+import type { CopiedSequence } from './sequences.ts';
 import { settle } from './settle.ts';
 import { TargetSessions, askBoth, both } from './sides.ts';
 import type { Sides } from './sides.ts';
@@ -51,6 +52,8 @@ export interface VerifyInput {
   emit(event: JobEventBody): void;
   /** Differences of these entries are named with their reason instead of counting. */
   readonly accepted?: readonly AcceptedRefusal[];
+  /** The sequences' values as the copy read them; null or absent: they are read from the source now. */
+  readonly copiedSequences?: readonly CopiedSequence[] | null;
 }
 
 interface Versions {
@@ -106,7 +109,9 @@ export async function verifyDatabases(input: VerifyInput): Promise<Verification>
     const jobs = Math.min(snapshot.workers, input.connections.target, input.options.tableJobs);
     await compareContents(input, sides, versions, Math.max(1, jobs), findings);
     const withData = !input.options.schemaOnly;
-    const sequencesCompared = withData ? await compareSequences(sides, here, findings) : 0;
+    const sequencesCompared = withData
+      ? await compareSequences(sides, here, findings, input.copiedSequences ?? null)
+      : 0;
     const largeObjectsCompared = await verifyLargeObjects(input, sides, findings);
     await noteUnwritten(sides, findings);
     addAbsent(findings);

@@ -1,16 +1,12 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { JobEventBody } from '../../contract/event.ts';
+import { JobRequest } from '../../contract/options.ts';
 import type { Verification } from '../../contract/report.ts';
 import { cancelledError } from '../../errors.ts';
-import { isPostgresUrl } from '../../server/token.ts';
-import { findDaemon, openLocal } from '../connect.ts';
+import { verifyOnly } from '../../jobs/verify-only.ts';
 import type { Context } from '../context.ts';
 import { toJobRequest, type CopyFlags } from '../endpoint-options.ts';
 import { emptyResult, exitCodeOfResult, type ResultLine } from '../exit.ts';
 import { Interrupts } from '../interrupts.ts';
-import type { LocalClient } from '../local-client.ts';
 import { differenceLines } from '../report-result.ts';
 import { formatSeconds, plural } from '../format.ts';
 import type { Style } from '../style.ts';
@@ -28,43 +24,27 @@ export async function verify(context: Context, flags: Partial<CopyFlags>): Promi
   const interrupts = new Interrupts();
   const cancel = new AbortController();
   interrupts.handle((signal) => cancel.abort(cancelledError(`The comparison was ended by ${signal}.`)));
-  return withManager(context, flags.state ?? context.env.state, async (client) => {
-    const viewer = createViewer(output, { json, title: 'Comparing source and target', checks: 'notable' });
-    let seq = 0;
-    const emit = (body: JobEventBody): void => {
-      seq += 1;
-      viewer.event({ ...body, seq, at: new Date().toISOString() });
-    };
-    try {
-      const verification = await client.verify(request, emit, cancel.signal);
-      viewer.close();
-      const result = toResult(verification);
-      if (json) output.out(`${JSON.stringify(result)}\n`);
-      else for (const line of verificationLines(verification, output.style)) output.out(`${line}\n`);
-      return exitCodeOfResult(result, mode);
-    } finally {
-      viewer.close();
-    }
-  }).finally(() => interrupts.dispose());
-}
-
-/** A directory that a daemon works with is not opened a second time: comparing needs a state, but none in particular. */
-async function withManager(
-  context: Context,
-  state: string,
-  run: (client: LocalClient) => Promise<number>,
-): Promise<number> {
-  const taken = !isPostgresUrl(state) && (await findDaemon(state)) !== null;
-  const throwAway = taken ? await mkdtemp(join(tmpdir(), 'pgsluice-verify-')) : null;
+  const viewer = createViewer(output, { json, title: 'Comparing source and target', checks: 'notable' });
+  let seq = 0;
+  const emit = (body: JobEventBody): void => {
+    seq += 1;
+    viewer.event({ ...body, seq, at: new Date().toISOString() });
+  };
   try {
-    const client = await openLocal(context, throwAway ?? state);
-    try {
-      return await run(client);
-    } finally {
-      await client.close('The command ended.');
-    }
+    const verification = await verifyOnly({
+      request: JobRequest.parse(request),
+      pgBinDir: context.env.pgBinDir,
+      signal: cancel.signal,
+      emit,
+    });
+    viewer.close();
+    const result = toResult(verification);
+    if (json) output.out(`${JSON.stringify(result)}\n`);
+    else for (const line of verificationLines(verification, output.style)) output.out(`${line}\n`);
+    return exitCodeOfResult(result, mode);
   } finally {
-    if (throwAway !== null) await rm(throwAway, { recursive: true, force: true });
+    viewer.close();
+    interrupts.dispose();
   }
 }
 
