@@ -98,7 +98,8 @@ function eventsUrl(server: RunningServer, after = 0, job = 'job'): URL {
 const protocols = (given: string): string[] => ['pgsluice', `bearer.${Buffer.from(given).toString('base64url')}`];
 
 function seqsOf(data: WebSocket.RawData): number[] {
-  const parsed = JSON.parse(String(data)) as JobEvent | JobEvent[];
+  // The server sends text, which ws hands over as one Buffer.
+  const parsed = JSON.parse((data as Buffer).toString()) as JobEvent | JobEvent[];
   return (Array.isArray(parsed) ? parsed : [parsed]).map((event) => event.seq);
 }
 

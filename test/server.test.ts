@@ -77,7 +77,7 @@ function post(path: string, body?: unknown, headers: Record<string, string> = {}
   });
 }
 
-async function expectProblem(response: Response, status: number, code: string): Promise<Problem> {
+async function problemIn(response: Response, status: number, code: string): Promise<Problem> {
   const problem = Problem.parse(await response.json());
   expect({ status: response.status, code: problem.code }).toEqual({ status, code });
   expect(response.headers.get('content-type')).toBe('application/problem+json');
@@ -92,9 +92,9 @@ describe('who may ask', () => {
     async (path) => {
       const response = await call(path, { anonymous: true });
       expect(response.headers.get('www-authenticate')).toContain('Bearer');
-      await expectProblem(response, 401, 'UNAUTHORIZED');
+      await problemIn(response, 401, 'UNAUTHORIZED');
       const wrong = await call(path, { anonymous: true, headers: { authorization: `Bearer ${token}x` } });
-      await expectProblem(wrong, 401, 'UNAUTHORIZED');
+      await problemIn(wrong, 401, 'UNAUTHORIZED');
     },
   );
 
@@ -104,7 +104,7 @@ describe('who may ask', () => {
 
   test('a foreign page changes nothing even with the token', async () => {
     const foreign = await post('/api/jobs', request, { origin: 'https://evil.example' });
-    await expectProblem(foreign, 403, 'ORIGIN_NOT_ALLOWED');
+    await problemIn(foreign, 403, 'ORIGIN_NOT_ALLOWED');
     expect(await client.list()).toEqual([]);
   });
 
@@ -124,30 +124,32 @@ describe('who may ask', () => {
 
 describe('what is wrong is said', () => {
   test('unknown addresses and jobs', async () => {
-    await expectProblem(await call('/api/nothing'), 404, 'NOT_FOUND');
-    await expectProblem(await call('/no-such-file.js'), 404, 'NOT_FOUND');
+    const nothing = await problemIn(await call('/api/nothing'), 404, 'NOT_FOUND');
+    expect(nothing.detail).toContain('/api/nothing');
+    await problemIn(await call('/no-such-file.js'), 404, 'NOT_FOUND');
     for (const path of ['', '/tables', '/checks', '/logs', '/logs?format=text', '/report']) {
-      await expectProblem(await call(`/api/jobs/unknown${path}`), 404, 'JOB_NOT_FOUND');
+      await problemIn(await call(`/api/jobs/unknown${path}`), 404, 'JOB_NOT_FOUND');
     }
   });
 
   test('methods that an address does not have', async () => {
     const response = await call('/api/jobs', { method: 'PUT' });
     expect(response.headers.get('allow')).toContain('POST');
-    await expectProblem(response, 405, 'METHOD_NOT_ALLOWED');
-    await expectProblem(await call('/api/jobs/x/start'), 405, 'METHOD_NOT_ALLOWED');
-    await expectProblem(await post('/api/jobs/x/tables'), 405, 'METHOD_NOT_ALLOWED');
-    await expectProblem(await call('/api/jobs/x/events'), 426, 'UPGRADE_REQUIRED');
+    await problemIn(response, 405, 'METHOD_NOT_ALLOWED');
+    await problemIn(await call('/api/jobs/x/start'), 405, 'METHOD_NOT_ALLOWED');
+    await problemIn(await post('/api/jobs/x/tables'), 405, 'METHOD_NOT_ALLOWED');
+    await problemIn(await call('/api/jobs/x/events'), 426, 'UPGRADE_REQUIRED');
   });
 
   test('bodies that cannot be read', async () => {
-    await expectProblem(await post('/api/jobs', '{"source":'), 400, 'INVALID_JSON');
-    await expectProblem(
+    const cut = await problemIn(await post('/api/jobs', '{"source":'), 400, 'INVALID_JSON');
+    expect(cut.hint).toContain('/openapi.json');
+    await problemIn(
       await post('/api/jobs', 'source=x', { 'content-type': 'text/plain' }),
       415,
       'UNSUPPORTED_MEDIA_TYPE',
     );
-    await expectProblem(await post('/api/jobs', `"${'x'.repeat(300_000)}"`), 413, 'BODY_TOO_LARGE');
+    await problemIn(await post('/api/jobs', `"${'x'.repeat(300_000)}"`), 413, 'BODY_TOO_LARGE');
   });
 
   test('fields that do not fit, by their path and without their value', async () => {
@@ -156,13 +158,13 @@ describe('what is wrong is said', () => {
       target: { port: 70_000 },
       options: { tableJobs: 'hunter2', live: true },
     });
-    const problem = await expectProblem(response, 400, 'INVALID_REQUEST');
+    const problem = await problemIn(response, 400, 'INVALID_REQUEST');
     expect(problem.detail).toContain('target.port: ');
     expect(problem.detail).toContain('options.tableJobs: ');
     expect(problem.detail).not.toContain('hunter2');
     const url = await post('/api/jobs', { source: { url: 'mysql://u:hunter2@h/d' }, target: request.target });
-    expect((await expectProblem(url, 400, 'INVALID_URL')).detail).not.toContain('hunter2');
-    await expectProblem(await call('/api/jobs/x/logs?limit=0'), 400, 'INVALID_REQUEST');
+    expect((await problemIn(url, 400, 'INVALID_URL')).detail).not.toContain('hunter2');
+    await problemIn(await call('/api/jobs/x/logs?limit=0'), 400, 'INVALID_REQUEST');
   });
 });
 
@@ -178,9 +180,9 @@ describe('a job from its creation to its removal', () => {
     expect(JSON.stringify(job)).not.toContain('hunter2');
     expect(job).toMatchObject({ name: 'move the shop', state: 'draft', source: { hasPassword: true, user: 'reader' } });
     expect((await client.list()).map((each) => each.id)).toEqual([id]);
-    await expectProblem(await post(`/api/jobs/${id}/pause`), 409, 'INVALID_TRANSITION');
-    await expectProblem(await post(`/api/jobs/${id}/cutover`), 409, 'NOT_A_LIVE_JOB');
-    await expectProblem(await call(`/api/jobs/${id}/report`), 409, 'REPORT_NOT_READY');
+    await problemIn(await post(`/api/jobs/${id}/pause`), 409, 'INVALID_TRANSITION');
+    await problemIn(await post(`/api/jobs/${id}/cutover`), 409, 'NOT_A_LIVE_JOB');
+    await problemIn(await call(`/api/jobs/${id}/report`), 409, 'REPORT_NOT_READY');
   });
 
   test('followers that are cut and come back see every event once, while it runs and afterwards', async () => {
@@ -359,6 +361,7 @@ function open(id: string, after: number): WebSocket {
 }
 
 function parse(data: WebSocket.RawData): JobEvent[] {
-  const parsed = JSON.parse(String(data)) as JobEvent | JobEvent[];
+  // The server sends text, which ws hands over as one Buffer.
+  const parsed = JSON.parse((data as Buffer).toString()) as JobEvent | JobEvent[];
   return Array.isArray(parsed) ? parsed : [parsed];
 }

@@ -2,6 +2,7 @@ import { JobManager } from '../../jobs/manager.ts';
 import { parseOrigin } from '../../server/auth.ts';
 import { startServer, type RunningServer } from '../../server/server.ts';
 import {
+  checkToken,
   localDirectory,
   removeDaemonFile,
   resolveToken,
@@ -29,6 +30,8 @@ export async function serve(context: Context, flags: ServeFlags): Promise<number
   const { env, output, version } = context;
   const allowedOrigins = flags.allowOrigin.map(parseOrigin);
   if (flags.token !== undefined) process.title = 'pgsluice serve';
+  const givenToken = flags.token ?? env.token;
+  if (givenToken !== null) checkToken(givenToken);
   const state = flags.state ?? env.state;
   const directory = localDirectory(state);
   const logger = createLogger(env, 'info');
@@ -43,7 +46,7 @@ export async function serve(context: Context, flags: ServeFlags): Promise<number
   });
   let server: RunningServer | null = null;
   try {
-    const token = await resolveToken(flags.token ?? env.token, directory);
+    const token = await resolveToken(givenToken, directory);
     server = await startServer({
       manager,
       token: token.token,
