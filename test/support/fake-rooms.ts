@@ -111,7 +111,6 @@ function fakeClone(input: CloneInput, script: Script, calls: string[]): ReturnTy
     },
     sourceArchive: null,
     sequences: null,
-    sequences: null,
     get canRetry() {
       return open && script.canRetry;
     },
