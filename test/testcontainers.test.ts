@@ -1,9 +1,10 @@
+import { dirname } from 'node:path';
 import { PostgreSqlContainer, type StartedPostgreSqlContainer } from '@testcontainers/postgresql';
 import { getContainerRuntimeClient } from 'testcontainers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { everything, pagila, type Stage } from './scenarios.ts';
 import { pagilaDir } from './support/pagila.ts';
-import { serverApi, type TestServerLike } from './support/servers.ts';
+import { pgDumpFor, serverApi, type TestServerLike } from './support/servers.ts';
 
 // The reaper is one more image to pull; the containers are stopped below, and by the engine with --rm at the latest.
 process.env['TESTCONTAINERS_RYUK_DISABLED'] = 'true';
@@ -25,7 +26,11 @@ async function whyNot(): Promise<string | null> {
   }
 }
 
-const reason = await whyNot();
+/** Needs percent-encoding in a URL, and no quoting in a shell: the container's health check pastes it into one. */
+const password = 'p@ss/word:%1';
+
+const tools = await pgDumpFor(17, null).then(dirname, () => null);
+const reason = tools === null ? 'pg_dump 17 is not installed; set PGSLUICE_TEST_PG_17 to its folder' : await whyNot();
 
 describe.skipIf(reason !== null)(`in containers${reason === null ? '' : ` (skipped: ${reason})`}`, () => {
   const containers: StartedPostgreSqlContainer[] = [];
@@ -34,7 +39,7 @@ describe.skipIf(reason !== null)(`in containers${reason === null ? '' : ` (skipp
   async function start(major: number): Promise<TestServerLike> {
     const container = await new PostgreSqlContainer(`postgres:${major}`)
       .withUsername('postgres')
-      .withPassword('Test/Pass word:1@#%')
+      .withPassword(password)
       .withDatabase('postgres')
       .withCommand(['-c', 'fsync=off', '-c', 'max_connections=60'])
       .start();
@@ -57,7 +62,7 @@ describe.skipIf(reason !== null)(`in containers${reason === null ? '' : ` (skipp
 
   beforeAll(async () => {
     const [source, target] = await Promise.all([start(15), start(17)]);
-    stage = { source, target };
+    stage = { source, target, pgBin: tools ?? undefined };
   }, 240_000);
   afterAll(() => Promise.all(containers.map((container) => container.stop())));
 
