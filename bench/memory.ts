@@ -80,6 +80,9 @@ async function memoryRun(
   await dropDatabase(servers.target, stateDatabase);
   const at = state === 'embedded' ? directory : await servers.target.createDatabase(stateDatabase);
   const logFile = join(workDir, 'memory.log');
+  // The first start makes the embedded database, which takes more memory than any job and would hide its growth.
+  const listing = cloneCommand(contest, 'full', at);
+  await measure([{ ...listing, args: [listing.args[0] ?? '', 'jobs', `--state=${at}`] }], logFile, signal);
   const measured = await measure([cloneCommand(contest, 'full', at)], logFile, signal);
   const { verified } = await readCloneLog(logFile);
   return { seconds: measured.seconds, agentBytes: measured.mainBytes, treeBytes: measured.treeBytes, verified };
