@@ -138,7 +138,7 @@ describe('completion', () => {
   });
 });
 
-test('a closed port blocks with 3, is forgotten, and a password in argv is warned of', async () => {
+test('a closed port blocks validate and verify with 3, is forgotten, and a password in argv is warned of', async () => {
   const state = await mkdtemp(join(tmpdir(), 'pgsluice-cli-'));
   try {
     const port = await closedPort();
@@ -154,6 +154,9 @@ test('a closed port blocks with 3, is forgotten, and a password in argv is warne
     expect(stderr).toContain('PGSLUICE_SOURCE_URL');
     expect(stdout + stderr).not.toContain('hunter2');
     expect((await runCli(['jobs', '--json'], { state })).stdout).toBe('');
+    const compared = await runCli(['verify', ...urls, '--json'], { state });
+    expect(compared.code).toBe(3);
+    expect(compared.result).toMatchObject({ status: 'blocked', verified: false });
   } finally {
     await rm(state, { recursive: true, force: true });
   }

@@ -117,6 +117,25 @@ export function addVerifyMode(command: Command): Command {
   );
 }
 
+export function addComparison(command: Command): Command {
+  return command
+    .optionsGroup('How it is compared:')
+    .addOption(
+      new Option('--verify <mode>', 'rows and contents (full), or row counts only (counts)')
+        .choices(['counts', 'full'])
+        .default('full'),
+    );
+}
+
+/**
+ * A person turns the command line of a clone into one of validate or verify by one word: what matters only to copying is
+ * accepted there, does nothing and is not shown.
+ */
+export function hideOptions(command: Command, names: readonly string[]): Command {
+  for (const option of command.options) if (names.includes(option.long ?? '')) option.hideHelp();
+  return command;
+}
+
 /** The request that the flags and the environment make. Throws PgsluiceError SOURCE_MISSING, TARGET_MISSING, USAGE. */
 export function toJobRequest(flags: Partial<CopyFlags>, env: EnvironmentSettings, start: boolean): JobRequestInput {
   const source = flags.source ?? env.sourceUrl;

@@ -8,7 +8,14 @@ import { validate } from './commands/validate.ts';
 import { verify } from './commands/verify.ts';
 import { completionScript, completionTree, shells, type Shell } from './completion.ts';
 import type { Context } from './context.ts';
-import { addCopyOptions, addEndpoints, addFilters, addVerifyMode } from './endpoint-options.ts';
+import {
+  addCopyOptions,
+  addEndpoints,
+  addFilters,
+  addComparison,
+  addVerifyMode,
+  hideOptions,
+} from './endpoint-options.ts';
 import { exitCodes } from './exit.ts';
 import { parsePort } from './settings.ts';
 
@@ -90,15 +97,18 @@ const stateOption = (): Option =>
   new Option('--state <dir|url>', 'where jobs are kept (or PGSLUICE_STATE; default: ~/.pgsluice)');
 const jsonOption = (): Option => new Option('--json', 'one JSON object a line; the last one is the result');
 
+const copyingOnly = ['--method', '--index-jobs', '--split-above', '--replace', '--target-disk', '--state'];
+
 function addMoveCommands(program: Command, context: Context, done: (code: number) => void): void {
   const validateCommand = program
     .command('validate')
     .summary('run all checks; changes nothing on either side')
     .description('Runs every check that decides whether a copy can succeed, and changes nothing on either side.');
-  addCopyOptions(addFilters(addEndpoints(validateCommand)))
+  addVerifyMode(addCopyOptions(addFilters(addEndpoints(validateCommand))))
     .optionsGroup('Output:')
     .addOption(stateOption())
-    .addOption(jsonOption())
+    .addOption(jsonOption());
+  hideOptions(validateCommand, ['--verify'])
     .addHelpText(
       'after',
       examples(
@@ -139,10 +149,11 @@ function addMoveCommands(program: Command, context: Context, done: (code: number
     .description(
       'Compares rows, contents, sequences, large objects and every definition of both databases. Both should stand still meanwhile.',
     );
-  addVerifyMode(addFilters(addEndpoints(verifyCommand)))
+  addComparison(addCopyOptions(addFilters(addEndpoints(verifyCommand))))
     .optionsGroup('Output:')
     .addOption(stateOption())
-    .addOption(jsonOption())
+    .addOption(jsonOption());
+  hideOptions(verifyCommand, copyingOnly)
     .addHelpText(
       'after',
       examples('pgsluice verify', 'pgsluice verify --verify counts', 'pgsluice verify --include-schema shop --json') +
@@ -187,7 +198,7 @@ function addAgentCommands(program: Command, context: Context, done: (code: numbe
     .option('--exit', 'stop when the migration has ended')
     .addOption(new Option('--port <n>', 'port of the web page').argParser(parsePortFlag))
     .addHelpText('after', examples('pgsluice demo', 'pgsluice demo --exit'))
-    .action(async (flags) => done(await demo(flags)));
+    .action(async (flags) => done(await demo(context, flags)));
 }
 
 function addJobCommands(program: Command, context: Context, done: (code: number) => void): void {

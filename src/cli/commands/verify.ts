@@ -1,13 +1,13 @@
 import type { JobEventBody } from '../../contract/event.ts';
 import { JobRequest } from '../../contract/options.ts';
 import type { Verification } from '../../contract/report.ts';
-import { cancelledError } from '../../errors.ts';
+import { PgsluiceError, cancelledError } from '../../errors.ts';
 import { verifyOnly } from '../../jobs/verify-only.ts';
 import type { Context } from '../context.ts';
 import { toJobRequest, type CopyFlags } from '../endpoint-options.ts';
-import { emptyResult, exitCodeOfResult, type ResultLine } from '../exit.ts';
+import { emptyResult, exitCodeOf, exitCodeOfResult, exitCodes, toErrorView, type ResultLine } from '../exit.ts';
 import { Interrupts } from '../interrupts.ts';
-import { differenceLines } from '../report-result.ts';
+import { differenceLines, errorLines } from '../report-result.ts';
 import { formatSeconds, plural } from '../format.ts';
 import type { Style } from '../style.ts';
 import { clean } from '../text.ts';
@@ -30,18 +30,40 @@ export async function verify(context: Context, flags: Partial<CopyFlags>): Promi
     seq += 1;
     viewer.event({ ...body, seq, at: new Date().toISOString() });
   };
-  try {
-    const verification = await verifyOnly({
+  const compare = async (): Promise<Verification> => {
+    emit({
+      type: 'phase',
+      phase: 'verify',
+      status: 'started',
+      seconds: null,
+      detail: 'Comparing the target with the source.',
+    });
+    return await verifyOnly({
       request: JobRequest.parse(request),
       pgBinDir: context.env.pgBinDir,
       signal: cancel.signal,
       emit,
     });
+  };
+  try {
+    const verification = await compare();
     viewer.close();
     const result = toResult(verification);
     if (json) output.out(`${JSON.stringify(result)}\n`);
     else for (const line of verificationLines(verification, output.style)) output.out(`${line}\n`);
     return exitCodeOfResult(result, mode);
+  } catch (error) {
+    // Not one comparison was made: what stands in the way is told like a blocked job.
+    if (seq > 1 || exitCodeOf(error) !== exitCodes.failed || !(error instanceof PgsluiceError)) throw error;
+    viewer.close();
+    const view = toErrorView(error);
+    output.err(
+      errorLines(view, output.errStyle)
+        .map((line) => `${line}\n`)
+        .join(''),
+    );
+    if (json) output.out(`${JSON.stringify(emptyResult('blocked', view))}\n`);
+    return exitCodes.blocked;
   } finally {
     viewer.close();
     interrupts.dispose();
