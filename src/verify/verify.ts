@@ -174,6 +174,7 @@ async function compareCatalogues(
   const entries = new Map(source.entries.map((entry) => [entry.dumpId, entry]));
   const context = { sides, ...versions, entryOf: (dumpId: number) => entries.get(dumpId) };
   let settled = 0;
+  const undecided = new Map<string, string[]>();
   for (const pair of comparison.different) {
     throwIfAborted(input.signal);
     const settlement = await settle(context, pair);
@@ -182,19 +183,25 @@ async function compareCatalogues(
       settled += 1;
       if (settlement.note !== undefined) findings.note(settlement.note);
     } else {
-      findings.fail(
-        `${pair.source.type} ${entryName(pair.source)} is printed differently by the two servers, and whether it means the same could not be decided on the target: ${settlement.reason}`,
-      );
+      const names = undecided.get(settlement.reason) ?? [];
+      undecided.set(settlement.reason, [...names, `${pair.source.type} ${entryName(pair.source)}`]);
     }
   }
+  for (const [reason, names] of undecided) {
+    findings.fail(
+      `Printed differently by the two servers, and whether it means the same could not be decided on the target (${reason}): ${names.join(', ')}.`,
+    );
+  }
+  const open = [...undecided.values()].flat().length;
   const differing = findings.differences.length;
   input.emit({
     type: 'log',
-    level: differing === 0 ? 'info' : 'error',
+    level: differing > 0 ? 'error' : open > 0 ? 'warn' : 'info',
     message:
       `compared ${comparison.compared.toLocaleString('en-US')} objects: ` +
       (differing === 0 ? 'none missing, extra or different' : `${differing} missing, extra or different`) +
-      (settled === 0 ? '' : `; ${settled} are only printed differently by the two servers`),
+      (settled === 0 ? '' : `; ${settled} are only printed differently by the two servers`) +
+      (open === 0 ? '' : `; ${open} could not be decided`),
   });
   return comparison.compared;
 }
