@@ -35,6 +35,8 @@ function Page() {
   useEffect(() => {
     if (jobId === null) closeSession();
   }, [jobId]);
+  // Signed out: nothing may go on asking with a token that is gone.
+  useEffect(() => closeSession, []);
   if (current.page === 'job') return <JobPage key={current.id} id={current.id} step={current.step} />;
   if (current.page === 'new') return <NewJobPage key={current.from ?? ''} from={current.from} />;
   return <JobListPage />;

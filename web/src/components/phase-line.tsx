@@ -4,18 +4,25 @@ import type { JobModel, PhaseProgress } from '../model.ts';
 import { migrationPhases } from '../words.ts';
 import { Icon } from './icon.tsx';
 
-type Status = 'waiting' | 'now' | 'done' | 'stopped';
+type Status = 'waiting' | 'now' | 'done' | 'stopped' | 'left-out';
 
 function statusOf(job: JobView, progress: PhaseProgress | undefined, index: number, current: number): Status {
-  if (job.state === 'completed')
-    return progress === undefined && index === migrationPhases.length - 1 ? 'waiting' : 'done';
+  const last = index === migrationPhases.length - 1;
+  if (last && job.options.verify === 'none') return 'left-out';
+  if (job.state === 'completed') return 'done';
   if (progress?.status === 'finished') return 'done';
   if (progress === undefined && index > current) return 'waiting';
   if (index < current && progress === undefined) return 'done';
   return job.state === 'running' || job.state === 'verifying' ? 'now' : 'stopped';
 }
 
-const statusWords: Record<Status, string> = { waiting: 'to come', now: 'now', done: 'done', stopped: 'stopped here' };
+const statusWords: Record<Status, string> = {
+  waiting: 'to come',
+  now: 'now',
+  done: 'done',
+  stopped: 'stopped here',
+  'left-out': 'left out',
+};
 
 /** The phases in their order; the one under way says what it does. Phases overlap: indexes start while rows are copied. */
 export function PhaseLine({ job, model }: { job: JobView; model: JobModel }) {
