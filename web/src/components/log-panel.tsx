@@ -142,7 +142,7 @@ function Count({ session }: { session: JobSession; version: number }) {
   return (
     <p class="muted">
       {formatCount(log.count)} of {plural(log.size, 'line')}
-      {log.filtered < 1 && `, searched ${formatPercent(log.filtered)}`}
+      {log.filtered < 0.99 && `, searched ${formatPercent(log.filtered)}`}
     </p>
   );
 }
