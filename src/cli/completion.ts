@@ -69,12 +69,13 @@ function bashScript({ name, commands }: CompletionTree): string {
       const words = [...command.options.map((option) => option.long), '--help'].join(' ');
       return `    ${command.name}) words='${words}' ;;`;
     });
-  const choices = new Map<string, readonly string[]>();
-  for (const option of commands.flatMap((command) => command.options)) {
-    if (option.choices.length > 0) choices.set(option.long, option.choices);
-  }
-  const values = [...choices].map(
-    ([long, words]) => `    ${long}) COMPREPLY=($(compgen -W '${words.join(' ')}' -- "$current")); return ;;`,
+  const values = commands.flatMap((command) =>
+    command.options
+      .filter((option) => option.choices.length > 0)
+      .map(
+        (option) =>
+          `    '${command.name} ${option.long}') COMPREPLY=($(compgen -W '${option.choices.join(' ')}' -- "$current")); return ;;`,
+      ),
   );
   return `# bash completion of ${name}. Load it with: source <(${name} completion bash)
 _${name}() {
@@ -84,10 +85,10 @@ _${name}() {
     COMPREPLY=($(compgen -W '${commands.map((command) => command.name).join(' ')} --help --version' -- "$current"))
     return
   fi
-  case "$previous" in
+  case "\${COMP_WORDS[1]} $previous" in
 ${values.join('\n')}
-    --html) COMPREPLY=($(compgen -f -- "$current")); return ;;
-    --state) COMPREPLY=($(compgen -d -- "$current")); return ;;
+    *' --html') COMPREPLY=($(compgen -f -- "$current")); return ;;
+    *' --state') COMPREPLY=($(compgen -d -- "$current")); return ;;
   esac
   case "\${COMP_WORDS[1]}" in
 ${options.join('\n')}

@@ -4,10 +4,10 @@ import { formatBytes, formatPercent, formatRemaining, formatSeconds, plural } fr
 test.each([
   [0, '0 B'],
   [999, '999 B'],
-  [1000, '1.0 kB'],
-  [999_999, '1.0 MB'],
-  [1_234_567_890, '1.2 GB'],
-  [123_456_789, '123 MB'],
+  [1024, '1.0 KiB'],
+  [1_048_570, '1.0 MiB'],
+  [1_234_567_890, '1.1 GiB'],
+  [123_456_789, '118 MiB'],
 ])('%d bytes are %s', (bytes, text) => {
   expect(formatBytes(bytes)).toBe(text);
 });

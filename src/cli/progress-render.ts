@@ -62,7 +62,7 @@ function totalLines(state: ProgressState, width: number, style: Style): string[]
         : `${counted} checks: ${checks.passed} passed, ${checks.warned} to note, ${checks.failed} failed`;
     return [fit(text, width)];
   }
-  const barWidth = Math.max(8, Math.min(40, Math.floor(width / 3)));
+  const barWidth = Math.max(8, Math.min(30, Math.floor(width / 4)));
   const figures = [
     `${metric.tablesDone} of ${metric.tables} tables`,
     formatBytes(metric.bytes),
@@ -110,9 +110,9 @@ function tableLine(table: TableProgress, width: number): string {
     const percent = padStart(formatPercent(fraction), 5);
     return `${padTo(`  ${name}`, Math.max(4, width - 6))} ${percent}`;
   }
-  const nameWidth = Math.max(16, Math.min(48, width - 52));
-  const barWidth = Math.max(8, Math.min(24, width - nameWidth - 34));
-  const figures = `${padStart(formatPercent(fraction), 5)} ${padStart(formatBytes(table.bytes), 8)} ${padStart(`${formatBytes(table.rate)}/s`, 10)}`;
+  const nameWidth = Math.max(16, Math.min(48, width - 54));
+  const barWidth = Math.max(8, Math.min(24, width - nameWidth - 36));
+  const figures = `${padStart(formatPercent(fraction), 5)} ${padStart(formatBytes(table.bytes), 9)} ${padStart(`${formatBytes(table.rate)}/s`, 11)}`;
   const line = `  ${padTo(name, nameWidth)} ${bar(fraction, barWidth)} ${figures}`;
   return fit(line, width);
 }

@@ -69,8 +69,8 @@ test('a wide terminal sees phases, totals, tables and indexes', () => {
   );
   const lines = renderProgress(state, 120);
   expect(lines[0]).toContain('✓ schema  ● copy  · indexes');
-  expect(lines[1]).toContain('43 %  3 of 12 tables · 1.2 GB · 61.0 MB/s · 120,000 rows/s · 25 s to 30 s left');
-  expect(lines[2]).toMatch(/public\.orders .*█+░+ +50 % +5\.0 MB +1\.0 MB\/s/);
+  expect(lines[1]).toContain('43 %  3 of 12 tables · 1.1 GiB · 58.2 MiB/s · 120,000 rows/s · 25 s to 30 s left');
+  expect(lines[2]).toMatch(/public\.orders .*█+░+ +50 % +4\.8 MiB +977 KiB\/s/);
   expect(lines[3]).toContain('index users_email on public.users');
 });
 
@@ -145,6 +145,6 @@ test('a bar has exactly its width', () => {
 
 test('a pipe gets one sentence', () => {
   expect(progressSentence(after(copying, metric))).toBe(
-    'copy 43 %, 3 of 12 tables, 1.2 GB at 61.0 MB/s, 25 s to 30 s left',
+    'copy 43 %, 3 of 12 tables, 1.1 GiB at 58.2 MiB/s, 25 s to 30 s left',
   );
 });
