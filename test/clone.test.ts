@@ -36,7 +36,7 @@ for (const [from, to] of pairs) {
       expect(await pagila(stage)).toBeGreaterThan(20);
     });
     it('carries every kind of object and value, and notices whatever is missing', async () => {
-      expect(await everything(stage)).toBeGreaterThan(60);
+      expect(await everything(stage)).toBeGreaterThan(40);
     });
   });
 }

@@ -70,6 +70,6 @@ describe.skipIf(reason !== null)(`in containers${reason === null ? '' : ` (skipp
     expect(await pagila(stage)).toBeGreaterThan(20);
   });
   it('carries every kind of object and value from 15 to 17', async () => {
-    expect(await everything(stage)).toBeGreaterThan(60);
+    expect(await everything(stage)).toBeGreaterThan(40);
   });
 });
