@@ -41,7 +41,7 @@ export async function measure(commands: readonly Command[], logFile: string, sig
   return {
     seconds,
     cpu: cpuBefore === null || cpuAfter === null ? null : cpuAfter - cpuBefore,
-    treeBytes: peaks.tree === 0 ? null : peaks.tree,
+    treeBytes: peaks.main === 0 ? null : Math.max(peaks.tree, peaks.main),
     mainBytes: peaks.main === 0 ? null : peaks.main,
   };
 }

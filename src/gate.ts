@@ -48,6 +48,6 @@ export class PauseGate {
   #set(paused: boolean): void {
     if (this.#paused === paused) return;
     this.#paused = paused;
-    for (const listener of [...this.#listeners]) listener(paused);
+    this.#listeners.forEach((listener) => listener(paused));
   }
 }

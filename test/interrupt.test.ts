@@ -31,27 +31,30 @@ afterAll(async () => {
 
 const phases = ['validate', 'schema', 'copy', 'indexes', 'constraints', 'sequences', 'analyze', 'verify'];
 
-test.each(phases)('Ctrl-C in phase %s: no session is left within 5 s, and the log says what the target holds', async (phase) => {
-  const database = `stopped_in_${phase}`;
-  await target.createDatabase(database);
-  let interruptedAt = 0;
-  const outcome = await runCli(['clone', '--json', '--table-jobs', '2'], {
-    env: { PGSLUICE_SOURCE_URL: source.url('app'), PGSLUICE_TARGET_URL: target.url(database) },
-    onEvent: (event, kill) => {
-      if (event.type === 'phase' && event.phase === phase && event.status === 'started' && interruptedAt === 0) {
-        interruptedAt = Date.now();
-        kill('SIGINT');
-      }
-    },
-  });
-  const seconds = (Date.now() - interruptedAt) / 1000;
-  expect(await source.sessions()).toEqual([]);
-  expect(await target.sessions()).toEqual([]);
-  expect(outcome.result).toMatchObject({ status: 'cancelled', verified: false, error: null });
-  expect(outcome.code).toBe(130);
-  expect(seconds).toBeLessThan(5);
-  const logs = outcome.events.flatMap((event) => (event.type === 'log' ? [event.message] : [])).join('\n');
-  expect(logs).toMatch(/[Tt]he target (holds|was not touched|is unchanged)/);
-  // The source is as usable as before: nothing of ours holds a lock.
-  await source.run(`SET lock_timeout = '1s'; LOCK TABLE parent, child, indexed IN ACCESS EXCLUSIVE MODE`, 'app');
-});
+test.each(phases)(
+  'Ctrl-C in phase %s: no session is left within 5 s, and the log says what the target holds',
+  async (phase) => {
+    const database = `stopped_in_${phase}`;
+    await target.createDatabase(database);
+    let interruptedAt = 0;
+    const outcome = await runCli(['clone', '--json', '--table-jobs', '2'], {
+      env: { PGSLUICE_SOURCE_URL: source.url('app'), PGSLUICE_TARGET_URL: target.url(database) },
+      onEvent: (event, kill) => {
+        if (event.type === 'phase' && event.phase === phase && event.status === 'started' && interruptedAt === 0) {
+          interruptedAt = Date.now();
+          kill('SIGINT');
+        }
+      },
+    });
+    const seconds = (Date.now() - interruptedAt) / 1000;
+    expect(await source.sessions()).toEqual([]);
+    expect(await target.sessions()).toEqual([]);
+    expect(outcome.result).toMatchObject({ status: 'cancelled', verified: false, error: null });
+    expect(outcome.code).toBe(130);
+    expect(seconds).toBeLessThan(5);
+    const logs = outcome.events.flatMap((event) => (event.type === 'log' ? [event.message] : [])).join('\n');
+    expect(logs).toMatch(/[Tt]he target (holds|was not touched|is unchanged)/);
+    // The source is as usable as before: nothing of ours holds a lock.
+    await source.run(`SET lock_timeout = '1s'; LOCK TABLE parent, child, indexed IN ACCESS EXCLUSIVE MODE`, 'app');
+  },
+);

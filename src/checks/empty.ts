@@ -53,11 +53,9 @@ export function judgeTargetEmpty(contents: TargetContents, input: EmptyInput): V
   // What an administrator installed stays; a source that has it too finds it there.
   const extensions = contents.extensions.filter((e) => e.ours).map((e) => `EXTENSION ${quoteIdent(e.name)}`);
   if (input.replace && !(empty && extensions.length === 0)) {
-    const foreign = [
-      ...objects
-        .filter((o) => !o.ours && o.owner !== null)
-        .map((o) => ({ words: objectName(o), owner: o.owner ?? '' })),
-    ];
+    const foreign = objects
+      .filter((o) => !o.ours && o.owner !== null)
+      .map((o) => ({ words: objectName(o), owner: o.owner ?? '' }));
     if (foreign.length > 0) {
       return failed(
         'REPLACE_NOT_ALLOWED',

@@ -10,7 +10,7 @@ type Body = JobEvent extends infer E ? (E extends JobEvent ? Omit<E, 'seq' | 'at
 function after(...bodies: Body[]): ProgressState {
   const at = '2026-01-01T00:00:10.000Z';
   return bodies.reduce(
-    (state, body, index) => reduceProgress(state, { ...body, seq: index + 1, at } as JobEvent),
+    (state, body, index) => reduceProgress(state, { ...body, seq: index + 1, at }),
     emptyProgress('shop'),
   );
 }

@@ -30,7 +30,7 @@ export interface SourceColumn {
 }
 
 interface TableRow {
-  oid: number;
+  oid: string;
   schema: string;
   name: string;
   size: string;

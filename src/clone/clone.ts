@@ -357,12 +357,12 @@ class Clone implements CloneRun {
         locks: [table.oid],
         exclusive,
         priority: sizeBytes,
-        run: () =>
-          this.#build(sessions, entry, table.schema, table.name).then((problems) => {
-            this.#done.built.add(entry.dumpId);
-            this.#note(problems);
-            if (problems.length === 0) this.#moved.indexes += 1;
-          }),
+        run: async () => {
+          const problems = await this.#build(sessions, entry, table.schema, table.name);
+          this.#done.built.add(entry.dumpId);
+          this.#note(problems);
+          if (problems.length === 0) this.#moved.indexes += 1;
+        },
       }));
   }
 

@@ -6,7 +6,7 @@ import type { JobOptions } from '../contract/options.ts';
 
 /** A large object as the source's catalogue describes it. */
 interface LargeObject {
-  readonly oid: number;
+  readonly oid: string;
   readonly owner: string;
   readonly comment: string | null;
   readonly grants: { grantee: string | null; privilege: string; grantable: boolean }[] | null;
@@ -76,7 +76,7 @@ export async function copyLargeObjects(
   await target.run('BEGIN');
   for (let at = 0; at < objects.length;) {
     const batch = objects.slice(at, at + size);
-    const heads = await source.query<{ oid: number; data: Buffer }>(
+    const heads = await source.query<{ oid: string; data: Buffer }>(
       'SELECT o::int8 AS oid, lo_get(o, 0, $2) AS data FROM unnest($1::oid[]) o',
       [batch.map((object) => Number(object.oid)), HEAD_BYTES],
     );

@@ -1,5 +1,4 @@
 import { pipeline } from 'node:stream/promises';
-import { Transform } from 'node:stream';
 import type { Duplex } from 'node:stream';
 import type pg from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
@@ -294,14 +293,15 @@ export async function streamTransfer(input: TransferInput): Promise<Transferred>
   const writer = input.target.client.query(copyFrom(input.copyIn));
   let bytes = 0;
   let rows = 0;
-  const meter = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
+  async function* meter(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    for await (const chunk of chunks) {
       bytes += chunk.length;
       if (input.format === 'text') for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, at + 1)) rows += 1;
       input.onProgress(bytes, rows);
-      input.gate.wait().then(() => done(null, chunk), done);
-    },
-  });
+      await input.gate.wait();
+      yield chunk;
+    }
+  }
   let failed: TransferError | null = null;
   reader.once('error', (error) => (failed ??= new TransferError('source', error)));
   writer.once('error', (error) => (failed ??= new TransferError('target', error)));

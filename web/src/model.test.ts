@@ -4,7 +4,7 @@ import type { JobView } from '../../src/contract/job.ts';
 import { modelFrom, reduceEvents, stepOf, tableFraction, tableKey, thinSamples, withJob } from './model.ts';
 
 type Body = JobEvent extends infer E ? (E extends JobEvent ? Omit<E, 'seq' | 'at'> : never) : never;
-const event = (seq: number, body: Body): JobEvent => ({ seq, at: '2026-01-01T00:00:10.000Z', ...body }) as JobEvent;
+const event = (seq: number, body: Body): JobEvent => ({ seq, at: '2026-01-01T00:00:10.000Z', ...body });
 
 const table: TableProgress = {
   schema: 'public',

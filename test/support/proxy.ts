@@ -1,0 +1,47 @@
+import { connect, createServer } from 'node:net';
+import type { Socket } from 'node:net';
+
+/** A line between two programs that a test can cut. */
+export interface CuttableProxy {
+  readonly port: number;
+  /** Ends every open connection at once, without a goodbye. */
+  cut(): void;
+  close(): Promise<void>;
+}
+
+/** Passes bytes to `127.0.0.1:targetPort` both ways until it is cut. */
+export async function startProxy(targetPort: number): Promise<CuttableProxy> {
+  const sockets = new Set<Socket>();
+  const server = createServer((inner) => {
+    const outer = connect(targetPort, '127.0.0.1');
+    for (const [socket, other] of [
+      [inner, outer],
+      [outer, inner],
+    ] as const) {
+      sockets.add(socket);
+      // An end of either side is passed on; what it was is for the two programs to find out.
+      socket.on('error', () => other.destroy());
+      socket.on('close', () => {
+        sockets.delete(socket);
+        other.destroy();
+      });
+    }
+    inner.pipe(outer);
+    outer.pipe(inner);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the proxy has no port');
+  const cut = (): void => {
+    for (const socket of sockets) socket.resetAndDestroy();
+  };
+  return {
+    port: address.port,
+    cut,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        cut();
+      }),
+  };
+}
