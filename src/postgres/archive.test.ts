@@ -45,6 +45,19 @@ ALTER TABLE public.t OWNER TO app;
 
 GRANT SELECT ON TABLE public.t TO reader;
 
+SET default_table_access_method = columnar;
+
+--
+-- TOC entry 259 (class 1259 OID 16868)
+-- Dependencies: 5
+-- Name: c; Type: TABLE; Schema: public; Owner: app
+--
+
+CREATE TABLE public.c (
+    a integer
+);
+
+
 -- Completed on 2026-01-01
 `;
 
@@ -54,10 +67,12 @@ test('splits the printed archive into entries with their identity', () => {
     [5, 2615, 2200, 'SCHEMA', null, 'public', 'postgres'],
     [258, 1259, 16867, 'TABLE', 'public', 'we; Type: x ird', 'app'],
     [0, 0, 0, 'ACL', 'public', 'TABLE t', 'app'],
+    [259, 1259, 16868, 'TABLE', 'public', 'c', 'app'],
   ]);
   expect(entries[1]?.dependencies).toEqual([5, 7]);
   expect(entries[1]?.settings).toEqual(["SET default_tablespace = '';", 'SET default_table_access_method = heap;']);
   expect(entries[2]?.settings).toEqual([]);
+  expect(entries[3]?.settings).toEqual(["SET default_tablespace = '';", 'SET default_table_access_method = columnar;']);
   expect(entries[0]?.statements).toEqual(['ALTER SCHEMA public OWNER TO postgres;']);
 });
 

@@ -87,6 +87,7 @@ export function parseArchiveSql(sql: string, section: ArchiveEntry['section']): 
   const entries: ArchiveEntry[] = [];
   const settings = new Map<string, string>();
   let header: EntryHeader | null = null;
+  let inForce: string[] = [];
   let statements: string[] = [];
 
   const finish = (): void => {
@@ -94,7 +95,7 @@ export function parseArchiveSql(sql: string, section: ArchiveEntry['section']): 
     entries.push({
       ...header,
       section,
-      settings: placed.has(header.type) ? [...settings.values()] : [],
+      settings: placed.has(header.type) ? inForce : [],
       statements,
     });
     header = null;
@@ -106,6 +107,8 @@ export function parseArchiveSql(sql: string, section: ArchiveEntry['section']): 
       const toc = tocLine.exec(token.text);
       if (toc !== null) {
         finish();
+        // pg_restore prints an entry's settings before its heading.
+        inForce = [...settings.values()];
         header = {
           dumpId: Number(toc[1]),
           classOid: Number(toc[2]),
