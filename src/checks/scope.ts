@@ -1,5 +1,5 @@
 import type { JobOptions } from '../contract/options.ts';
-import { isWholeDatabase, schemaMatches, tableDataMatches, tableMatches } from '../postgres/filters.ts';
+import { largeObjectsMatch, schemaMatches, tableDataMatches, tableMatches } from '../postgres/filters.ts';
 
 /** Where an object stands: `schema` is null for objects that belong to no schema (languages, publications, casts …). */
 export interface Placed {
@@ -26,7 +26,7 @@ export function dataInScope(options: JobOptions, schema: string, name: string): 
   return !options.schemaOnly && tableDataMatches(options, schema, name);
 }
 
-/** Large objects belong to no schema: they move with the whole database only. */
+/** Large objects belong to no schema: they move unless schemas or tables are picked out. */
 export function largeObjectsInScope(options: JobOptions): boolean {
-  return !options.schemaOnly && isWholeDatabase(options);
+  return !options.schemaOnly && largeObjectsMatch(options);
 }

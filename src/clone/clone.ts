@@ -327,7 +327,7 @@ class Clone implements CloneRun {
 
   async #copyLargeObjects(sessions: TargetSessions): Promise<void> {
     const context = this.#context;
-    if (this.#done.largeObjects || !carriesLargeObjects(context.options, context.options)) return;
+    if (this.#done.largeObjects || !carriesLargeObjects(context.options)) return;
     const { snapshot } = this.#theMoment();
     if ((await countLargeObjects(snapshot.holder)) === 0) return;
     for (let attempt = 0; ; attempt += 1) {

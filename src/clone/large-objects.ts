@@ -1,5 +1,4 @@
-import { isWholeDatabase } from '../postgres/filters.ts';
-import type { RelationFilter } from '../postgres/filters.ts';
+import { largeObjectsMatch } from '../postgres/filters.ts';
 import { quoteIdent, quoteLiteral } from '../postgres/quote.ts';
 import type { Session } from '../postgres/session.ts';
 import type { JobOptions } from '../contract/options.ts';
@@ -30,9 +29,8 @@ SELECT m.oid::int8 AS oid, pg_get_userbyid(m.lomowner) AS owner, obj_description
         FROM aclexplode(m.lomacl) a) AS grants
 FROM pg_largeobject_metadata m ORDER BY m.oid`;
 
-/** Large objects belong to the database as a whole; a job with filters leaves them, as pg_dump does. */
-export function carriesLargeObjects(options: JobOptions, filter: RelationFilter): boolean {
-  return !options.schemaOnly && isWholeDatabase(filter);
+export function carriesLargeObjects(options: JobOptions): boolean {
+  return !options.schemaOnly && largeObjectsMatch(options);
 }
 
 export async function countLargeObjects(source: Session): Promise<number> {

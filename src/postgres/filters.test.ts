@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { dumpFilterArguments, isWholeDatabase, schemaMatches, tableDataMatches, tableMatches } from './filters.ts';
+import { dumpFilterArguments, largeObjectsMatch, schemaMatches, tableDataMatches, tableMatches } from './filters.ts';
 import type { RelationFilter } from './filters.ts';
 
 const none: RelationFilter = {
@@ -12,7 +12,6 @@ const none: RelationFilter = {
 
 describe('filters', () => {
   test('without globs everything is part of the job', () => {
-    expect(isWholeDatabase(none)).toBe(true);
     expect(tableMatches(none, 'any', 'Thing')).toBe(true);
   });
 
@@ -45,6 +44,27 @@ describe('filters', () => {
 
   test('pg_dump patterns quote what is literal', () => {
     const filter = { ...none, includeTable: ['Shop.Item*'], excludeSchema: ['a"b'] };
-    expect(dumpFilterArguments(filter)).toEqual(['--exclude-schema="a""b"', '--table="Shop"."Item"*']);
+    expect(dumpFilterArguments(filter).slice(0, 2)).toEqual(['--exclude-schema="a""b"', '--table="Shop"."Item"*']);
+  });
+
+  test('pg_dump is kept from system schemas, and beside tables from excluded schemas', () => {
+    expect(dumpFilterArguments({ ...none, includeSchema: ['p*'] })).toEqual([
+      '--schema="p"*',
+      '--exclude-schema="pg_"*',
+      '--exclude-schema="information_schema"',
+    ]);
+    expect(dumpFilterArguments({ ...none, includeTable: ['p*'], excludeSchema: ['old'] }).slice(2)).toEqual([
+      '--exclude-table="old".*',
+      '--exclude-table="pg_"*.*',
+      '--exclude-table="information_schema".*',
+    ]);
+  });
+
+  test('large objects stay behind only where something is picked out, as in pg_dump', () => {
+    expect(largeObjectsMatch({ ...none, excludeSchema: ['a'], excludeTable: ['b'], excludeTableData: ['c'] })).toBe(
+      true,
+    );
+    expect(largeObjectsMatch({ ...none, includeSchema: ['a'] })).toBe(false);
+    expect(largeObjectsMatch({ ...none, includeTable: ['a'] })).toBe(false);
   });
 });

@@ -53,14 +53,9 @@ export function tableDataMatches(filter: RelationFilter, schema: string, table: 
   return tableMatches(filter, schema, table) && !matchesTable(filter.excludeTableData, schema, table);
 }
 
-/** True when no filter narrows what is moved. */
-export function isWholeDatabase(filter: RelationFilter): boolean {
-  return (
-    filter.includeSchema.length === 0 &&
-    filter.excludeSchema.length === 0 &&
-    filter.includeTable.length === 0 &&
-    filter.excludeTable.length === 0
-  );
+/** True when large objects, which belong to no schema, are part of the job: as in pg_dump, unless schemas or tables are picked out. */
+export function largeObjectsMatch(filter: RelationFilter): boolean {
+  return filter.includeSchema.length === 0 && filter.includeTable.length === 0;
 }
 
 /**
@@ -75,16 +70,24 @@ function dumpPattern(glob: string): string {
     .join('');
 }
 
-/** The arguments that make pg_dump see the same relations as `tableMatches`. */
+/** pg_dump's globs reach these as well; its own default of leaving them out ends with the first glob that includes. */
+const SYSTEM_SCHEMAS = ['"pg_"*', '"information_schema"'];
+
+/**
+ * The arguments that make pg_dump see the same relations as `tableMatches`. Beside `--table` pg_dump pays no heed to schemas
+ * (PostgreSQL documentation, pg_dump), so that a schema is left out there by its tables.
+ */
 export function dumpFilterArguments(filter: RelationFilter): string[] {
   const tablePattern = (glob: string): string => {
     const parts = splitTableGlob(glob);
     return `${parts.schema === null ? '*' : dumpPattern(parts.schema)}.${dumpPattern(parts.table)}`;
   };
+  const left = filter.excludeSchema.map(dumpPattern);
   return [
     ...filter.includeSchema.map((glob) => `--schema=${dumpPattern(glob)}`),
-    ...filter.excludeSchema.map((glob) => `--exclude-schema=${dumpPattern(glob)}`),
+    ...[...left, ...(filter.includeSchema.length > 0 ? SYSTEM_SCHEMAS : [])].map((of) => `--exclude-schema=${of}`),
     ...filter.includeTable.map((glob) => `--table=${tablePattern(glob)}`),
     ...filter.excludeTable.map((glob) => `--exclude-table=${tablePattern(glob)}`),
+    ...(filter.includeTable.length > 0 ? [...left, ...SYSTEM_SCHEMAS].map((of) => `--exclude-table=${of}.*`) : []),
   ];
 }

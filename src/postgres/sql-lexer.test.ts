@@ -42,6 +42,11 @@ test('a table whose column is called begin is not a routine', () => {
   ]);
 });
 
+test('a routine or a schema called begin opens no body', () => {
+  const routine = "CREATE FUNCTION begin.begin() RETURNS integer\n    LANGUAGE sql\n    AS 'select 1';";
+  expect(statements(`${routine}\nSELECT 3;`)).toEqual([routine, 'SELECT 3;']);
+});
+
 test('comments between statements are reported, meta-commands are left out', () => {
   expect([...tokenizeSql('\\restrict abc\n-- one\nSELECT 1; -- two\n/* a /* nested; */ b; */ SELECT 2;')]).toEqual([
     { kind: 'comment', text: '-- one' },

@@ -11,6 +11,8 @@ export type SqlToken =
 
 const identifier = /[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*/y;
 const dollarTag = /\$(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$/y;
+/** What follows the BEGIN of a routine's body; a routine or schema may be called begin as well. */
+const atomic = /\s+atomic\b/iy;
 /** Everything that cannot begin a token with a meaning here; skipped in one step. */
 const plain = /[^'"$\-/;()\\A-Za-z_\u0080-\uffff\n]+/y;
 
@@ -121,7 +123,8 @@ export function* tokenizeSql(sql: string): Generator<SqlToken> {
         }
         if (words.length < 4) words.push(lower);
         if (parentheses === 0 && inRoutine()) {
-          if (lower === 'begin' || (lower === 'case' && bodyDepth > 0)) bodyDepth += 1;
+          atomic.lastIndex = at;
+          if (bodyDepth === 0 ? lower === 'begin' && atomic.test(sql) : lower === 'case') bodyDepth += 1;
           else if (lower === 'end' && bodyDepth > 0) bodyDepth -= 1;
         }
       } else {

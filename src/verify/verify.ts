@@ -5,7 +5,7 @@ import { throwIfAborted } from '../errors.ts';
 import { dumpArchive } from '../postgres/archive.ts';
 import type { Archive, ArchiveEntry } from '../postgres/archive.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
-import { tableMatches } from '../postgres/filters.ts';
+import { largeObjectsMatch, tableMatches } from '../postgres/filters.ts';
 import { SourceSnapshot } from '../postgres/snapshot.ts';
 import type { PgTools } from '../postgres/tools.ts';
 import { listUnstablePartitions } from '../postgres/unstable-partitions.ts';
@@ -273,8 +273,7 @@ async function chooseMethod(sides: Sides, { sourceVersion, targetVersion }: Vers
 async function verifyLargeObjects(input: VerifyInput, sides: Sides, findings: Findings): Promise<number> {
   const { options } = input;
   if (options.schemaOnly) return 0;
-  // pg_dump leaves large objects out as soon as schemas or tables are chosen.
-  if (options.includeSchema.length > 0 || options.includeTable.length > 0) {
+  if (!largeObjectsMatch(options)) {
     findings.note(
       'Large objects belong to no schema and were not compared: the job moves chosen schemas or tables only.',
     );
