@@ -63,15 +63,16 @@ function totalLines(state: ProgressState, width: number, style: Style): string[]
     return [fit(text, width)];
   }
   const barWidth = Math.max(8, Math.min(30, Math.floor(width / 4)));
+  const shown = metric.comparing ?? metric;
   const figures = [
-    `${metric.tablesDone} of ${metric.tables} tables`,
-    formatBytes(metric.bytes),
-    `${formatBytes(metric.bytesPerSecond)}/s`,
-    ...(width >= 100 ? [`${formatCount(metric.rowsPerSecond)} rows/s`] : []),
+    `${shown.tablesDone} of ${shown.tables} tables${metric.comparing ? ' compared' : ''}`,
+    formatBytes(shown.bytes),
+    `${formatBytes(shown.bytesPerSecond)}/s`,
+    ...(width >= 100 ? [`${formatCount(shown.rowsPerSecond)} rows/s`] : []),
     formatRemaining(metric.remaining),
   ];
-  const percent = formatPercent(metric.fraction);
-  const start = `${bar(metric.fraction, barWidth)} ${padStart(percent, 5)}`;
+  const percent = formatPercent(shown.fraction);
+  const start = `${bar(shown.fraction, barWidth)} ${padStart(percent, 5)}`;
   const room = width - textWidth(start) - 2;
   const joined = figures.join(' · ');
   if (textWidth(joined) <= room) return [`${style.cyan(start)}  ${joined}`];

@@ -148,3 +148,21 @@ test('a pipe gets one sentence', () => {
     'copy 43 %, 3 of 12 tables, 1.1 GiB at 58.2 MiB/s, 25 s to 30 s left',
   );
 });
+
+test('a comparison has figures of its own, beside those of the copy', () => {
+  const comparing = {
+    tables: 14,
+    tablesDone: 7,
+    rows: 10,
+    bytes: 1_000_000,
+    fraction: 0.25,
+    bytesPerSecond: 500_000,
+    rowsPerSecond: 5,
+  };
+  const state = after(
+    { ...metric, fraction: 1, comparing },
+    { type: 'phase', phase: 'verify', status: 'started', seconds: null, detail: '' },
+  );
+  expect(renderProgress(state, 120)[1]).toContain('25 %  7 of 14 tables compared');
+  expect(progressSentence(state)).toContain('verify 25 %, 7 of 14 tables');
+});

@@ -89,10 +89,11 @@ class LineViewer implements JobViewer {
 export function progressSentence(state: ProgressState): string {
   const { metric } = state;
   if (metric === null) return state.phase ?? state.state;
+  const shown = metric.comparing ?? metric;
   const parts = [
-    `${state.phase ?? state.state} ${formatPercent(metric.fraction)}`,
-    `${metric.tablesDone} of ${metric.tables} tables`,
-    `${formatBytes(metric.bytes)} at ${formatBytes(metric.bytesPerSecond)}/s`,
+    `${state.phase ?? state.state} ${formatPercent(shown.fraction)}`,
+    `${shown.tablesDone} of ${shown.tables} tables`,
+    `${formatBytes(shown.bytes)} at ${formatBytes(shown.bytesPerSecond)}/s`,
     formatRemaining(metric.remaining),
   ];
   return parts.join(', ');

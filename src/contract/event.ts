@@ -80,6 +80,22 @@ export const IndexEvent = z.object({
   seconds: z.number(),
 });
 export const LogEvent = z.object({ type: z.literal('log'), level: LogLevel, message: z.string() });
+/** How far the comparison of both sides is. */
+export const ComparingProgress = z
+  .object({
+    tables: z.number(),
+    tablesDone: z.number(),
+    rows: z.number(),
+    /** Sizes on the source of what has been compared. */
+    bytes: z.number(),
+    /** Share 0..1, never falls; weighted by the source's sizes. */
+    fraction: z.number(),
+    bytesPerSecond: z.number(),
+    rowsPerSecond: z.number(),
+  })
+  .openapi('ComparingProgress');
+export type ComparingProgress = z.infer<typeof ComparingProgress>;
+
 /** Totals, at most 4 a second. */
 export const MetricEvent = z.object({
   type: z.literal('metric'),
@@ -96,6 +112,8 @@ export const MetricEvent = z.object({
   remaining: z.object({ low: z.number(), high: z.number() }).nullable(),
   /** What the job waits for when nothing moves, and since when (ISO, UTC). */
   waiting: z.object({ what: z.string(), since: z.string() }).nullable(),
+  /** Only while both sides are compared: the figures above then stay those of the copy, but `remaining` is the comparison's. */
+  comparing: ComparingProgress.optional(),
 });
 export const ResultEvent = z.object({
   type: z.literal('result'),

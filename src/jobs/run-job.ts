@@ -1,6 +1,6 @@
 import type { JobEventBody, JobState, LogLevel, Phase } from '../contract/event.ts';
 import type { JobOptions } from '../contract/options.ts';
-import type { PhaseTiming, Verification } from '../contract/report.ts';
+import type { PhaseTiming, Report, Verification } from '../contract/report.ts';
 import { type ErrorReport, PgsluiceError, throwIfAborted } from '../errors.ts';
 import type { PauseGate } from '../gate.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
@@ -161,7 +161,7 @@ async function copyAndVerify(context: RunContext, work: HeldCopy, phases: PhaseT
             signal: context.signal,
             copiedSequences: clone.sequences,
             accepted: whole.restoreProblems.filter((problem) => problem.harmless),
-            emit: (event) => context.emit(event),
+            emit: (event) => context.emit(besideCopy(event, whole.moved)),
           }),
         );
       } catch (cause) {
@@ -177,6 +177,14 @@ async function copyAndVerify(context: RunContext, work: HeldCopy, phases: PhaseT
   } finally {
     if (!keep) await clone.close();
   }
+}
+
+/** While both sides are compared, the totals stay what the copy has moved: no figure falls back. Pure. */
+export function besideCopy(
+  event: JobEventBody,
+  { tables, rows, bytes }: Pick<Report['moved'], 'tables' | 'rows' | 'bytes'>,
+): JobEventBody {
+  return event.type === 'metric' ? { ...event, tables, tablesDone: tables, rows, bytes, fraction: 1 } : event;
 }
 
 async function timed<T>(

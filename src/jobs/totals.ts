@@ -10,7 +10,6 @@ export class TotalsTracker {
   readonly #failed = new Set<string>();
   readonly #copied = new Set<string>();
   #totals: Totals;
-  #verifying = false;
 
   constructor(totals: Totals) {
     this.#totals = totals;
@@ -33,9 +32,8 @@ export class TotalsTracker {
       mark(this.#copied, key, body.table.state === 'copied');
       this.#totals = { ...this.#totals, tablesFailed: this.#failed.size };
     }
-    if (body.type === 'phase' && body.status === 'started') this.#verifying = body.phase === 'verify';
     // What is compared is not copied again: the totals stay those of the copy.
-    if (body.type !== 'metric' || this.#verifying) return { rows: 0, bytes: 0 };
+    if (body.type !== 'metric' || body.comparing !== undefined) return { rows: 0, bytes: 0 };
     const before = this.#totals;
     this.#totals = {
       tables: body.tables,

@@ -27,6 +27,19 @@ type Compared = Extract<Comparison, { outcome: 'compared' }>;
 /** Time between two metric events in ms. */
 const METRIC_EVERY_MS = 250;
 
+/** A comparison moves nothing; what a copy before it has moved, only its job knows. */
+const nothingCopied = {
+  type: 'metric',
+  tables: 0,
+  tablesDone: 0,
+  rows: 0,
+  bytes: 0,
+  fraction: 0,
+  bytesPerSecond: 0,
+  rowsPerSecond: 0,
+  waiting: null,
+} as const;
+
 /** Adds up what is done; emits at most four metric events a second and one at the end. */
 class Progress {
   readonly #input: RelationsInput;
@@ -53,16 +66,17 @@ class Progress {
     const fraction = this.#total === 0 ? 1 : this.#bytes / this.#total;
     const left = (seconds / fraction) * (1 - fraction);
     this.#input.emit({
-      type: 'metric',
-      tables: this.#input.relations.length,
-      tablesDone: this.#done,
-      rows: this.#rows,
-      bytes: this.#bytes,
-      fraction,
-      bytesPerSecond: this.#bytes / seconds,
-      rowsPerSecond: this.#rows / seconds,
+      ...nothingCopied,
       remaining: this.#done < 2 || fraction < 0.05 ? null : { low: left * 0.8, high: left * 1.5 },
-      waiting: null,
+      comparing: {
+        tables: this.#input.relations.length,
+        tablesDone: this.#done,
+        rows: this.#rows,
+        bytes: this.#bytes,
+        fraction,
+        bytesPerSecond: Math.round(this.#bytes / seconds),
+        rowsPerSecond: Math.round(this.#rows / seconds),
+      },
     });
   }
 }

@@ -82,6 +82,21 @@ describe('reduceEvents', () => {
     expect(again.samples).toEqual([]);
   });
 
+  it('draws what is copied, not what is compared', () => {
+    const comparing = {
+      tables: 1,
+      tablesDone: 0,
+      rows: 0,
+      bytes: 0,
+      fraction: 0,
+      bytesPerSecond: 9e9,
+      rowsPerSecond: 9,
+    };
+    const next = reduceEvents(modelFrom(job(), [], []), [event(11, { ...metric(1), comparing })]);
+    expect(next.samples).toEqual([]);
+    expect(next.metric?.comparing).toEqual(comparing);
+  });
+
   it('keeps the progress across pause and retry', () => {
     const start = modelFrom(job(), [], []);
     for (const previous of ['paused', 'failed'] as const) {

@@ -124,7 +124,10 @@ export function reduceEvents(model: JobModel, events: readonly JobEvent[]): JobM
         );
         break;
       case 'metric':
-        fresh.push({ at: Date.parse(event.at) / 1000, rate: event.bytesPerSecond });
+        // The chart is about what is copied: a comparison reads both sides and moves nothing.
+        if (event.comparing === undefined) {
+          fresh.push({ at: Date.parse(event.at) / 1000, rate: event.bytesPerSecond });
+        }
         next.metric = event;
         if (!history) next.fraction = Math.max(next.fraction, event.fraction);
         break;

@@ -2,6 +2,7 @@ import { useMemo } from 'preact/hooks';
 import type { JobView } from '../../../src/contract/job.ts';
 import { Actions } from '../components/actions.tsx';
 import { Channel } from '../components/channel.tsx';
+import { Comparing } from '../components/comparing.tsx';
 import { LogPanel } from '../components/log-panel.tsx';
 import { PhaseLine } from '../components/phase-line.tsx';
 import { ProblemNote } from '../components/parts.tsx';
@@ -43,6 +44,7 @@ function Hero({ session, job }: { session: JobSession; job: JobView }) {
         <Channel job={job} fraction={model.fraction} />
         <Totals job={job} model={model} />
         <PhaseLine job={job} model={model} />
+        <Comparing job={job} model={model} />
         <Waiting job={job} model={model} />
         <Actions session={session} job={job} />
       </section>
