@@ -307,7 +307,7 @@ class Clone implements CloneRun {
     log(
       this.#context,
       'info',
-      `Copying ${pieces.size} table(s), largest first: ${binary} in binary, ${pieces.size - binary} as text${split.length > 0 ? `; ${split.length} split by ctid` : ''}.`,
+      `Copying ${pieces.size} ${pieces.size === 1 ? 'table' : 'tables'}, largest first: ${binary} in binary, ${pieces.size - binary} as text${split.length > 0 ? `; ${split.length} split by ctid` : ''}.`,
     );
   }
 
@@ -339,7 +339,11 @@ class Clone implements CloneRun {
         );
         this.#done.largeObjects = true;
         this.#moved.largeObjects = copied.objects;
-        log(context, 'info', `Copied ${copied.objects} large object(s), ${copied.bytes} bytes.`);
+        log(
+          context,
+          'info',
+          `Copied ${copied.objects} large ${copied.objects === 1 ? 'object' : 'objects'}, ${copied.bytes.toLocaleString('en-US')} bytes.`,
+        );
         return;
       } catch (error) {
         throwIfAborted(context.signal);
@@ -430,7 +434,7 @@ class Clone implements CloneRun {
     await sessions.with((session) => writeSequences(session, values));
     this.#sequences = values;
     this.#moved.sequences = values.length;
-    log(this.#context, 'info', `Set ${values.length} sequence(s).`);
+    log(this.#context, 'info', `Set ${values.length} ${values.length === 1 ? 'sequence' : 'sequences'}.`);
   }
 
   async #analyzeRest(sessions: TargetSessions): Promise<void> {

@@ -11,6 +11,7 @@ import { log } from './context.ts';
 import { copyTask } from './copy-table.ts';
 import type { CopyMode } from './copy-table.ts';
 import type { CopyTask } from './plan.ts';
+import { copiedSentence } from './progress.ts';
 import type { CopyProgress } from './progress.ts';
 import type { TargetSessions } from './target-sessions.ts';
 
@@ -88,7 +89,9 @@ export async function copyData(
       }
       const left = (piecesLeft.get(task.table.oid) ?? 1) - 1;
       piecesLeft.set(task.table.oid, left);
-      if (left === 0 && !failed.has(task.table.oid)) runner.onTableDone(task.table);
+      if (left > 0 || failed.has(task.table.oid)) return;
+      log(context, 'info', copiedSentence(runner.progress.of(task.table.oid)));
+      runner.onTableDone(task.table);
     }),
   );
   await Promise.all(runs);

@@ -1,4 +1,5 @@
 import type { ErrorView, JobEventBody, TableProgress } from '../contract/event.ts';
+import { qualified } from '../postgres/quote.ts';
 import type { SourceTable } from './catalogue.ts';
 import type { CopyFormat } from './format.ts';
 
@@ -31,6 +32,14 @@ export function estimateRemaining(
   const candidates = [overall, recentPerMs].filter((rate) => rate > 0).map((rate) => (1 - fraction) / rate / 1000);
   if (candidates.length === 0) return null;
   return { low: Math.round(Math.min(...candidates)), high: Math.round(Math.max(...candidates)) };
+}
+
+const whole = new Intl.NumberFormat('en-US');
+
+/** `Copied "shop"."orders": 60,000 rows, 17,694,720 bytes in 16.1 s, binary.` Pure. */
+export function copiedSentence({ schema, name, rows, bytes, seconds, format }: TableProgress): string {
+  const counted = `${whole.format(rows)} ${rows === 1 ? 'row' : 'rows'}, ${whole.format(bytes)} bytes`;
+  return `Copied ${qualified(schema, name)}: ${counted} in ${seconds.toFixed(1)} s, ${format ?? 'text'}.`;
 }
 
 interface TableState {
@@ -114,6 +123,10 @@ export class CopyProgress {
       rows: done.reduce((sum, state) => sum + state.doneRows, 0),
       bytes: done.reduce((sum, state) => sum + state.doneBytes, 0),
     };
+  }
+
+  of(oid: number): TableProgress {
+    return this.#state(oid).progress;
   }
 
   /** ms since a byte moved. */
