@@ -23,6 +23,8 @@ export const JobView = z
       fraction: z.number(),
     }),
     verified: z.boolean(),
+    /** How many differences the comparison found; 0 also where nothing was compared. */
+    differences: z.number(),
     error: ErrorView.nullable(),
     /** True while a failed copy still holds its snapshot, so that retry copies only the failed tables. */
     snapshotAlive: z.boolean(),

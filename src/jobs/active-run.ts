@@ -413,5 +413,6 @@ function completedWords(end: RunEnd): string {
   if (verification === null) return 'Done; nothing was verified.';
   if (verification.verified) return 'Done and verified: the target equals the source.';
   if (verification.differences.length === 0) return 'Done, but not everything could be verified.';
-  return `Done, but verification found ${verification.differences.length} differences.`;
+  const found = verification.differences.length;
+  return `Done, but verification found ${found} ${found === 1 ? 'difference' : 'differences'}.`;
 }

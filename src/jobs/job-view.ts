@@ -50,6 +50,7 @@ export function toView(row: JobRow, endpoints: Endpoints, live: LiveFacts): JobV
     summary: summarize({ ...row, ...live, snapshotAt: live.snapshotAt ?? row.snapshotAt }),
     totals: row.totals,
     verified: row.verified,
+    differences: row.differences,
     error: row.error,
     snapshotAlive: live.snapshotAlive,
     lastSeq: row.lastSeq,

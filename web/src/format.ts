@@ -74,6 +74,13 @@ export function formatClock(at: string | number): string {
 
 const dates = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'short' });
 
+const moments = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' });
+
+/** Date and time with seconds where the reader is. */
+export function formatMoment(iso: string): string {
+  return moments.format(new Date(iso));
+}
+
 /** Date and time where the reader is. */
 export function formatDate(iso: string): string {
   return dates.format(new Date(iso));

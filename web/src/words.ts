@@ -30,12 +30,13 @@ const stateTones: Record<JobState, Tone> = {
   cancelled: 'neutral',
 };
 
-/** A job's state for people: "completed" alone would hide that the proof found differences. */
+/** A job's state for people: "completed" alone would hide that the proof found differences, or gaps. */
 export function stateBadge(job: JobView): { readonly word: string; readonly tone: Tone } {
   if (job.state === 'completed' && !job.verified) {
+    if (job.differences > 0) return { word: 'Completed, differs', tone: 'bad' };
     return job.options.verify === 'none'
       ? { word: 'Completed, not verified', tone: 'warn' }
-      : { word: 'Completed, differs', tone: 'bad' };
+      : { word: 'Completed, not wholly verified', tone: 'warn' };
   }
   return { word: stateWords[job.state], tone: stateTones[job.state] };
 }
@@ -44,7 +45,7 @@ export function stateBadge(job: JobView): { readonly word: string; readonly tone
 export const migrationPhases: readonly { readonly phase: Phase; readonly word: string; readonly does: string }[] = [
   { phase: 'schema', word: 'Schema', does: 'creating tables, types and functions' },
   { phase: 'copy', word: 'Copy', does: 'copying the rows' },
-  { phase: 'indexes', word: 'Indexes', does: 'building the remaining indexes' },
+  { phase: 'indexes', word: 'Indexes', does: 'building indexes' },
   { phase: 'constraints', word: 'Constraints', does: 'adding keys, triggers and policies' },
   { phase: 'sequences', word: 'Sequences', does: 'setting sequences to their values' },
   { phase: 'analyze', word: 'Analyze', does: 'collecting statistics for the planner' },

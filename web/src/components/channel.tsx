@@ -30,7 +30,7 @@ const tones: Partial<Record<JobState, Tone>> = {
 export function Channel({ job, fraction }: { job: JobView; fraction: number }) {
   const share = job.state === 'completed' ? 1 : fraction;
   const moving = job.state === 'running' || job.state === 'verifying';
-  const differs = job.state === 'completed' && !job.verified && job.options.verify !== 'none';
+  const differs = job.state === 'completed' && job.differences > 0;
   return (
     <div
       class={`channel tone-${differs ? 'bad' : (tones[job.state] ?? 'active')}`}

@@ -16,7 +16,8 @@ interface Verdict {
 }
 
 /** What the end of the job means, in one title and one sentence. */
-function verdictOf(job: JobView, differences: number): Verdict {
+export function verdictOf(job: JobView): Verdict {
+  const { differences } = job;
   if (job.state === 'cancelled') {
     return { tone: 'neutral', icon: 'skip', title: 'Cancelled', text: 'The target is not complete. Do not use it.' };
   }
@@ -33,6 +34,14 @@ function verdictOf(job: JobView, differences: number): Verdict {
     const text = `${how} on both sides, and the catalogues were compared. Nothing differs.`;
     return { tone: 'good', icon: 'check', title: 'Completed and verified', text };
   }
+  if (job.options.verify !== 'none') {
+    return {
+      tone: 'warn',
+      icon: 'warn',
+      title: 'Completed, not wholly verified',
+      text: 'Nothing that was compared differs, but not everything could be compared: the report names what and why.',
+    };
+  }
   return {
     tone: 'warn',
     icon: 'warn',
@@ -44,7 +53,7 @@ function verdictOf(job: JobView, differences: number): Verdict {
 export function ResultCard({ job, model }: { job: JobView; model: JobModel }) {
   const result = model.result;
   const differences = result?.differences ?? [];
-  const verdict = verdictOf(job, differences.length);
+  const verdict = verdictOf(job);
   const figures = result ?? { tables: job.totals.tablesDone, rows: job.totals.rows, bytes: job.totals.bytes };
   return (
     <section

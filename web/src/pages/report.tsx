@@ -5,7 +5,7 @@ import type { Report, Verification } from '../../../src/contract/report.ts';
 import { api, toApiError, type ApiError } from '../api.ts';
 import { Figure, ProblemNote } from '../components/parts.tsx';
 import { Differences } from '../components/result-card.tsx';
-import { formatBytes, formatCount, formatDate, formatDuration, plural } from '../format.ts';
+import { formatBytes, formatCount, formatDate, formatDuration, formatMoment, plural } from '../format.ts';
 import { jobHref } from '../router.ts';
 import { fileNameOf, saveFile } from '../save-file.ts';
 
@@ -52,9 +52,11 @@ function Sheet({ report }: { report: Report }) {
     <article>
       <h1>Report: {report.name}</h1>
       <p class="summary">{verdict(report)}</p>
-      <dl class="totals">
+      <dl class="totals sides">
         <Figure name="Source" value={report.source.label} detail={versionText(report.source.version)} />
         <Figure name="Target" value={report.target.label} detail={versionText(report.target.version)} />
+      </dl>
+      <dl class="totals">
         <Figure name="Method" value={report.method} />
         {report.startedAt !== null && <Figure name="Started" value={formatDate(report.startedAt)} />}
         {report.finishedAt !== null && <Figure name="Finished" value={formatDate(report.finishedAt)} />}
@@ -95,7 +97,7 @@ function Sheet({ report }: { report: Report }) {
           {report.phases.map((phase) => (
             <tr key={phase.startedAt + phase.phase}>
               <td>{phase.phase}</td>
-              <td>{formatDate(phase.startedAt)}</td>
+              <td>{formatMoment(phase.startedAt)}</td>
               <td class="numeric">{formatDuration(phase.seconds)}</td>
             </tr>
           ))}
@@ -131,6 +133,8 @@ function verdict(report: Report): string {
   if (verification === null || verification.mode === 'none') return 'Completed. Nothing was compared.';
   if (verification.verified)
     return 'Completed and verified: the target equals the source in everything that was compared.';
+  if (verification.differences.length === 0)
+    return 'Completed. Nothing that was compared differs, but not everything could be compared: see below.';
   return `Completed, but ${plural(verification.differences.length, 'difference')} found.`;
 }
 
