@@ -17,10 +17,10 @@ const pause: Offer = { action: 'pause', word: 'Pause', busy: 'Pausing…' };
 const resume: Offer = { action: 'resume', word: 'Resume', busy: 'Resuming…', main: true };
 const retry: Offer = { action: 'retry', word: 'Retry', busy: 'Starting again…', main: true };
 
+/** What the agent accepts in each state; a comparison is short and cannot be paused. */
 const offers: Partial<Record<JobState, readonly Offer[]>> = {
   ready: [start],
   running: [pause],
-  verifying: [pause],
   paused: [resume],
   failed: [retry],
 };

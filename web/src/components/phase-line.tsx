@@ -34,7 +34,8 @@ export function PhaseLine({ job, model }: { job: JobView; model: JobModel }) {
     const progress = model.phases.get(entry.phase);
     return { ...entry, progress, status: statusOf(job, progress, index, current) };
   });
-  const detail = entries.findLast((entry) => entry.status === 'now');
+  const now = entries.filter((entry) => entry.status === 'now');
+  const detail = now.findLast((entry) => entry.progress?.detail)?.progress?.detail;
   return (
     <div class="phases">
       <ol class="phase-line" aria-label="Phases">
@@ -54,10 +55,10 @@ export function PhaseLine({ job, model }: { job: JobView; model: JobModel }) {
           </li>
         ))}
       </ol>
-      {active && detail && (
+      {active && now.length > 0 && (
         <p class="phase-detail muted">
-          {`Now ${detail.does}`}
-          {detail.progress?.detail ? `: ${detail.progress.detail}` : ''}
+          {`Now ${now.map((entry) => entry.does).join(' and ')}`}
+          {detail !== undefined ? `: ${detail}` : ''}
           {building.length > 0 &&
             `. Building ${plural(building.length, 'index', 'indexes')}: ${building
               .slice(0, 3)

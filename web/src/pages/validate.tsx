@@ -68,7 +68,11 @@ export function ValidatePage({ session, job }: { session: JobSession; job: JobVi
       />
       {groups.others.length > 0 && (
         <section class="checks">
-          <h2>Everything else that was checked</h2>
+          <h2>
+            {groups.counts.blockers + groups.counts.warnings > 0
+              ? 'Everything else that was checked'
+              : 'What was checked'}
+          </h2>
           <div class="families">
             {groups.others.map((group) => (
               <Family key={group.family} group={group} />
