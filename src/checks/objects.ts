@@ -214,7 +214,7 @@ export function judgeNotValid(constraints: readonly Attached[]): Verdict {
 const NOT_VALID = `
 SELECT n.nspname AS schema, COALESCE(c.relname, t.typname) AS relation, k.conname AS name
 FROM pg_constraint k LEFT JOIN pg_class c ON c.oid = k.conrelid LEFT JOIN pg_type t ON t.oid = k.contypid
-JOIN pg_namespace n ON n.oid = k.connamespace WHERE NOT k.convalidated AND ${userSchema('n')} ORDER BY 1, 2, 3`;
+JOIN pg_namespace n ON n.oid = k.connamespace WHERE NOT k.convalidated AND k.conparentid = 0 AND ${userSchema('n')} ORDER BY 1, 2, 3`;
 
 export function judgeDisabledTriggers(triggers: readonly Attached[]): Verdict {
   if (triggers.length === 0) return passed('No trigger is disabled or set to fire otherwise than by default.');
