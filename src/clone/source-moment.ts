@@ -79,31 +79,52 @@ function openSnapshot(context: CloneContext, connections: number): Promise<Sourc
   });
 }
 
+/** Who holds or awaits the exclusive locks that keep a reader waiting. */
+const LOCKERS = `
+SELECT string_agg(DISTINCT format('%I.%I (process %s%s)', n.nspname, c.relname, l.pid,
+         CASE WHEN a.usename IS NULL THEN '' ELSE ', role ' || a.usename END), ', ') AS names
+FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND c.relkind IN ('r', 'p', 'm')
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND n.nspname NOT LIKE 'pg\\_%'`;
+
+/**
+ * Runs `work` on the snapshot's session; where a lock of another session keeps it waiting, it is asked again in short steps,
+ * and the log says who is waited for. Sizes of relations need their lock as well.
+ */
+async function withLockWaits<T>(context: CloneContext, holder: Session, work: () => Promise<T>): Promise<T> {
+  for (;;) {
+    throwIfAborted(context.signal);
+    await holder.run(`SAVEPOINT locks; SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`);
+    try {
+      const result = await work();
+      await holder.run('SET LOCAL lock_timeout = 0; RELEASE SAVEPOINT locks');
+      return result;
+    } catch (error) {
+      if (holder.lost) throw error;
+      await holder.run('ROLLBACK TO SAVEPOINT locks');
+      if (sqlStateOf(error) !== SQLSTATE.lockNotAvailable) throw error;
+      const [lockers] = await holder.query<{ names: string | null }>(LOCKERS);
+      log(
+        context,
+        'warn',
+        `Waiting for an exclusive lock of another session on the source: ${lockers?.names ?? 'it has just ended'}; asking again.`,
+      );
+    }
+  }
+}
+
 /**
  * Locks the tables against TRUNCATE and rewriting for as long as the snapshot lives, since both would take rows away from
- * under it without an error. It is a reader's lock: reading and writing go on. Waits in short steps and says for what.
+ * under it without an error. It is a reader's lock: reading and writing go on.
  */
 async function lockTables(context: CloneContext, holder: Session, tables: readonly SourceTable[]): Promise<void> {
   for (let at = 0; at < tables.length; at += LOCK_CHUNK) {
     const names = tables.slice(at, at + LOCK_CHUNK).map((table) => qualified(table.schema, table.name));
-    for (;;) {
-      throwIfAborted(context.signal);
-      await holder.run(`SAVEPOINT locks; SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`);
-      try {
-        await holder.run(`LOCK TABLE ONLY ${names.join(', ONLY ')} IN ACCESS SHARE MODE`);
-        await holder.run('SET LOCAL lock_timeout = 0; RELEASE SAVEPOINT locks');
-        break;
-      } catch (error) {
-        if (holder.lost) throw error;
-        await holder.run('ROLLBACK TO SAVEPOINT locks');
-        if (sqlStateOf(error) !== SQLSTATE.lockNotAvailable) throw error;
-        log(
-          context,
-          'warn',
-          `Waiting for a table on the source that another session has locked exclusively; asking again.`,
-        );
-      }
-    }
+    await withLockWaits(context, holder, () =>
+      holder.run(`LOCK TABLE ONLY ${names.join(', ONLY ')} IN ACCESS SHARE MODE`),
+    );
   }
 }
 
@@ -140,7 +161,9 @@ export async function takeMoment(context: CloneContext): Promise<SourceMoment> {
     }
     const snapshot = await openSnapshot(context, context.connections.source);
     try {
-      const tables = await listTables(snapshot.holder, context.options, context.sourceVersion.major);
+      const tables = await withLockWaits(context, snapshot.holder, () =>
+        listTables(snapshot.holder, context.options, context.sourceVersion.major),
+      );
       await lockTables(context, snapshot.holder, tables);
       const rewritten = await listRewrittenTables(
         snapshot.holder,
