@@ -71,3 +71,36 @@ test('a change deep in a long text is shown', () => {
   expect(excerpt(a, b)).toMatch(/^…x+A$/);
   expect(excerpt(a, b).length).toBeLessThan(300);
 });
+
+/** A table with a column whose default stands inside CREATE TABLE, or in an entry of its own. */
+function serial(columns: string, ...apart: string[]): { entries: ArchiveEntry[] } {
+  const statements = [`CREATE TABLE public.t (\n    ${columns}\n);`];
+  const defaults = apart.map((value) =>
+    entry({
+      type: 'DEFAULT',
+      name: 't id',
+      statements: [`ALTER TABLE ONLY public.t ALTER COLUMN id SET DEFAULT ${value};`],
+    }),
+  );
+  return { entries: [entry({ statements }), ...defaults] };
+}
+
+test('a default says the same inside its table and apart from it', () => {
+  const value = `nextval('public.t_id_seq'::regclass)`;
+  const apart = serial('a integer,\n    id integer NOT NULL', value);
+  const inside = serial(`a integer,\n    id integer DEFAULT ${value} NOT NULL`);
+  for (const [here, there] of [
+    [apart, inside],
+    [inside, apart],
+  ] as const) {
+    expect(compareArchives(here, there)).toMatchObject({ missing: [], extra: [], different: [] });
+  }
+  const another = serial(`a integer DEFAULT ${value},\n    id integer NOT NULL`);
+  expect(compareArchives(apart, another)).toMatchObject({ missing: [{ type: 'DEFAULT' }], different: [{}] });
+  const longer = serial(`a integer,\n    id integer DEFAULT ${value} + 1 NOT NULL`);
+  expect(compareArchives(apart, longer)).toMatchObject({ missing: [{ type: 'DEFAULT' }], different: [{}] });
+  expect(compareArchives(apart, serial('a integer,\n    id integer NOT NULL'))).toMatchObject({
+    missing: [{ type: 'DEFAULT' }],
+    different: [],
+  });
+});

@@ -1,5 +1,6 @@
 import type { Archive, ArchiveEntry } from '../postgres/archive.ts';
 import type { Difference } from '../contract/report.ts';
+import { withDefaultsApart } from './defaults.ts';
 import { readableName } from './tables.ts';
 
 /** An entry of one side and its counterpart, whose texts differ. */
@@ -77,12 +78,12 @@ function groups(archive: Archive): Map<string, ArchiveEntry[]> {
  * matched first and the rest in their order. Pure.
  */
 export function compareArchives(source: Archive, target: Archive): CatalogueComparison {
-  const theirs = groups(target);
+  const theirs = groups(withDefaultsApart(target, source));
   const missing: ArchiveEntry[] = [];
   const extra: ArchiveEntry[] = [];
   const different: EntryPair[] = [];
   let compared = 0;
-  for (const [key, here] of groups(source)) {
+  for (const [key, here] of groups(withDefaultsApart(source, target))) {
     compared += here.length;
     const there = [...(theirs.get(key) ?? [])];
     theirs.delete(key);
