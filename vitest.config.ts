@@ -6,7 +6,7 @@ export default defineConfig({
       {
         test: {
           name: 'pure',
-          include: ['src/**/*.test.ts', 'web/src/**/*.test.{ts,tsx}'],
+          include: ['src/**/*.test.ts', 'web/src/**/*.test.{ts,tsx}', 'bench/**/*.test.ts'],
           environment: 'node',
           sequence: { groupOrder: 1 },
         },

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { contentsOf } from './support/contents.ts';
 import { openEngine } from './support/engine.ts';
+import { startProxy } from './support/proxy.ts';
 import { startServer } from './support/servers.ts';
 import type { TestServer } from './support/servers.ts';
 
@@ -212,6 +213,69 @@ describe('clone engine', () => {
     await expectEqual(name);
   });
 
+  test.each([
+    { what: 'a table that is emptied before it is copied', options: { tableJobs: 1 } },
+    { what: 'a table split into ranges', options: { splitAbove: 512 * 1024, tableJobs: 3 } },
+  ])('a COMMIT whose answer is lost stores no row twice and loses none: $what', async ({ options }) => {
+    const { name, sourceUrl } = await pair(`${wide('big', 20_000)} ALTER TABLE big DROP CONSTRAINT big_pkey`);
+    let lost = 0;
+    const line = await startProxy(target.port, (chunk) => {
+      if (lost > 0 || !chunk.includes('COMMIT\0')) return false;
+      lost += 1;
+      return true;
+    });
+    const targetUrl = target.url(name).replace(`:${target.port}/`, `:${line.port}/`);
+    const engine = await openEngine({ sourceUrl, targetUrl, options });
+    try {
+      const outcome = await engine.run.run();
+      expect(outcome.error?.report() ?? null).toBeNull();
+      expect(lost).toBe(1);
+      expect(outcome.moved.rows).toBe(20_000);
+    } finally {
+      await engine.close();
+      await line.close();
+    }
+    await expectEqual(name);
+  });
+
+  test('pieces and routed partitions of a failed run are not stored twice by its retry', async () => {
+    const { name, sourceUrl, targetUrl } = await pair(
+      `CREATE FUNCTION allowed(int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RETURN $1 < 19000 OR current_setting('test.allow', true) IS DISTINCT FROM 'no'; END $$;
+       CREATE TABLE big (id int, filler text, CHECK (allowed(id)));
+       INSERT INTO big SELECT i, repeat('x', 300) FROM generate_series(1, 20000) i;
+       CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
+       CREATE TABLE routed (id int, m mood, CHECK (allowed(id))) PARTITION BY HASH (m);
+       CREATE TABLE routed_0 PARTITION OF routed FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+       CREATE TABLE routed_1 PARTITION OF routed FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+       INSERT INTO routed SELECT i, (ARRAY['sad', 'ok', 'happy'])[1 + i % 3]::mood FROM generate_series(1, 18999) i;
+       INSERT INTO routed VALUES (19001, 'ok');`,
+    );
+    // Other labels' oids on the target: its rows belong into other partitions than the source's.
+    await target.run(
+      `CREATE TYPE placeholder AS ENUM ('a', 'b'); DROP TYPE placeholder; ALTER DATABASE ${name} SET test.allow = 'no'`,
+      name,
+    );
+    const engine = await openEngine({ sourceUrl, targetUrl, options: { splitAbove: 1024 * 1024, tableJobs: 3 } });
+    try {
+      const first = await engine.run.run();
+      expect(first.failedTables.map((table) => table.name.replace(/_\d$/, '')).toSorted()).toEqual(['big', 'routed']);
+      await target.run(`ALTER DATABASE ${name} RESET test.allow`);
+      const second = await engine.run.run();
+      expect(second.error?.report() ?? null).toBeNull();
+      expect(second.moved.rows).toBe(39_000);
+    } finally {
+      await engine.close();
+    }
+    for (const server of [source, target]) {
+      expect(
+        await server.query(
+          'SELECT (SELECT count(*)::int FROM big) AS big, (SELECT count(DISTINCT id)::int FROM big) AS ids, (SELECT count(*)::int FROM routed) AS routed',
+          name,
+        ),
+      ).toEqual([{ big: 20_000, ids: 20_000, routed: 19_000 }]);
+    }
+  });
+
   test('a cancelled clone leaves no session on either server within 5 s', async () => {
     const { sourceUrl, targetUrl } = await pair(wide('big', 100_000));
     const started = when<void>();
@@ -245,7 +309,7 @@ describe('clone engine', () => {
        SELECT lo_create(4711); ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC`,
       name,
     );
-    const engine = await openEngine({ sourceUrl, targetUrl, replaceTarget: true });
+    const engine = await openEngine({ sourceUrl, targetUrl, replaceTarget: true, options: { replace: true } });
     const outcome = await engine.run.run();
     await engine.close();
     expect(outcome.error?.report() ?? null).toBeNull();

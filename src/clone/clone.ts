@@ -1,11 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Phase } from '../contract/event.ts';
 import type { PhaseTiming, Report, RestoreProblem } from '../contract/report.ts';
 import type { ErrorReport } from '../errors.ts';
 import { PgsluiceError, throwIfAborted } from '../errors.ts';
 import type { Archive, ArchiveEntry } from '../postgres/archive.ts';
-import { isTransient } from '../postgres/explain.ts';
-import { quoteIdent } from '../postgres/quote.ts';
+import { qualified, quoteIdent } from '../postgres/quote.ts';
 import { openSession } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
 import type { SourceSnapshot } from '../postgres/snapshot.ts';
@@ -17,15 +15,17 @@ import type { RelationOwners, SourceTable } from './catalogue.ts';
 import type { CloneContext } from './context.ts';
 import { log } from './context.ts';
 import { copyData } from './copy-data.ts';
-import type { CopyMode } from './copy-table.ts';
-import { carriesLargeObjects, copyLargeObjects, countLargeObjects } from './large-objects.ts';
-import { planTasks } from './plan.ts';
+import type { FailedTable } from './copy-data.ts';
+import { chooseCopyMode } from './copy-mode.ts';
+import { carriesLargeObjects, carryLargeObjects } from './large-objects.ts';
+import { failedTablesError, refusedError } from './outcome.ts';
+import { describeTasks, planTasks } from './plan.ts';
 import type { CopyTask } from './plan.ts';
 import { harmful, planStages } from './post-data.ts';
 import type { RestoreStages, TableBuild } from './post-data.ts';
 import { CopyProgress } from './progress.ts';
 import { dropTargetObjects, emptyTables } from './replace.ts';
-import { RESTORE_SETTINGS, adaptToTarget, entryName, restoreEntries, restoreEntry } from './restore.ts';
+import { RESTORE_SETTINGS, adaptToTarget, restoreEntries, restoreEntry } from './restore.ts';
 import { createRoles } from './roles.ts';
 import { readSequences, writeSequences } from './sequences.ts';
 import type { SequenceValue } from './sequences.ts';
@@ -87,6 +87,7 @@ class Clone implements CloneRun {
   #leaves: ReadonlySet<number> = new Set();
   #sequences: readonly SequenceValue[] | null = null;
   #tablespaces: ReadonlySet<string> | null = null;
+  #copyRuns = 0;
 
   constructor(context: CloneContext) {
     this.#context = context;
@@ -255,18 +256,21 @@ class Clone implements CloneRun {
     builds: BuildQueue,
     stages: RestoreStages,
     control: Session | null,
-  ): Promise<{ table: SourceTable; error: ErrorReport }[]> {
+  ): Promise<FailedTable[]> {
     const context = this.#context;
     const { tables, snapshot } = this.#theMoment();
+    const first = this.#copyRuns === 0;
+    this.#copyRuns += 1;
+    if (!first) await this.#emptyForRetry(sessions, tables);
     const todo = tables.filter((table) => !this.#done.tables.has(table.oid));
     const jobs = Math.min(context.options.tableJobs, snapshot.workers);
     const tasks = planTasks({
       tables: todo,
-      tableJobs: jobs,
+      // Pieces cannot empty their table; where that may be needed a table is copied whole.
+      tableJobs: first && !context.options.dataOnly ? jobs : 1,
       splitAbove: context.options.splitAbove,
       sourceMajor: context.sourceVersion.major,
     });
-    const first = this.#done.tables.size === 0 && this.#progress.totals.tables === 0;
     this.#announce(tasks, first);
     const largeObjects = this.#copyLargeObjects(sessions);
     // Awaited after the tables; its failure until then is no unhandled rejection.
@@ -277,7 +281,7 @@ class Clone implements CloneRun {
         snapshot,
         sessions,
         progress: this.#progress,
-        mode: await this.#copyMode(control),
+        mode: await chooseCopyMode(context, control, first),
         jobs,
         onTableDone: (table) => {
           this.#done.tables.add(table.oid);
@@ -293,6 +297,21 @@ class Clone implements CloneRun {
     return failed;
   }
 
+  /**
+   * What a failed run may have left in its failed tables: pieces of split ones, rows that were routed through a root, rows of a
+   * COMMIT without an answer. Tables that their COPY empties by itself need nothing.
+   */
+  async #emptyForRetry(sessions: TargetSessions, tables: readonly SourceTable[]): Promise<void> {
+    const failed = tables.filter((table) => !this.#done.tables.has(table.oid));
+    const roots = new Map(failed.flatMap(({ via }) => (via === null ? [] : [[via.oid, via] as const])));
+    for (const table of tables) if (table.via !== null && roots.has(table.via.oid)) this.#done.tables.delete(table.oid);
+    const statements = [...roots.values()].map((root) => `TRUNCATE ${qualified(root.schema, root.name)}`);
+    if (this.#context.options.dataOnly) {
+      statements.push(...failed.map((table) => `DELETE FROM ONLY ${qualified(table.schema, table.name)}`));
+    }
+    if (statements.length > 0) await sessions.with((session) => session.run(statements.join('; ')));
+  }
+
   #announce(tasks: readonly CopyTask[], first: boolean): void {
     const pieces = new Map<number, CopyTask[]>();
     for (const task of tasks) pieces.set(task.table.oid, [...(pieces.get(task.table.oid) ?? []), task]);
@@ -302,56 +321,13 @@ class Clone implements CloneRun {
       if (first) this.#progress.add(task.table, task.format, list.length);
       else this.#progress.reset(oid);
     }
-    const binary = [...pieces.values()].filter((list) => list[0]?.format === 'binary').length;
-    const split = [...pieces.values()].filter((list) => list.length > 1);
-    log(
-      this.#context,
-      'info',
-      `Copying ${pieces.size} ${pieces.size === 1 ? 'table' : 'tables'}, largest first: ${binary} in binary, ${pieces.size - binary} as text${split.length > 0 ? `; ${split.length} split by ctid` : ''}.`,
-    );
-  }
-
-  /** Tables that this job made are filled with FREEZE; ones that were there before must not fire their triggers. */
-  async #copyMode(control: Session | null): Promise<CopyMode> {
-    if (!this.#context.options.dataOnly) return { fresh: true, replicaRole: false };
-    const allowed = control !== null && (await canBeReplica(control));
-    if (!allowed) {
-      log(
-        this.#context,
-        'warn',
-        'The target role may not set session_replication_role: triggers of the target fire and foreign keys are checked while rows arrive.',
-      );
-    }
-    return { fresh: false, replicaRole: allowed };
+    log(this.#context, 'info', describeTasks([...pieces.values()]));
   }
 
   async #copyLargeObjects(sessions: TargetSessions): Promise<void> {
-    const context = this.#context;
-    if (this.#done.largeObjects || !carriesLargeObjects(context.options)) return;
-    const { snapshot } = this.#theMoment();
-    if ((await countLargeObjects(snapshot.holder)) === 0) return;
-    for (let attempt = 0; ; attempt += 1) {
-      try {
-        const copied = await snapshot.withSession((source) =>
-          sessions.with((target) =>
-            copyLargeObjects(source, target, context.options, async () => context.gate.wait(context.signal)),
-          ),
-        );
-        this.#done.largeObjects = true;
-        this.#moved.largeObjects = copied.objects;
-        log(
-          context,
-          'info',
-          `Copied ${copied.objects} large ${copied.objects === 1 ? 'object' : 'objects'}, ${copied.bytes.toLocaleString('en-US')} bytes.`,
-        );
-        return;
-      } catch (error) {
-        throwIfAborted(context.signal);
-        if (attempt >= 3 || !isTransient(error) || !snapshot.alive) throw error;
-        log(context, 'warn', 'The copy of the large objects was interrupted; trying again.');
-        await sleep(1000 * 2 ** attempt, undefined, { signal: context.signal });
-      }
-    }
+    if (this.#done.largeObjects || !carriesLargeObjects(this.#context.options)) return;
+    this.#moved.largeObjects = await carryLargeObjects(this.#context, this.#theMoment().snapshot, sessions);
+    this.#done.largeObjects = true;
   }
 
   #buildTasks(sessions: TargetSessions, list: readonly TableBuild[], sizeBytes: number): BuildTask[] {
@@ -503,34 +479,12 @@ class Clone implements CloneRun {
   }
 
   #refused(): CloneOutcome {
-    const refused = harmful(this.#problems);
-    const names = refused.slice(0, 10).map((problem) => `${problem.kind} ${problem.name} (${problem.error})`);
-    return this.#outcome(
-      new PgsluiceError({
-        code: 'RESTORE_REFUSED',
-        message: `The target refused ${refused.length} object(s): ${names.join('; ')}${refused.length > 10 ? '; …' : ''}`,
-        hint: 'The report lists every refused statement. Remove its cause on the target, then retry the job.',
-      }),
-      [],
-    );
+    return this.#outcome(refusedError(harmful(this.#problems)), []);
   }
 
-  #failedTables(failed: readonly { table: SourceTable; error: ErrorReport }[]): CloneOutcome {
-    const names = failed
-      .slice(0, 10)
-      .map(({ table, error }) => `${entryName({ schema: table.schema, name: table.name })}: ${error.message}`);
-    const alive = this.canRetry;
-    return this.#outcome(
-      new PgsluiceError({
-        code: 'TABLES_FAILED',
-        message: `${failed.length} table(s) could not be copied: ${names.join('; ')}${failed.length > 10 ? '; …' : ''}`,
-        hint: alive
-          ? 'Remove the cause and retry the job: while its snapshot lives, only these tables are copied again.'
-          : 'Remove the cause and retry the job: the snapshot is gone, so every table is copied anew.',
-        retryable: true,
-      }),
-      failed.map(({ table, error }) => ({ schema: table.schema, name: table.name, error })),
-    );
+  #failedTables(failed: readonly FailedTable[]): CloneOutcome {
+    const tables = failed.map(({ table, error }) => ({ schema: table.schema, name: table.name, error }));
+    return this.#outcome(failedTablesError(tables, this.canRetry), tables);
   }
 
   #outcome(error: PgsluiceError | null, failedTables: CloneOutcome['failedTables']): CloneOutcome {
@@ -543,16 +497,5 @@ class Clone implements CloneRun {
       moved: this.#moved,
       todo: this.#todo,
     };
-  }
-}
-
-async function canBeReplica(session: Session): Promise<boolean> {
-  try {
-    await session.run("BEGIN; SET LOCAL session_replication_role = 'replica'; ROLLBACK");
-    return true;
-  } catch (error) {
-    if (session.lost) throw error;
-    await session.run('ROLLBACK');
-    return false;
   }
 }

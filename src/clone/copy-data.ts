@@ -8,7 +8,7 @@ import type { SourceSnapshot } from '../postgres/snapshot.ts';
 import type { SourceTable } from './catalogue.ts';
 import type { CloneContext } from './context.ts';
 import { log } from './context.ts';
-import { copyTask } from './copy-table.ts';
+import { CommitUnknownError, copyTask, fillsAlone, outcomeOf } from './copy-table.ts';
 import type { CopyMode } from './copy-table.ts';
 import type { CopyTask } from './plan.ts';
 import { copiedSentence } from './progress.ts';
@@ -42,21 +42,65 @@ async function copyWithRetry(context: CloneContext, runner: CopyRunner, task: Co
     try {
       const moved = await runner.snapshot.withSession((source) =>
         runner.sessions.with((target) =>
-          copyTask(source, target, task, runner.mode, context.gate, (bytes, rows) => meter.advance(bytes, rows)),
+          copyTask(
+            source,
+            target,
+            task,
+            attempt === 0 ? runner.mode : { ...runner.mode, untouched: false },
+            context.gate,
+            (bytes, rows) => meter.advance(bytes, rows),
+          ),
         ),
       );
       meter.commit(moved.bytes, moved.rows);
       return;
     } catch (error) {
-      meter.abandon();
       throwIfAborted(context.signal);
+      // A task that empties its table first is simply done again; for any other, rows could be stored twice.
+      if (error instanceof CommitUnknownError && !fillsAlone(task, runner.mode)) {
+        const outcome = await askOutcome(context, runner, error);
+        if (outcome === 'committed') {
+          meter.commit(error.transferred.bytes, error.transferred.rows);
+          return;
+        }
+        if (outcome === null) {
+          meter.abandon();
+          throw unknownOutcome(name, error);
+        }
+      }
+      meter.abandon();
       const wait = RETRY_AFTER_MS[attempt];
-      if (wait === undefined || !isTransient(error) || !runner.snapshot.alive) throw error;
+      const again = error instanceof CommitUnknownError || isTransient(error);
+      if (wait === undefined || !again || !runner.snapshot.alive) throw error;
       const why = error instanceof Error ? error.message : String(error);
       log(context, 'warn', `Copy of ${name} was interrupted (${why}); trying this table again in ${wait / 1000} s.`);
       await sleep(wait, undefined, { signal: context.signal });
     }
   }
+}
+
+/** Asks until the transaction has ended, which is soon: its backend has lost its client. */
+async function askOutcome(
+  context: CloneContext,
+  runner: CopyRunner,
+  unknown: CommitUnknownError,
+): Promise<'committed' | 'aborted' | null> {
+  for (let attempt = 0; attempt < 20; attempt += 1) {
+    await sleep(100 * (attempt + 1), undefined, { signal: context.signal });
+    const outcome = await runner.sessions.with((target) => outcomeOf(target, unknown)).catch(() => null);
+    if (outcome !== null) return outcome;
+  }
+  return null;
+}
+
+function unknownOutcome(name: string, cause: unknown): PgsluiceError {
+  return new PgsluiceError({
+    code: 'COMMIT_UNKNOWN',
+    message: `The target ended the connection while it committed rows of ${name}, and cannot say any more whether they are stored.`,
+    hint: 'Retry the job: it empties this table before it copies it again.',
+    retryable: true,
+    cause,
+  });
 }
 
 /**

@@ -11,13 +11,40 @@ import type { Transferred } from './transfer.ts';
 export interface CopyMode {
   /** The table was made by this job: TRUNCATE and FREEZE in the COPY's own transaction. */
   readonly fresh: boolean;
+  /** Nothing can be in the table yet, not even from an attempt whose end is unknown: small tables need no TRUNCATE then. */
+  readonly untouched: boolean;
   /** Triggers and rules of tables that were there before must not fire; the setting that keeps them from it. */
   readonly replicaRole: boolean;
 }
 
+/** Up to this size TRUNCATE and a transaction of its own cost a table more than FREEZE saves it, bytes. */
+const SMALL_BYTES = 512 * 1024;
+
+/**
+ * The COMMIT was sent and its answer never came: only the target knows whether the rows are stored. `transactionId` and
+ * `startedAt` (of the server) let it be asked.
+ */
+export class CommitUnknownError extends Error {
+  override readonly name = 'CommitUnknownError';
+  readonly transactionId: string;
+  readonly serverStartedAt: string;
+  readonly transferred: Transferred;
+  constructor(transaction: { id: string; serverStartedAt: string }, transferred: Transferred, cause: unknown) {
+    super('The connection ended before the target had answered the COMMIT.', { cause });
+    this.transactionId = transaction.id;
+    this.serverStartedAt = transaction.serverStartedAt;
+    this.transferred = transferred;
+  }
+}
+
 /** Whether the task fills its table alone and anew: only then TRUNCATE and FREEZE are possible and safe. */
-function fillsAlone(task: CopyTask, mode: CopyMode): boolean {
+export function fillsAlone(task: CopyTask, mode: CopyMode): boolean {
   return mode.fresh && task.range === null && task.table.extensionCondition === null && task.table.via === null;
+}
+
+/** One COPY that is its own transaction: all of it or nothing, in one round trip. */
+function isSmall(task: CopyTask, mode: CopyMode): boolean {
+  return mode.untouched && fillsAlone(task, mode) && task.table.sizeBytes <= SMALL_BYTES;
 }
 
 /** The two COPY statements of a task. Pure. */
@@ -33,7 +60,7 @@ export function copyStatements(task: CopyTask, mode: CopyMode): { out: string; i
   } else if (table.extensionCondition !== null && table.extensionCondition.trim() !== '') {
     from = `(SELECT ${columns} FROM ONLY ${name} ${table.extensionCondition})`;
   }
-  const freeze = fillsAlone(task, mode) ? ', FREEZE' : '';
+  const freeze = fillsAlone(task, mode) && !isSmall(task, mode) ? ', FREEZE' : '';
   const into = table.via === null ? name : qualified(table.via.schema, table.via.name);
   return {
     out: `COPY ${from} TO STDOUT (FORMAT ${format})`,
@@ -43,7 +70,7 @@ export function copyStatements(task: CopyTask, mode: CopyMode): { out: string; i
 
 /**
  * Copies one task in one target transaction: a failed one leaves nothing behind. Both sessions are of no use after an error.
- * @throws PgsluiceError which explains the failing side.
+ * @throws PgsluiceError which explains the failing side; CommitUnknownError when the connection broke during COMMIT.
  */
 export async function copyTask(
   source: Session,
@@ -56,14 +83,8 @@ export async function copyTask(
   const { table } = task;
   const name = qualified(table.schema, table.name);
   const statements = copyStatements(task, mode);
-  const truncate = fillsAlone(task, mode);
-  await target.run(
-    [
-      'BEGIN',
-      ...(mode.replicaRole ? ["SET LOCAL session_replication_role = 'replica'"] : []),
-      ...(truncate ? [`TRUNCATE ONLY ${name}`] : []),
-    ].join('; '),
-  );
+  const small = isSmall(task, mode);
+  const transaction = small ? null : await beginCopy(target, fillsAlone(task, mode) ? name : null, mode);
   let transferred: Transferred;
   try {
     transferred = await transferCopy({
@@ -82,8 +103,10 @@ export async function copyTask(
     }
     throw error;
   }
+  if (transaction === null) return transferred;
   // A COMMIT that answers ROLLBACK raises nothing by itself.
   const result = await target.client.query('COMMIT').catch((error: unknown) => {
+    if (target.lost) throw new CommitUnknownError(transaction, transferred, error);
     throw explainError(error, { side: 'target', settings: target.settings });
   });
   if (result.command !== 'COMMIT') {
@@ -95,4 +118,39 @@ export async function copyTask(
     });
   }
   return transferred;
+}
+
+interface Transaction {
+  readonly id: string;
+  readonly serverStartedAt: string;
+}
+
+/** Opens the target's transaction in one round trip and learns its number. `truncate`: the table to empty first. */
+async function beginCopy(target: Session, truncate: string | null, mode: CopyMode): Promise<Transaction> {
+  await target.run(
+    [
+      'BEGIN',
+      ...(mode.replicaRole ? ["SET LOCAL session_replication_role = 'replica'"] : []),
+      // FREEZE wants the TRUNCATE in the COPY's own transaction.
+      ...(truncate === null ? [] : [`TRUNCATE ONLY ${truncate}`]),
+    ].join('; '),
+  );
+  if (truncate !== null) return { id: '', serverStartedAt: '' };
+  const [row] = await target.query<{ id: string; started: string }>(
+    'SELECT txid_current()::text AS id, pg_postmaster_start_time()::text AS started',
+  );
+  return { id: row?.id ?? '', serverStartedAt: row?.started ?? '' };
+}
+
+/**
+ * What became of a transaction whose COMMIT was not answered; null when the server cannot say, because it has restarted
+ * since (a number that was never written to disk is given out again).
+ */
+export async function outcomeOf(target: Session, unknown: CommitUnknownError): Promise<'committed' | 'aborted' | null> {
+  const [row] = await target.query<{ status: string | null; started: string }>(
+    `SELECT pg_postmaster_start_time()::text AS started,
+            CASE WHEN pg_postmaster_start_time()::text = $2 THEN txid_status($1::bigint) END AS status`,
+    [unknown.transactionId, unknown.serverStartedAt],
+  );
+  return row?.status === 'committed' || row?.status === 'aborted' ? row.status : null;
 }

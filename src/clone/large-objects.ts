@@ -1,3 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { throwIfAborted } from '../errors.ts';
+import { isTransient } from '../postgres/explain.ts';
+import type { SourceSnapshot } from '../postgres/snapshot.ts';
+import type { CloneContext } from './context.ts';
+import { log } from './context.ts';
+import type { TargetSessions } from './target-sessions.ts';
 import { largeObjectsMatch } from '../postgres/filters.ts';
 import { quoteIdent, quoteLiteral } from '../postgres/quote.ts';
 import type { Session } from '../postgres/session.ts';
@@ -120,4 +127,33 @@ async function copyTail(
     if (piece.data.length < PIECE_BYTES) break;
   }
   return offset - HEAD_BYTES;
+}
+
+/**
+ * Copies all large objects, again when a connection breaks while the snapshot lives.
+ * @returns how many there are. @throws PgsluiceError when they cannot be copied, or the cancellation.
+ */
+export async function carryLargeObjects(
+  context: CloneContext,
+  snapshot: SourceSnapshot,
+  sessions: TargetSessions,
+): Promise<number> {
+  if ((await countLargeObjects(snapshot.holder)) === 0) return 0;
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      const copied = await snapshot.withSession((source) =>
+        sessions.with((target) =>
+          copyLargeObjects(source, target, context.options, async () => context.gate.wait(context.signal)),
+        ),
+      );
+      const noun = copied.objects === 1 ? 'object' : 'objects';
+      log(context, 'info', `Copied ${copied.objects} large ${noun}, ${copied.bytes.toLocaleString('en-US')} bytes.`);
+      return copied.objects;
+    } catch (error) {
+      throwIfAborted(context.signal);
+      if (attempt >= 3 || !isTransient(error) || !snapshot.alive) throw error;
+      log(context, 'warn', 'The copy of the large objects was interrupted; trying again.');
+      await sleep(1000 * 2 ** attempt, undefined, { signal: context.signal });
+    }
+  }
 }

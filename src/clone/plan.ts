@@ -65,3 +65,12 @@ export function planTasks(input: PlanInput): CopyTask[] {
   }
   return tasks.toSorted((a, b) => b.weight - a.weight);
 }
+
+/** One sentence about what will be copied; `tables`: the tasks of each table. Pure. */
+export function describeTasks(tables: readonly (readonly CopyTask[])[]): string {
+  const binary = tables.filter((tasks) => tasks[0]?.format === 'binary').length;
+  const split = tables.filter((tasks) => tasks.length > 1).length;
+  const noun = tables.length === 1 ? 'table' : 'tables';
+  const pieces = split > 0 ? `; ${split} split by ctid` : '';
+  return `Copying ${tables.length} ${noun}, largest first: ${binary} in binary, ${tables.length - binary} as text${pieces}.`;
+}

@@ -76,6 +76,8 @@ export class CopyProgress {
   #bytes = 0;
   #rows = 0;
   #waiting: { what: string; since: string } | null = null;
+  readonly #untold = new Set<TableState>();
+  #late: NodeJS.Timeout | null = null;
 
   constructor(emit: (event: JobEventBody) => void, now: () => number = Date.now) {
     this.#emit = emit;
@@ -181,9 +183,12 @@ export class CopyProgress {
     this.#tell(state, true);
   }
 
-  /** A failed table is tried again: it waits anew. */
+  /** A table is copied again, whole: nothing of it counts any more. */
   reset(oid: number): void {
     const state = this.#state(oid);
+    this.#rows -= state.doneRows;
+    this.#bytes -= state.doneBytes;
+    Object.assign(state, { pieces: 1, piecesDone: 0, doneBytes: 0, doneRows: 0 });
     state.progress = { ...state.progress, state: 'pending', error: null };
     this.#tell(state, true);
   }
@@ -196,6 +201,14 @@ export class CopyProgress {
   }
 
   finish(): void {
+    this.#tellLate();
+  }
+
+  /** What came too soon after the last event is told when nothing follows it: figures must not stand still behind the copy. */
+  #tellLate(): void {
+    if (this.#late !== null) clearTimeout(this.#late);
+    this.#late = null;
+    for (const state of this.#untold) this.#tell(state, true);
     this.#metric(true);
   }
 
@@ -207,7 +220,11 @@ export class CopyProgress {
 
   #tell(state: TableState, force: boolean): void {
     const now = this.#now();
-    if (!force && now - state.lastEventAt < EVENT_EVERY_MS) return;
+    if (!force && now - state.lastEventAt < EVENT_EVERY_MS) {
+      this.#untold.add(state);
+      return;
+    }
+    this.#untold.delete(state);
     const moving = [...state.started.values()];
     const bytes = state.doneBytes + moving.reduce((sum, counts) => sum + counts.bytes, 0);
     const rows = state.doneRows + moving.reduce((sum, counts) => sum + counts.rows, 0);
@@ -245,7 +262,10 @@ export class CopyProgress {
 
   #metric(force: boolean): void {
     const now = this.#now();
-    if (!force && now - this.#lastMetricAt < EVENT_EVERY_MS) return;
+    if (!force && now - this.#lastMetricAt < EVENT_EVERY_MS) {
+      this.#late ??= setTimeout(() => this.#tellLate(), EVENT_EVERY_MS).unref();
+      return;
+    }
     this.#lastMetricAt = now;
     const fraction = this.#fraction();
     this.#samples.push({ at: now, bytes: this.#bytes, rows: this.#rows, fraction });

@@ -1,5 +1,6 @@
 import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core';
 import { PgsluiceError } from '../errors.ts';
 import * as schema from './schema.ts';
@@ -25,6 +26,8 @@ const embeddedSettings = ['shared_buffers=8MB', 'wal_buffers=256kB'];
 
 /** Opens the embedded server in `directory`. The caller holds the directory's lock: the server takes none itself. */
 export async function openEmbedded(directory: string): Promise<OpenDatabase> {
+  // The optimising compiler of WebAssembly costs a second of CPU and 40–80 MB at each start for a store that is hardly busy.
+  setFlagsFromString('--liftoff-only');
   const [{ PGlite }, { drizzle }] = await Promise.all([import('@electric-sql/pglite'), import('drizzle-orm/pglite')]);
   const data = join(directory, 'db');
   const client = new PGlite(data, {

@@ -9,8 +9,14 @@ export interface CuttableProxy {
   close(): Promise<void>;
 }
 
-/** Passes bytes to `127.0.0.1:targetPort` both ways until it is cut. */
-export async function startProxy(targetPort: number): Promise<CuttableProxy> {
+/**
+ * Passes bytes to `127.0.0.1:targetPort` both ways until it is cut. Where `loseAnswerTo` says so of a chunk from the client,
+ * the server gets it and the client never hears of that connection again but for its end.
+ */
+export async function startProxy(
+  targetPort: number,
+  loseAnswerTo: (chunk: Buffer) => boolean = () => false,
+): Promise<CuttableProxy> {
   const sockets = new Set<Socket>();
   const server = createServer((inner) => {
     const outer = connect(targetPort, '127.0.0.1');
@@ -26,8 +32,23 @@ export async function startProxy(targetPort: number): Promise<CuttableProxy> {
         other.destroy();
       });
     }
-    inner.pipe(outer);
-    outer.pipe(inner);
+    inner.on('data', (chunk: Buffer) => {
+      const lose = loseAnswerTo(chunk);
+      if (lose) outer.removeAllListeners('data');
+      if (!outer.write(chunk)) {
+        inner.pause();
+        outer.once('drain', () => inner.resume());
+      }
+      // Long enough for the server to do what it was asked.
+      if (lose) setTimeout(() => inner.destroy(), 300);
+    });
+    outer.on('data', (chunk: Buffer) => {
+      if (inner.write(chunk)) return;
+      outer.pause();
+      inner.once('drain', () => outer.resume());
+    });
+    inner.on('end', () => outer.end());
+    outer.on('end', () => inner.end());
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
