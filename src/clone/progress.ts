@@ -201,15 +201,15 @@ export class CopyProgress {
   }
 
   finish(): void {
-    this.#tellLate();
+    this.#tellLate(true);
   }
 
   /** What came too soon after the last event is told when nothing follows it: figures must not stand still behind the copy. */
-  #tellLate(): void {
+  #tellLate(force: boolean): void {
     if (this.#late !== null) clearTimeout(this.#late);
     this.#late = null;
     for (const state of this.#untold) this.#tell(state, true);
-    this.#metric(true);
+    this.#metric(force);
   }
 
   #state(oid: number): TableState {
@@ -263,7 +263,7 @@ export class CopyProgress {
   #metric(force: boolean): void {
     const now = this.#now();
     if (!force && now - this.#lastMetricAt < EVENT_EVERY_MS) {
-      this.#late ??= setTimeout(() => this.#tellLate(), EVENT_EVERY_MS).unref();
+      this.#late ??= setTimeout(() => this.#tellLate(false), EVENT_EVERY_MS).unref();
       return;
     }
     this.#lastMetricAt = now;

@@ -14,7 +14,7 @@ export interface SequenceValue {
 /** Sequences in one statement; more would make the parser slow. */
 const CHUNK = 200;
 
-/** Sequences outside of extensions, with the table that owns each. */
+/** Sequences outside of extensions and those of their configuration (pg_extension.extconfig), with the table that owns each. */
 const SEQUENCES = `
 SELECT n.nspname AS schema, c.relname AS name, tn.nspname AS "tableSchema", t.relname AS "tableName"
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -23,7 +23,8 @@ LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AN
 LEFT JOIN pg_class t ON t.oid = d.refobjid LEFT JOIN pg_namespace tn ON tn.oid = t.relnamespace
 WHERE c.relkind = 'S' AND c.relpersistence <> 't'
   AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
-  AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')
+  AND (NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')
+       OR EXISTS (SELECT FROM pg_extension x WHERE c.oid = ANY (x.extconfig)))
 ORDER BY 1, 2`;
 
 function* chunks<T>(items: readonly T[], size: number): Generator<readonly T[]> {

@@ -1,5 +1,5 @@
 import PQueue from 'p-queue';
-import { throwIfAborted } from '../errors.ts';
+import { PgsluiceError, throwIfAborted } from '../errors.ts';
 import { openSession } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
 import type { CloneContext } from './context.ts';
@@ -13,6 +13,9 @@ export class TargetSessions {
   readonly #context: CloneContext;
   readonly #queue: PQueue;
   readonly #idle: Session[] = [];
+  /** Sessions at work; one that is left running by a failed job would go on building indexes. */
+  readonly #busy = new Set<Session>();
+  #closed = false;
   readonly #settings: string;
 
   /** `settings`: SQL that every session runs once at its start. */
@@ -25,21 +28,37 @@ export class TargetSessions {
   async with<T>(task: (session: Session) => Promise<T>): Promise<T> {
     return this.#queue.add(async () => {
       throwIfAborted(this.#context.signal);
-      const idle = this.#takeIdle();
-      const session = idle ?? (await this.#open());
+      this.#assertOpen();
+      const session = this.#takeIdle() ?? (await this.#open());
+      this.#busy.add(session);
       try {
+        this.#assertOpen();
         const result = await task(session);
-        this.#idle.push(session);
+        this.#busy.delete(session);
+        if (this.#closed) await session.close();
+        else this.#idle.push(session);
         return result;
       } catch (error) {
+        this.#busy.delete(session);
         await session.close();
         throw error;
       }
     });
   }
 
+  /** Ends what still runs on them, too; tasks that wait are refused. */
   async close(): Promise<void> {
-    await Promise.all(this.#idle.splice(0).map((session) => session.close()));
+    this.#closed = true;
+    await Promise.all([...this.#idle.splice(0), ...this.#busy].map((session) => session.close()));
+  }
+
+  #assertOpen(): void {
+    if (!this.#closed) return;
+    throw new PgsluiceError({
+      code: 'RUN_ENDED',
+      message: 'The run of the job has ended before this step.',
+      hint: 'Look for the error that ended it, then retry the job.',
+    });
   }
 
   #takeIdle(): Session | null {
