@@ -4,7 +4,13 @@ import { verdictOf } from './components/result-card.tsx';
 import { stateBadge } from './words.ts';
 
 const ended = (verified: boolean, differences: number, verify: string): JobView =>
-  ({ state: 'completed', verified, differences, options: { verify } }) as unknown as JobView;
+  ({
+    state: 'completed',
+    startedAt: '2026-01-01T00:00:00Z',
+    verified,
+    differences,
+    options: { verify },
+  }) as unknown as JobView;
 
 test.each([
   [true, 0, 'full', 'Completed', 'Completed and verified'],

@@ -2,7 +2,6 @@ import { useSignal } from '@preact/signals';
 import type { JobState } from '../../../src/contract/event.ts';
 import type { JobAction, JobView } from '../../../src/contract/job.ts';
 import type { JobSession } from '../job-session.ts';
-import { jobHref } from '../router.ts';
 import { Confirm } from './confirm.tsx';
 
 interface Offer {
@@ -58,11 +57,6 @@ export function Actions({ session, job }: { session: JobSession; job: JobView })
         >
           {acting === 'cancel' ? 'Cancelling…' : 'Cancel…'}
         </button>
-      )}
-      {job.state === 'failed' && (
-        <a class="button" href={jobHref(job.id, 'report')}>
-          Report so far
-        </a>
       )}
       {asking.value && (
         <Confirm

@@ -29,6 +29,7 @@ const tones: Partial<Record<JobState, Tone>> = {
 /** Source, target and the water between them: how much of the database has gone across. */
 export function Channel({ job, fraction }: { job: JobView; fraction: number }) {
   const share = job.state === 'completed' ? 1 : fraction;
+  const untouched = job.startedAt === null;
   const moving = job.state === 'running' || job.state === 'verifying';
   const differs = job.state === 'completed' && job.differences > 0;
   return (
@@ -59,7 +60,11 @@ export function Channel({ job, fraction }: { job: JobView; fraction: number }) {
         <span class="basin-role">Target</span>
         <span class="basin-name">{describeEndpoint(job.target)}</span>
         <span class="basin-note">
-          {differs ? 'Differs from the source' : job.verified ? 'Equal to the source, proven' : targetWords[job.state]}
+          {differs
+            ? 'Differs from the source'
+            : job.verified
+              ? 'Equal to the source, proven'
+              : targetWords[untouched ? 'draft' : job.state]}
         </span>
       </div>
     </div>

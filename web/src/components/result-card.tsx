@@ -18,6 +18,15 @@ interface Verdict {
 /** What the end of the job means, in one title and one sentence. */
 export function verdictOf(job: JobView): Verdict {
   const { differences } = job;
+  if (job.startedAt === null) {
+    const cancelled = job.state === 'cancelled';
+    return {
+      tone: cancelled ? 'neutral' : 'bad',
+      icon: cancelled ? 'skip' : 'cross',
+      title: cancelled ? 'Cancelled' : 'Not begun',
+      text: 'The target was not touched.',
+    };
+  }
   if (job.state === 'cancelled') {
     return { tone: 'neutral', icon: 'skip', title: 'Cancelled', text: 'The target is not complete. Do not use it.' };
   }

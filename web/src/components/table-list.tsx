@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { useMemo, useRef } from 'preact/hooks';
-import type { TableProgress, TableState } from '../../../src/contract/event.ts';
+import type { JobState, TableProgress, TableState } from '../../../src/contract/event.ts';
 import { formatBytes, formatCount, formatDuration, formatPercent, formatRate, plural } from '../format.ts';
 import type { JobSession } from '../job-session.ts';
 import { tableFraction, tableKey } from '../model.ts';
@@ -45,7 +45,8 @@ export function TableList({ session }: { session: JobSession }) {
   const state = useSignal<TableState | 'all'>('all');
   const scroller = useRef<HTMLDivElement>(null);
   const all = session.tables.value;
-  const retryable = session.job.value?.state === 'failed';
+  const jobState = session.job.value?.state;
+  const moving = jobState === 'running';
   const options = { sort: sort.value, search: search.value, state: state.value };
   const tables = useMemo(() => orderTables(all.values(), options), [all, sort.value, search.value, state.value]);
   const rows = useVirtualRows({
@@ -88,7 +89,7 @@ export function TableList({ session }: { session: JobSession }) {
       </div>
       {failed > 0 && (
         <p class="note tone-bad">
-          {plural(failed, 'table')} failed; the cause stands beside each. The other tables go on.
+          {plural(failed, 'table')} failed; the cause stands beside each.{moving ? ' The other tables go on.' : ''}
         </p>
       )}
       {/* A table without rows is none for a screen reader, so the roles come with the rows. */}
@@ -142,7 +143,7 @@ export function TableList({ session }: { session: JobSession }) {
                     data-state={table.state}
                     style={{ transform: `translateY(${item.start}px)` }}
                   >
-                    <TableCells table={table} retryable={retryable} session={session} />
+                    <TableCells table={table} jobState={jobState} session={session} />
                   </div>
                 )
               );
@@ -159,7 +160,13 @@ export function TableList({ session }: { session: JobSession }) {
   );
 }
 
-function TableCells({ table, retryable, session }: { table: TableProgress; retryable: boolean; session: JobSession }) {
+interface CellsProps {
+  readonly table: TableProgress;
+  readonly jobState: JobState | undefined;
+  readonly session: JobSession;
+}
+
+function TableCells({ table, jobState, session }: CellsProps) {
   const fraction = tableFraction(table);
   return (
     <>
@@ -175,7 +182,7 @@ function TableCells({ table, retryable, session }: { table: TableProgress; retry
             text={`${tableStateWords[table.state]}, ${formatPercent(fraction)}`}
             tone={tones[table.state]}
           />
-          <span class="table-state">{stateText(table, fraction)}</span>
+          <span class="table-state">{stateText(table, fraction, jobState === 'running')}</span>
         </div>
         <div role="cell" class="numeric">
           {formatCount(table.rows)}
@@ -192,7 +199,7 @@ function TableCells({ table, retryable, session }: { table: TableProgress; retry
           <p>
             <span class="code">{table.error.code}</span>
             {table.attempts > 1 && <span class="muted"> tried {table.attempts} times</span>}
-            {retryable && (
+            {jobState === 'failed' && (
               <button
                 type="button"
                 class="small"
@@ -209,10 +216,12 @@ function TableCells({ table, retryable, session }: { table: TableProgress; retry
   );
 }
 
-function stateText(table: TableProgress, fraction: number): string {
+function stateText(table: TableProgress, fraction: number, moving: boolean): string {
   switch (table.state) {
     case 'copying':
-      return `${formatPercent(fraction)} · ${formatRate(table.rate)}`;
+      return moving
+        ? `${formatPercent(fraction)} · ${formatRate(table.rate)}`
+        : `Stopped at ${formatPercent(fraction)}`;
     case 'copied':
       return `Copied in ${formatDuration(table.seconds)}`;
     case 'pending':

@@ -53,6 +53,8 @@ function chartOptions(element: HTMLElement): uPlot.Options {
     axes: [
       {
         ...axis,
+        // Nothing finer than a second: the labels would repeat.
+        incrs: [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21_600, 43_200, 86_400],
         size: 30,
         space: 70,
         grid: { show: false },

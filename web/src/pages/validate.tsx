@@ -98,9 +98,13 @@ function Verdict(props: { job: JobView; groups: CheckGroups; total: number; runn
       <p class="summary" data-testid="summary">
         {running
           ? `Looking at both servers: ${plural(total, 'check')} done so far. Nothing is being changed.`
-          : (job.error?.message ?? job.summary)}
+          : blockers > 0
+            ? `The copy cannot start before ${plural(blockers, 'blocker')} ${blockers === 1 ? 'is' : 'are'} removed. Nothing has been changed on either side.`
+            : (job.error?.message ?? job.summary)}
       </p>
-      {job.error !== null && job.error.hint !== '' && !running && <p class="hint">{job.error.hint}</p>}
+      {job.error !== null && job.error.hint !== '' && !running && blockers === 0 && (
+        <p class="hint">{job.error.hint}</p>
+      )}
       <p class="muted">
         {describeEndpoint(job.source)} → {describeEndpoint(job.target)}
         {figures.length > 0 && `  ·  ${figures.join(', ')}`}
@@ -156,7 +160,7 @@ function CheckCard({ check }: { check: CheckResult }) {
         <code class="code">{check.code ?? check.id}</code>
       </header>
       <p class="found">{check.found}</p>
-      <p class="muted">{check.title}</p>
+      <p class="muted">Checked: {check.title}</p>
       {check.remedy !== '' && (
         <>
           <p class="remedy-label">What to do {check.side === 'both' ? '' : sideWords[check.side]}</p>
