@@ -22,7 +22,7 @@ dd { margin: 0; font-size: 1.15rem; font-variant-numeric: tabular-nums; overflow
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 caption { text-align: left; color: var(--soft); padding: .25rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid var(--line); }
-td { overflow-wrap: anywhere; }
+td { overflow-wrap: break-word; }
 th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .good { color: var(--good); } .bad { color: var(--bad); } .warn { color: var(--warn); }
 .verdict.good, .verdict.bad, .verdict.warn { color: var(--ink); }
@@ -31,7 +31,7 @@ ul { padding-left: 1.25rem; }
 @media print {
   :root { --ink: #000; --soft: #444; --line: #999; --paper: #fff; --tint: #fff; --good: #000; --bad: #000; --warn: #000; }
   body { max-width: none; padding: 0; font-size: 10pt; }
-  .scroll { overflow: visible; } pre { max-height: none; }
+  .scroll { overflow: visible; } td { overflow-wrap: anywhere; } pre { max-height: none; }
   tr, .verdict, dl.facts div { break-inside: avoid; } h2 { break-after: avoid; } thead { display: table-header-group; }
 }
 `;
