@@ -22,3 +22,9 @@ test('a table without columns is counted', () => {
   );
   expect(checksumSql('hash', 'ONLY "s"."t"', [], 'WHERE id > 5')).toMatch(/FROM ONLY "s"\."t" WHERE id > 5$/);
 });
+
+test('between encodings the bytes of UTF-8 are compared, not those that are stored', () => {
+  const columns = [{ name: 'c', type: 'text', kind: 'b', builtIn: true }];
+  expect(rowNumber('md5', columns)).toContain('md5(ROW("c")::text)');
+  expect(rowNumber('md5 utf8', columns)).toContain(`md5(convert_to(ROW("c")::text, 'UTF8'))`);
+});

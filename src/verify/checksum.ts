@@ -20,6 +20,7 @@ export interface ColumnFacts {
  * them into 64 bits, and hashtextextended() of those makes the row's number. The last step matters: the fold is linear, so
  * that without it two rows which exchanged the values of one column would leave the sum as it was.
  * `md5`: the first 64 bits of md5(ROW(…)::text); works on every server, with any hash implementation.
+ * `md5 utf8`: the same over the text's bytes in UTF-8, for servers whose databases store text in different encodings.
  *
  * The table's checksum is the exact sum (numeric, no overflow) of these numbers, which no order of rows changes and which,
  * unlike an exclusive or, counts duplicates. A change goes unnoticed with a probability of about 2^-64.
@@ -28,7 +29,7 @@ export interface ColumnFacts {
  * same with two seeds 1.4, md5(ROW(…)::text) 2.3, `hash` 0.6; long texts 0.93 against 0.15. What costs is the quoting that
  * record output does, not the hash; a second seed buys nothing at this probability.
  */
-export type ChecksumMethod = 'hash' | 'md5';
+export type ChecksumMethod = 'hash' | 'md5' | 'md5 utf8';
 
 /** Values of these types go into the hash as they are: their hash functions lose nothing but 64-bit collisions. */
 const hashedDirectly: ReadonlySet<string> = new Set(['bool', 'int2', 'int4', 'date', 'uuid', 'oid']);
@@ -60,9 +61,9 @@ export function columnValue(column: ColumnFacts): string {
 /** A row's number (bigint) over the given column expressions. */
 export function rowNumber(method: ChecksumMethod, columns: readonly ColumnFacts[]): string {
   if (columns.length === 0) return '0::int8';
-  if (method === 'md5') {
+  if (method !== 'hash') {
     const row = `ROW(${columns.map((column) => quoteIdent(column.name)).join(', ')})::text`;
-    return `('x' || left(md5(${row}), 16))::bit(64)::int8`;
+    return `('x' || left(md5(${method === 'md5' ? row : `convert_to(${row}, 'UTF8')`}), 16))::bit(64)::int8`;
   }
   const row = `ROW(${columns.map(columnValue).join(', ')})`;
   return `hashtextextended(hash_record_extended(${row}, 0)::text COLLATE "C", 0)`;
@@ -86,6 +87,9 @@ export function checksumSql(
 export const HASH_PROBE = `SELECT hashtextextended(hash_record_extended(ROW(true, 7::int2, -7::int4, DATE '2001-02-03',
   'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid, 4000000000::oid, 'häß, 長い text'::text COLLATE "C",
   'v'::varchar COLLATE "C", NULL::text COLLATE "C"), 0)::text COLLATE "C", 0)::text AS probe`;
+
+/** The encoding in which the database stores text. */
+export const ENCODING_PROBE = `SELECT current_setting('server_encoding') AS encoding`;
 
 /** hash_record_extended() came with PostgreSQL 14. */
 export const HASH_SINCE = 140_000;

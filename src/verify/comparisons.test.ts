@@ -78,6 +78,12 @@ test('a sequence the target lacks is left to the catalogue, a moved one is named
   expect(findings.absent.map((one) => one.name)).toEqual(['s.c']);
 });
 
+test('a sequence whose value was not read is no proof', () => {
+  const findings = new Findings();
+  expect(compareSequenceValues([{ schema: 's', name: 'a' }], new Map(), new Map(), findings)).toBe(0);
+  expect(findings.incomplete).toBe(true);
+});
+
 test('rows are told apart by key', () => {
   const source = new Map(Array.from({ length: 10 }, (_, n) => [`(${n})`, '1']));
   const target = new Map([

@@ -69,8 +69,11 @@ export function compareSequenceValues(
   for (const name of names) {
     const here = source.get(relationKey(name));
     const there = target.get(relationKey(name));
-    if (here === undefined) continue;
     const label = readableName(name.schema, name.name);
+    if (here === undefined) {
+      findings.fail(`The value of sequence ${label} was not read on the source and could not be compared.`);
+      continue;
+    }
     if (there === undefined) {
       findings.absent.push({
         kind: 'SEQUENCE',

@@ -12,7 +12,7 @@ import { listUnstablePartitions } from '../postgres/unstable-partitions.ts';
 import { readServerVersion } from '../postgres/version.ts';
 import type { ServerVersion } from '../postgres/version.ts';
 import { compareArchives, entryName, extraDifference, missingDifference, pairDifference } from './catalogue.ts';
-import { HASH_PROBE, HASH_SINCE } from './checksum.ts';
+import { ENCODING_PROBE, HASH_PROBE, HASH_SINCE } from './checksum.ts';
 import type { ChecksumMethod } from './checksum.ts';
 import { Findings } from './findings.ts';
 import { compareLargeObjects } from './large-objects.ts';
@@ -262,9 +262,12 @@ function compareStorage(
   }
 }
 
-/** `hash` where both servers hash alike, else `md5`. */
+/** `hash` where both servers hash alike, else `md5`; text that is stored in different encodings is brought into one first. */
 async function chooseMethod(sides: Sides, { sourceVersion, targetVersion }: Versions): Promise<ChecksumMethod> {
-  if (Math.min(sourceVersion.num, targetVersion.num) < HASH_SINCE) return 'md5';
+  const [here, there] = await askBoth(sides, (session) => session.query<{ encoding: string }>(ENCODING_PROBE));
+  if (here[0]?.encoding !== there[0]?.encoding) return 'md5 utf8';
+  // The probe's sample text exists in UTF8 only.
+  if (here[0]?.encoding !== 'UTF8' || Math.min(sourceVersion.num, targetVersion.num) < HASH_SINCE) return 'md5';
   const [source, target] = await askBoth(sides, (session) => session.query<{ probe: string }>(HASH_PROBE));
   const probe = source[0]?.probe;
   return probe !== undefined && probe === target[0]?.probe ? 'hash' : 'md5';
