@@ -2,6 +2,7 @@ import type { ArchiveEntry } from '../postgres/archive.ts';
 import type { JobOptions } from '../contract/options.ts';
 import { quoteIdent } from '../postgres/quote.ts';
 import type { Session } from '../postgres/session.ts';
+import { SQLSTATE, sqlStateOf } from '../postgres/sqlstate.ts';
 
 interface SourceRole {
   readonly name: string;
@@ -91,16 +92,35 @@ export async function createRoles(
     'SELECT rolsuper AS super FROM pg_roles WHERE rolname = current_user',
   );
   const plan = planRoles(wanted, new Set(existing.map((role) => role.name)), self?.super === true);
-  for (const statement of plan.statements) {
-    // From 16 on the creator is a member already; granting it again is refused as a circular or duplicate grant.
-    if (statement.endsWith('TO CURRENT_USER')) {
-      const [version] = await target.query<{ num: number }>(`SELECT current_setting('server_version_num')::int AS num`);
-      if ((version?.num ?? 0) >= 160000) {
-        await target.run(statement.replace('TO CURRENT_USER', 'TO CURRENT_USER WITH SET TRUE, INHERIT TRUE'));
-        continue;
+  const [version] = await target.query<{ num: number }>(`SELECT current_setting('server_version_num')::int AS num`);
+  // From 16 on the creator is a member already, but may neither act as the role nor inherit from it.
+  const own = (version?.num ?? 0) >= 160000 ? 'TO CURRENT_USER WITH SET TRUE, INHERIT TRUE' : 'TO CURRENT_USER';
+  const done: string[] = [];
+  const todo = [...plan.todo];
+  // All or none: a role that is left by a failed run counts as the target's own afterwards, and its memberships as settled.
+  await target.run('BEGIN');
+  try {
+    for (const planned of plan.statements) {
+      const statement = planned.replace(/TO CURRENT_USER$/, own);
+      await target.run('SAVEPOINT role');
+      try {
+        await target.run(statement);
+        done.push(statement);
+      } catch (error) {
+        if (!isForeignMembership(statement) || sqlStateOf(error) !== SQLSTATE.insufficientPrivilege) throw error;
+        await target.run('ROLLBACK TO SAVEPOINT role');
+        todo.push(`The target role may not do this; run it as one that may: ${statement};`);
       }
     }
-    await target.run(statement);
+    await target.run('COMMIT');
+  } catch (error) {
+    if (!target.lost) await target.run('ROLLBACK');
+    throw error;
   }
-  return plan;
+  return { statements: done, todo };
+}
+
+/** Membership in a role that somebody else administers, for instance one of PostgreSQL's own; no object depends on it. */
+function isForeignMembership(statement: string): boolean {
+  return statement.startsWith('GRANT ') && !statement.includes(' TO CURRENT_USER');
 }
