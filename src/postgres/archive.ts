@@ -166,11 +166,26 @@ async function runWhenFree(input: Parameters<typeof runTool>[0]): Promise<void> 
   }
 }
 
+/** Printed before the first entry when the server reads a backslash in plain literals as an escape; pg_dump then doubles it. */
+const escapesInLiterals = /^SET standard_conforming_strings = off;$/m;
+
 /**
  * Dumps the schema of one database: everything pg_dump writes but table data, sequence values and large objects.
+ * Literals are as the SQL standard has them, whatever the database sets for itself.
  * @throws PgsluiceError PG_TOOL_FAILED with pg_dump's own words, or the cancellation.
  */
 export async function dumpArchive(input: DumpInput): Promise<Archive> {
+  const dump = await dumpWith(input, {});
+  if (!dump.escapes) return { entries: dump.entries };
+  // Only then, since some proxies refuse a connection that brings options.
+  return { entries: (await dumpWith(input, { PGOPTIONS: '-c standard_conforming_strings=on' })).entries };
+}
+
+/** `escapes`: the entries' literals double their backslashes, and nothing else tells it. */
+async function dumpWith(
+  input: DumpInput,
+  env: Record<string, string>,
+): Promise<{ entries: ArchiveEntry[]; escapes: boolean }> {
   await mkdir(input.workDir, { recursive: true, mode: 0o700 });
   const file = join(input.workDir, `schema-${randomUUID()}.dump`);
   const onStderrLine = input.onLine === undefined ? {} : { onStderrLine: input.onLine };
@@ -189,11 +204,12 @@ export async function dumpArchive(input: DumpInput): Promise<Archive> {
         `--file=${file}`,
       ],
       // Bounds and defaults of type timestamptz are printed in the session's zone, which a database may set for itself.
-      env: { ...libpqEnvironment(input.settings), PGTZ: 'UTC' },
+      env: { ...libpqEnvironment(input.settings), PGTZ: 'UTC', ...env },
       signal: input.signal,
       ...onStderrLine,
     });
     const entries: ArchiveEntry[] = [];
+    let escapes = false;
     for (const section of ['pre-data', 'post-data'] as const) {
       const sqlFile = `${file}.${section}.sql`;
       try {
@@ -210,12 +226,14 @@ export async function dumpArchive(input: DumpInput): Promise<Archive> {
           env: { PATH: process.env['PATH'] ?? '', LC_ALL: 'C' },
           signal: input.signal,
         });
-        entries.push(...parseArchiveSql(await readFile(sqlFile, 'utf8'), section));
+        const sql = await readFile(sqlFile, 'utf8');
+        escapes ||= escapesInLiterals.test(sql.slice(0, 2000));
+        entries.push(...parseArchiveSql(sql, section));
       } finally {
         await rm(sqlFile, { force: true });
       }
     }
-    return { entries };
+    return { entries, escapes };
   } finally {
     await rm(file, { force: true });
   }
