@@ -89,6 +89,10 @@ test('data only', () => {
   const input = { replace: false, ownTarget: false };
   expect(judgeDataOnlyTarget(['"a"'], new Map(), input).code).toBe('TABLE_MISSING');
   expect(judgeDataOnlyTarget(['"a"'], new Map([['"a"', false]]), input).outcome).toBe('passed');
+  const empty = new Map([['"a"', false]]);
+  expect(judgeDataOnlyTarget(['"a"'], empty, input, 3).code).toBe('TARGET_NOT_EMPTY');
+  expect(judgeDataOnlyTarget(['"a"'], empty, { ...input, ownTarget: true }, 3).outcome).toBe('passed');
+  expect(judgeDataOnlyTarget(['"a"'], empty, { ...input, replace: true }, 3).found).toContain('remove 3 large objects');
   expect(judgeDataOnlyTarget(['"a"'], new Map([['"a"', true]]), input).code).toBe('TARGET_TABLE_NOT_EMPTY');
   expect(judgeDataOnlyTarget(['"a"'], new Map([['"a"', true]]), { ...input, replace: true }).outcome).toBe('warned');
 });

@@ -5,7 +5,7 @@ import type { Check, Verdict } from './check.ts';
 import type { CatalogObject } from './catalog.ts';
 import type { Database } from './database.ts';
 import { objectName } from './names.ts';
-import { dataInScope } from './scope.ts';
+import { dataInScope, largeObjectsInScope } from './scope.ts';
 import { NAMED, count, listNames } from './words.ts';
 
 /** An extension of the target, plpgsql left out. */
@@ -78,11 +78,15 @@ export function judgeTargetEmpty(contents: TargetContents, input: EmptyInput): V
   return passed(`The target database ${input.database} is empty.`);
 }
 
-/** Data only: the tables must be there and hold nothing, or the copy would mix with what they hold. */
+/**
+ * Data only: the tables must be there and hold nothing, or the copy would mix with what they hold. `largeObjects`: how many
+ * the target has, where the job moves them; they keep their oids and cannot stand beside others.
+ */
 export function judgeDataOnlyTarget(
   wanted: readonly string[],
   present: ReadonlyMap<string, boolean>,
   input: Pick<EmptyInput, 'replace' | 'ownTarget'>,
+  largeObjects = 0,
 ): Verdict {
   const missing = wanted.filter((name) => !present.has(name));
   if (missing.length > 0) {
@@ -93,16 +97,24 @@ export function judgeDataOnlyTarget(
     );
   }
   const filled = wanted.filter((name) => present.get(name) === true);
-  if (filled.length === 0) return passed(`All ${count(wanted.length, 'table')} are there and empty.`);
+  const large = largeObjects > 0 ? count(largeObjects, 'large object') : null;
+  if (filled.length === 0 && large === null) return passed(`All ${count(wanted.length, 'table')} are there and empty.`);
   if (input.ownTarget)
     return passed(
       `${count(filled.length, 'table')} ${filled.length === 1 ? 'holds' : 'hold'} rows that this job copied before.`,
     );
   if (input.replace)
     return warned(
-      `--replace will empty ${count(filled.length, 'table')}: ${listNames(filled)}.`,
+      `--replace will empty ${count(filled.length, 'table')}${filled.length > 0 ? `: ${listNames(filled)}` : ''}${large === null ? '' : ` and remove ${large}`}.`,
       'Nothing, if you meant it; else give another target.',
     );
+  if (filled.length === 0) {
+    return failed(
+      'TARGET_NOT_EMPTY',
+      `The target has ${large} already, and those of the source come with oids of their own.`,
+      'SELECT lo_unlink(oid) FROM pg_largeobject_metadata;\n-- or: --replace, which removes them once the whole validation has passed',
+    );
+  }
   return failed(
     'TARGET_TABLE_NOT_EMPTY',
     `${count(filled.length, 'table')} of the target ${filled.length === 1 ? 'holds' : 'hold'} rows already: ${listNames(filled)}.`,
@@ -164,7 +176,8 @@ async function judgeDataOnly(
     target,
     wanted.filter((name) => readable.has(name)),
   );
-  return judgeDataOnlyTarget(wanted, new Map([...present].map((name) => [name, filled.has(name)])), input);
+  const large = largeObjectsInScope(options) ? (await target.one<{ n: number }>(LARGE_OBJECT_COUNT)).n : 0;
+  return judgeDataOnlyTarget(wanted, new Map([...present].map((name) => [name, filled.has(name)])), input, large);
 }
 
 export const targetEmpty: Check = {

@@ -190,7 +190,7 @@ class Clone implements CloneRun {
     try {
       await target.run(RESTORE_SETTINGS);
       if (context.replaceTarget && context.options.dataOnly) {
-        await emptyTables(target, tables);
+        await emptyTables(target, tables, carriesLargeObjects(context.options));
         log(context, 'warn', `Emptied ${tables.length} table(s) on the target.`);
       } else if (context.replaceTarget) {
         const dropped = await dropTargetObjects(target, context.options.replace);

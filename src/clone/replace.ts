@@ -115,8 +115,17 @@ FROM head, LATERAL aclexplode(acldefault(CASE defaclobjtype WHEN 'S' THEN 's' EL
 WHERE defaclnamespace = 0
 GROUP BY words, kind, a.grantee`;
 
-/** Empties the tables of a data-only job, all in one statement, since they may refer to each other. */
-export async function emptyTables(target: Session, tables: readonly { schema: string; name: string }[]): Promise<void> {
-  if (tables.length === 0) return;
-  await target.run(`TRUNCATE ONLY ${tables.map((table) => qualified(table.schema, table.name)).join(', ONLY ')}`);
+/** Empties the tables of a data-only job, all in one statement, since they may refer to each other; with `largeObjects` those go as well. */
+export async function emptyTables(
+  target: Session,
+  tables: readonly { schema: string; name: string }[],
+  largeObjects: boolean,
+): Promise<void> {
+  const statements: string[] = [];
+  if (tables.length > 0) {
+    const names = tables.map((table) => qualified(table.schema, table.name));
+    statements.push(`TRUNCATE ONLY ${names.join(', ONLY ')}`);
+  }
+  if (largeObjects) statements.push('SELECT count(lo_unlink(oid)) FROM pg_largeobject_metadata');
+  if (statements.length > 0) await target.run(statements.join('; '));
 }

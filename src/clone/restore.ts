@@ -58,9 +58,13 @@ export function entryName(entry: Pick<ArchiveEntry, 'schema' | 'name'>): string 
   return entry.schema === null ? entry.name : `${entry.schema}.${entry.name}`;
 }
 
+/** With the server's detail: it names the key of a duplicate, and of a row without its parent. */
 function errorText(error: unknown): string {
   const cause: unknown = error instanceof Error ? error.cause : undefined;
-  if (cause instanceof Error) return cause.message;
+  if (cause instanceof Error) {
+    const detail = 'detail' in cause && typeof cause.detail === 'string' ? cause.detail : '';
+    return detail === '' ? cause.message : `${cause.message}. Detail: ${detail}`;
+  }
   return error instanceof Error ? error.message : String(error);
 }
 
