@@ -89,7 +89,7 @@ it('takes what the globs say and nothing else, and names who holds a lock that i
   expect(await target.query(`SELECT FROM pg_namespace WHERE nspname = 'old'`, 'globs')).toEqual([]);
 });
 
-it('makes roles as an ordinary role, and says which memberships it may not grant', async () => {
+it('makes roles as an ordinary role, and replaces what is its own but no extension of an administrator', async () => {
   await source.run(
     `CREATE ROLE options_group; CREATE ROLE options_owner IN ROLE options_group; CREATE ROLE options_reader IN ROLE pg_monitor`,
   );
@@ -101,12 +101,19 @@ it('makes roles as an ordinary role, and says which memberships it may not grant
   );
   await target.run(`CREATE ROLE options_mover LOGIN CREATEROLE PASSWORD 'x'`);
   await target.createDatabase('roles', 'OWNER options_mover');
+  await target.run(
+    `CREATE SCHEMA tools AUTHORIZATION options_mover; CREATE EXTENSION citext SCHEMA tools;
+     SET ROLE options_mover; CREATE TABLE tools.mine (a tools.citext); CREATE SCHEMA gone`,
+    'roles',
+  );
+  await source.run(`CREATE SCHEMA tools AUTHORIZATION options_owner; CREATE EXTENSION citext SCHEMA tools`, 'roles');
   const env = {
     PGSLUICE_SOURCE_URL: source.url('roles'),
     PGSLUICE_TARGET_URL: target.url('roles', 'options_mover', 'x'),
   };
-  const outcome = await runCli(['clone', '--json', '--roles', 'create'], { env });
+  const outcome = await runCli(['clone', '--json', '--roles', 'create', '--replace'], { env });
   expect(ending(outcome)).toEqual(verified);
+  expect(outcome.stdout).toContain('Dropped 2 object(s) on the target: schema gone, table tools.mine');
   const member = await target.query(
     `SELECT pg_has_role('options_owner', 'options_group', 'MEMBER') AS group, pg_has_role('options_reader', 'pg_monitor', 'MEMBER') AS monitor`,
   );

@@ -229,6 +229,9 @@ class Clone implements CloneRun {
   async #makeMissingSchemas(target: Session, entries: readonly ArchiveEntry[]): Promise<void> {
     if (this.#context.options.includeTable.length === 0) return;
     const schemas = new Set(entries.map((entry) => entry.schema).filter((schema) => schema !== null));
+    // Even with IF NOT EXISTS it takes the right to create schemas, which a role may lack where none is missing.
+    const present = await target.query<{ name: string }>('SELECT nspname AS name FROM pg_namespace');
+    for (const { name } of present) schemas.delete(name);
     for (const schema of schemas) await target.run(`CREATE SCHEMA IF NOT EXISTS ${quoteIdent(schema)}`);
   }
 

@@ -38,6 +38,9 @@ export function judgeRefusal(refused: RefusedStatement): Verdict {
       return { harmless: true, reason: 'The schema public is there; the target keeps the owner it has.' };
     }
   }
+  if (type === 'SCHEMA' && statement.startsWith('CREATE SCHEMA') && sqlState === SQLSTATE.duplicateSchema) {
+    return { harmless: true, reason: 'The schema is there already: an extension of the target stands in it.' };
+  }
   if (type === 'PROCEDURAL LANGUAGE' && name === 'plpgsql' && sqlState !== null) {
     return { harmless: true, reason: 'Every server brings PL/pgSQL.' };
   }

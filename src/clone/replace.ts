@@ -3,37 +3,44 @@ import type { Session } from '../postgres/session.ts';
 
 /**
  * What stands in the database and belongs to no extension, as PostgreSQL itself names it (pg_identify_object). Objects inside
- * of a schema other than public go with their schema; `rank` puts first what others hang on.
+ * of a schema go with it, unless it is public or an extension that stays stands in it: those schemas are kept and emptied.
+ * `rank` puts first what others hang on.
  */
 const OBJECTS = `
 WITH extension_member AS (
   SELECT classid, objid FROM pg_depend WHERE deptype = 'e'
+), dropped_extension AS (
+  SELECT oid FROM pg_extension WHERE $1 AND extname <> 'plpgsql' AND pg_has_role(extowner, 'USAGE')
+), kept AS (
+  SELECT n.oid FROM pg_namespace n
+  WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+    AND (n.nspname = 'public' OR EXISTS (SELECT FROM pg_extension e WHERE e.extnamespace = n.oid
+                                           AND e.oid NOT IN (SELECT oid FROM dropped_extension)))
 ), object AS (
   SELECT 'pg_event_trigger'::regclass AS classid, oid AS objid, 0 AS rank FROM pg_event_trigger
   UNION ALL SELECT 'pg_publication'::regclass, oid, 0 FROM pg_publication
-  UNION ALL SELECT 'pg_extension'::regclass, oid, 3 FROM pg_extension
-    WHERE $1 AND extname <> 'plpgsql' AND pg_has_role(extowner, 'USAGE')
+  UNION ALL SELECT 'pg_extension'::regclass, oid, 3 FROM dropped_extension
   UNION ALL SELECT 'pg_namespace'::regclass, oid, 1 FROM pg_namespace
-    WHERE nspname NOT LIKE 'pg\\_%' AND nspname NOT IN ('information_schema', 'public')
+    WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema' AND oid NOT IN (SELECT oid FROM kept)
   UNION ALL SELECT 'pg_class'::regclass, c.oid, 2 FROM pg_class c
-    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+    WHERE c.relnamespace IN (SELECT oid FROM kept) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('i', 'a'))
-  UNION ALL SELECT 'pg_proc'::regclass, oid, 2 FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+  UNION ALL SELECT 'pg_proc'::regclass, oid, 2 FROM pg_proc WHERE pronamespace IN (SELECT oid FROM kept)
   UNION ALL SELECT 'pg_type'::regclass, t.oid, 2 FROM pg_type t
-    WHERE t.typnamespace = 'public'::regnamespace AND t.typelem = 0 AND t.typtype IN ('b', 'd', 'e', 'r', 'p', 'c')
+    WHERE t.typnamespace IN (SELECT oid FROM kept) AND t.typelem = 0 AND t.typtype IN ('b', 'd', 'e', 'r', 'p', 'c')
       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'i'
                       AND d.refclassid = 'pg_class'::regclass
                       AND EXISTS (SELECT FROM pg_class c WHERE c.oid = d.refobjid AND c.relkind <> 'c'))
-  UNION ALL SELECT 'pg_operator'::regclass, oid, 2 FROM pg_operator WHERE oprnamespace = 'public'::regnamespace
-  UNION ALL SELECT 'pg_opclass'::regclass, oid, 2 FROM pg_opclass WHERE opcnamespace = 'public'::regnamespace
-  UNION ALL SELECT 'pg_opfamily'::regclass, oid, 2 FROM pg_opfamily WHERE opfnamespace = 'public'::regnamespace
-  UNION ALL SELECT 'pg_collation'::regclass, oid, 2 FROM pg_collation WHERE collnamespace = 'public'::regnamespace
-  UNION ALL SELECT 'pg_conversion'::regclass, oid, 2 FROM pg_conversion WHERE connamespace = 'public'::regnamespace
-  UNION ALL SELECT 'pg_statistic_ext'::regclass, oid, 2 FROM pg_statistic_ext WHERE stxnamespace = 'public'::regnamespace
-  UNION ALL SELECT 'pg_ts_config'::regclass, oid, 2 FROM pg_ts_config WHERE cfgnamespace = 'public'::regnamespace
-  UNION ALL SELECT 'pg_ts_dict'::regclass, oid, 2 FROM pg_ts_dict WHERE dictnamespace = 'public'::regnamespace
-  UNION ALL SELECT 'pg_ts_parser'::regclass, oid, 2 FROM pg_ts_parser WHERE prsnamespace = 'public'::regnamespace
-  UNION ALL SELECT 'pg_ts_template'::regclass, oid, 2 FROM pg_ts_template WHERE tmplnamespace = 'public'::regnamespace
+  UNION ALL SELECT 'pg_operator'::regclass, oid, 2 FROM pg_operator WHERE oprnamespace IN (SELECT oid FROM kept)
+  UNION ALL SELECT 'pg_opclass'::regclass, oid, 2 FROM pg_opclass WHERE opcnamespace IN (SELECT oid FROM kept)
+  UNION ALL SELECT 'pg_opfamily'::regclass, oid, 2 FROM pg_opfamily WHERE opfnamespace IN (SELECT oid FROM kept)
+  UNION ALL SELECT 'pg_collation'::regclass, oid, 2 FROM pg_collation WHERE collnamespace IN (SELECT oid FROM kept)
+  UNION ALL SELECT 'pg_conversion'::regclass, oid, 2 FROM pg_conversion WHERE connamespace IN (SELECT oid FROM kept)
+  UNION ALL SELECT 'pg_statistic_ext'::regclass, oid, 2 FROM pg_statistic_ext WHERE stxnamespace IN (SELECT oid FROM kept)
+  UNION ALL SELECT 'pg_ts_config'::regclass, oid, 2 FROM pg_ts_config WHERE cfgnamespace IN (SELECT oid FROM kept)
+  UNION ALL SELECT 'pg_ts_dict'::regclass, oid, 2 FROM pg_ts_dict WHERE dictnamespace IN (SELECT oid FROM kept)
+  UNION ALL SELECT 'pg_ts_parser'::regclass, oid, 2 FROM pg_ts_parser WHERE prsnamespace IN (SELECT oid FROM kept)
+  UNION ALL SELECT 'pg_ts_template'::regclass, oid, 2 FROM pg_ts_template WHERE tmplnamespace IN (SELECT oid FROM kept)
   UNION ALL SELECT 'pg_cast'::regclass, oid, 4 FROM pg_cast WHERE oid >= 16384
   UNION ALL SELECT 'pg_transform'::regclass, oid, 4 FROM pg_transform WHERE oid >= 16384
   UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid, 4 FROM pg_foreign_data_wrapper
