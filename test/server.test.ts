@@ -9,6 +9,7 @@ import { RemoteClient } from '../src/cli/remote-client.ts';
 import type { JobEvent } from '../src/contract/event.ts';
 import { JobView, Problem } from '../src/contract/job.ts';
 import { JobManager } from '../src/jobs/manager.ts';
+import { parseEventsUrl } from '../src/server/event-hub.ts';
 import { startServer, type RunningServer } from '../src/server/server.ts';
 import { readDaemonFile, removeDaemonFile, resolveToken, writeDaemonFile } from '../src/server/token.ts';
 import { fakeRooms } from './support/fake-rooms.ts';
@@ -130,6 +131,10 @@ describe('what is wrong is said', () => {
     for (const path of ['', '/tables', '/checks', '/logs', '/logs?format=text', '/report']) {
       await problemIn(await call(`/api/jobs/unknown${path}`), 404, 'JOB_NOT_FOUND');
     }
+    await problemIn(await call('/api/jobs/%00'), 404, 'JOB_NOT_FOUND');
+    for (const url of ['//', 'http://[', '/api/nothing/events']) {
+      expect(() => parseEventsUrl(url)).toThrow(expect.objectContaining({ code: 'NOT_FOUND' }));
+    }
   });
 
   test('methods that an address does not have', async () => {
@@ -165,6 +170,14 @@ describe('what is wrong is said', () => {
     const url = await post('/api/jobs', { source: { url: 'mysql://u:hunter2@h/d' }, target: request.target });
     expect((await problemIn(url, 400, 'INVALID_URL')).detail).not.toContain('hunter2');
     await problemIn(await call('/api/jobs/x/logs?limit=0'), 400, 'INVALID_REQUEST');
+    await problemIn(await call('/api/jobs/x/logs?search=%00'), 400, 'INVALID_REQUEST');
+    for (const part of [
+      { name: 'a\0b' },
+      { options: { includeTable: ['\ud800'] } },
+      { source: { host: 'h', password: 'a\0' } },
+    ]) {
+      await problemIn(await post('/api/jobs', { ...request, ...part }), 400, 'INVALID_REQUEST');
+    }
   });
 });
 

@@ -1,5 +1,10 @@
 import { z } from '@hono/zod-openapi';
 
+/** Text that PostgreSQL can hold: no zero byte, no half of a surrogate pair (PostgreSQL documentation, 24.3). */
+export const StorableText = z
+  .string()
+  .refine((text) => !/\0|\p{Surrogate}/u.test(text), 'holds a character that PostgreSQL cannot store');
+
 /** sslmode with libpq's meaning: `prefer` and `require` encrypt without verifying (PostgreSQL documentation, 34.19.1). */
 export const sslModes = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const;
 export const SslMode = z.enum(sslModes).openapi('SslMode');
@@ -8,14 +13,14 @@ export type SslMode = z.infer<typeof SslMode>;
 /** How one server is named in a request: a URL, or separate fields. Fields given beside a URL win over it. */
 export const EndpointInput = z
   .strictObject({
-    url: z.string().optional().openapi({ example: 'postgres://app:secret@db.example.com:5432/shop?sslmode=require' }),
-    host: z.string().optional(),
+    url: StorableText.optional().openapi({ example: 'postgres://app:secret@db.example.com:5432/shop?sslmode=require' }),
+    host: StorableText.optional(),
     port: z.number().int().min(1).max(65535).optional(),
-    user: z.string().optional(),
-    password: z.string().optional(),
-    database: z.string().optional(),
+    user: StorableText.optional(),
+    password: StorableText.optional(),
+    database: StorableText.optional(),
     sslmode: SslMode.optional(),
-    sslrootcert: z.string().optional(),
+    sslrootcert: StorableText.optional(),
   })
   .openapi('EndpointInput');
 export type EndpointInput = z.infer<typeof EndpointInput>;
@@ -33,7 +38,7 @@ export const EndpointView = z
   .openapi('EndpointView');
 export type EndpointView = z.infer<typeof EndpointView>;
 
-const globs = z.array(z.string().min(1)).default([]);
+const globs = z.array(StorableText.min(1)).default([]);
 const bytes = z.number().int().nonnegative();
 
 /** Live replication is not part of this version; `auto` therefore takes `copy` and the log says so. */
@@ -76,7 +81,7 @@ export type JobOptions = z.infer<typeof JobOptions>;
 
 export const JobRequest = z
   .strictObject({
-    name: z.string().min(1).max(200).optional(),
+    name: StorableText.min(1).max(200).optional(),
     source: EndpointInput,
     target: EndpointInput,
     options: JobOptions.prefault({}),

@@ -349,7 +349,8 @@ export class JobManager {
   }
 
   async #row(id: string): Promise<JobRow> {
-    const row = await findJob(this.#store.db, id);
+    // The store could not even be asked for an id with a zero byte.
+    const row = id.includes('\0') ? null : await findJob(this.#store.db, id);
     if (row !== null) return row;
     throw new PgsluiceError({
       code: 'JOB_NOT_FOUND',

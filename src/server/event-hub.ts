@@ -182,9 +182,9 @@ function send(ws: WebSocket, text: string): Promise<void> {
 
 /** `/api/jobs/JOB/events?after=SEQ` → what is wanted; throws PgsluiceError NOT_FOUND or INVALID_REQUEST. */
 export function parseEventsUrl(url: string): Wanted {
-  const parsed = new URL(url, 'http://agent');
-  const match = /^\/api\/jobs\/([^/]+)\/events$/.exec(parsed.pathname);
-  if (match?.[1] === undefined) {
+  const parsed = URL.canParse(url, 'http://agent') ? new URL(url, 'http://agent') : null;
+  const match = /^\/api\/jobs\/([^/]+)\/events$/.exec(parsed?.pathname ?? '');
+  if (parsed === null || match?.[1] === undefined) {
     throw new PgsluiceError({
       code: 'NOT_FOUND',
       message: 'There is no WebSocket at this address.',

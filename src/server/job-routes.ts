@@ -3,7 +3,7 @@ import type { TypedResponse } from 'hono';
 import { CheckResult } from '../contract/check.ts';
 import { JobEvent, LogLevel, ResetMessage, TableProgress } from '../contract/event.ts';
 import { JobAction, JobView, Problem } from '../contract/job.ts';
-import { JobRequest } from '../contract/options.ts';
+import { JobRequest, StorableText } from '../contract/options.ts';
 import { Report } from '../contract/report.ts';
 import type { ApiManager } from './api-manager.ts';
 import { logText } from './log-text.ts';
@@ -19,7 +19,7 @@ const LogFilter = z.object({
     description: 'At most that many events, oldest first; 1,000 when left out. The text form has no limit.',
   }),
   level: LogLevel.optional().openapi({ description: 'This level and the graver ones.' }),
-  search: z.string().max(500).optional().openapi({ description: 'Text that the message holds, whatever its case.' }),
+  search: StorableText.max(500).optional().openapi({ description: 'Text that the message holds, whatever its case.' }),
   format: z.enum(['json', 'text']).optional(),
 });
 const ReportForm = z.object({ format: z.enum(['json', 'html']).optional() });
