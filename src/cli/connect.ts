@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { PgsluiceError } from '../errors.ts';
-import { localDirectory, readDaemonFile } from '../server/token.ts';
+import { isPostgresUrl, localDirectory, readDaemonFile } from '../server/token.ts';
 import type { JobClient } from './client.ts';
 import { createLogger, type Context } from './context.ts';
 import { emptyResult } from './exit.ts';
@@ -70,7 +72,14 @@ async function answers(url: string): Promise<boolean> {
   }
 }
 
+/** Making the embedded store takes seconds once; silence would look like a hang. */
+export function announceFirstStart({ output }: Context, state: string): void {
+  if (isPostgresUrl(state) || existsSync(join(state, 'db'))) return;
+  output.err(`Preparing ${state} for the first time; this takes a few seconds.\n`);
+}
+
 export function openLocal(context: Context, state: string): Promise<LocalClient> {
+  announceFirstStart(context, state);
   return LocalClient.open({
     state,
     secretKey: context.env.secretKey,

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { checkToken, isPostgresUrl, localDirectory } from './token.ts';
+import { checkToken, isPostgresUrl, localDirectory, weaknessOf } from './token.ts';
 
 test('a state directory is its own place; a state in PostgreSQL gets one that does not depend on the password', () => {
   expect(localDirectory('/var/lib/pgsluice')).toBe('/var/lib/pgsluice');
@@ -19,4 +19,9 @@ test('a token must fit into a header', () => {
   for (const token of ['', 'a b', 'ä', 'a\nb']) {
     expect(() => checkToken(token)).toThrow(expect.objectContaining({ code: 'INVALID_TOKEN' }));
   }
+});
+
+test('a short token is named as one that can be guessed', () => {
+  expect(weaknessOf('a')).toContain('1 character ');
+  expect(weaknessOf('k'.repeat(16))).toBeNull();
 });

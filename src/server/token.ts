@@ -58,6 +58,16 @@ export function checkToken(token: string): string {
   });
 }
 
+/** Shorter ones can be guessed by whoever reaches the port. */
+const shortestToken = 16;
+
+/** The sentence to warn with, or null when the token is long enough. */
+export function weaknessOf(token: string): string | null {
+  return token.length >= shortestToken
+    ? null
+    : `the token has ${token.length} ${token.length === 1 ? 'character' : 'characters'} and can be guessed; use the output of: openssl rand -hex 32`;
+}
+
 export async function writeDaemonFile(directory: string, content: DaemonFile): Promise<void> {
   await writePrivate(directory, 'daemon.json', `${JSON.stringify(content)}\n`);
 }
@@ -86,7 +96,12 @@ async function readIfThere(file: string): Promise<string | null> {
   } catch (error) {
     const code = errnoOf(error);
     if (code === 'ENOENT' || code === 'ENOTDIR') return null;
-    throw error;
+    throw new PgsluiceError({
+      code: 'STATE_DIRECTORY_UNUSABLE',
+      message: `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}.`,
+      hint: 'Run it as the user that owns the state directory, or name a directory of yours with --state or PGSLUICE_STATE.',
+      cause: error,
+    });
   }
 }
 

@@ -6,9 +6,11 @@ import {
   localDirectory,
   removeDaemonFile,
   resolveToken,
+  weaknessOf,
   writeDaemonFile,
   type AgentToken,
 } from '../../server/token.ts';
+import { announceFirstStart } from '../connect.ts';
 import { createLogger, webDirectory, type Context } from '../context.ts';
 import { exitCodes } from '../exit.ts';
 import { Interrupts } from '../interrupts.ts';
@@ -36,6 +38,7 @@ export async function serve(context: Context, flags: ServeFlags): Promise<number
   const directory = localDirectory(state);
   const logger = createLogger(env, 'info');
   const interrupts = new Interrupts();
+  announceFirstStart(context, state);
   const manager = await JobManager.open({
     state,
     secretKey: env.secretKey,
@@ -59,6 +62,8 @@ export async function serve(context: Context, flags: ServeFlags): Promise<number
     });
     await writeDaemonFile(directory, { url: server.url, token: token.token, pid: process.pid });
     output.out(welcome(server.url, token));
+    const weakness = weaknessOf(token.token);
+    if (weakness !== null) logger.warn(weakness);
     logger.info({ url: server.url, version }, 'listening');
     const signal = await new Promise<string>((resolve) => interrupts.handle(resolve));
     logger.info({ signal }, 'stopping');
