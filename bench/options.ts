@@ -14,7 +14,7 @@ memory             peak memory of the agent while it clones databases of several
   --tools LIST       of ${toolNames.join(',')} (default: all that are found)
   --rounds N         timed runs of every tool (default 3)
   --jobs N           tables and indexes at once, for every tool (default 2)
-  --scale F          size of the workloads; 1 is about 1.2 GB mixed, pgbench -s 100, 500 tables (default 1)
+  --scale F          size of the workloads; 1 is about 1.2 GB mixed, pgbench -s 100, 2,000 tables (default 1)
   --no-verified      leave out the extra run of pgsluice with its full verification
   --sizes LIST       memory: sizes of the databases (default 1GB,5GB)
   --no-postgres-state   memory: only the embedded state, not the one in PostgreSQL

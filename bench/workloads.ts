@@ -99,9 +99,9 @@ const pgbench: Workload = {
 
 const many: Workload = {
   name: 'many',
-  what: '500 tables of 200 rows, each with a primary key, an index and a sequence',
+  what: '2,000 tables of 200 rows, each with a primary key, an index and a sequence',
   async fill(server, database, scale) {
-    const count = Math.max(1, Math.round(500 * scale));
+    const count = Math.max(1, Math.round(2000 * scale));
     // In parts: every table, index and sequence is a lock until the transaction ends.
     for (let from = 1; from <= count; from += 100) {
       await server.run(

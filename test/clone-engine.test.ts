@@ -37,6 +37,13 @@ async function expectEqual(name: string): Promise<void> {
   expect(await contentsOf(target, name)).toEqual(await contentsOf(source, name));
 }
 
+/** A table whose first rows cost 1 ms each where the database says `test.slow`, so that a test can act while it is copied. */
+const slowly = (table: string, rows: number): string =>
+  `CREATE FUNCTION slow(bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+     BEGIN IF $1 < 1500 AND current_setting('test.slow', true) = 'yes' THEN PERFORM pg_sleep(0.001); END IF; RETURN true; END $$;
+   CREATE TABLE ${table} (id bigint PRIMARY KEY, filler text, CHECK (slow(id)));
+   INSERT INTO ${table} SELECT i, repeat(md5(i::text), 60) FROM generate_series(1, ${rows}) i;`;
+
 /** Resolves when the engine has emitted a table event that `matches`. */
 function when<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
   let resolve: (value: T) => void = () => undefined;
@@ -142,7 +149,8 @@ describe('clone engine', () => {
   test.each(['source', 'target'] as const)(
     'a copy whose connection to the %s is cut is done again under the same snapshot',
     async (side) => {
-      const { name, sourceUrl, targetUrl } = await pair(wide('big', 60_000));
+      const { name, sourceUrl, targetUrl } = await pair(slowly('big', 30_000));
+      await target.run(`ALTER DATABASE ${name} SET test.slow = 'yes'`);
       const server = side === 'source' ? source : target;
       let cut = false;
       const started = when<void>();
@@ -159,7 +167,7 @@ describe('clone engine', () => {
       });
       try {
         const running = engine.run.run();
-        await started.promise;
+        await Promise.race([started.promise, running]);
         await server.run(
           `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'COPY%' AND datname = '${name}' AND application_name LIKE 'pgsluice%'`,
         );
@@ -167,7 +175,7 @@ describe('clone engine', () => {
         const outcome = await running;
         expect(outcome.error?.report() ?? null).toBeNull();
         expect(engine.logText()).toContain('trying this table again');
-        expect(outcome.moved.rows).toBe(60_000);
+        expect(outcome.moved.rows).toBe(30_000);
       } finally {
         await engine.close();
       }
@@ -299,6 +307,29 @@ describe('clone engine', () => {
     expect(Date.now() - at).toBeLessThan(5000);
     expect(await source.sessions()).toEqual([]);
     expect(await target.sessions()).toEqual([]);
+  });
+
+  test('an owner without a right to its own sequence or table gets it all the same', async () => {
+    const { name } = await pair(
+      `CREATE TABLE mine (id serial PRIMARY KEY, note text); INSERT INTO mine (note) SELECT 'x' FROM generate_series(1, 7)`,
+    );
+    const role = `owner_${name}`;
+    for (const server of [source, target]) {
+      await server.run(
+        `CREATE ROLE ${role} LOGIN PASSWORD 'x'; ALTER DATABASE ${name} OWNER TO ${role}; GRANT ALL ON SCHEMA public TO ${role}`,
+        name,
+      );
+    }
+    await source.run(
+      `ALTER TABLE mine OWNER TO ${role}; REVOKE INSERT, UPDATE, TRUNCATE ON mine FROM ${role}; REVOKE UPDATE ON SEQUENCE mine_id_seq FROM ${role}`,
+      name,
+    );
+    const engine = await openEngine({ sourceUrl: source.url(name, role, 'x'), targetUrl: target.url(name, role, 'x') });
+    const outcome = await engine.run.run();
+    await engine.close();
+    expect(outcome.error?.report() ?? null).toBeNull();
+    expect(await target.query('SELECT last_value::int AS at FROM mine_id_seq', name)).toEqual([{ at: 7 }]);
+    expect(await target.dumpSchema(name)).toEqual(await source.dumpSchema(name));
   });
 
   test('--replace empties the target in one transaction: everything, or nothing when any of it is refused', async () => {

@@ -1,7 +1,6 @@
-import type { Phase } from '../contract/event.ts';
 import type { PhaseTiming, Report, RestoreProblem } from '../contract/report.ts';
 import type { ErrorReport } from '../errors.ts';
-import { PgsluiceError, throwIfAborted } from '../errors.ts';
+import type { PgsluiceError } from '../errors.ts';
 import type { Archive, ArchiveEntry } from '../postgres/archive.ts';
 import { qualified, quoteIdent } from '../postgres/quote.ts';
 import { openSession } from '../postgres/session.ts';
@@ -18,6 +17,7 @@ import { copyData } from './copy-data.ts';
 import type { FailedTable } from './copy-data.ts';
 import { chooseCopyMode } from './copy-mode.ts';
 import { carriesLargeObjects, carryLargeObjects } from './large-objects.ts';
+import { PhaseClock } from './phase-clock.ts';
 import { failedTablesError, refusedError } from './outcome.ts';
 import { describeTasks, planTasks } from './plan.ts';
 import type { CopyTask } from './plan.ts';
@@ -43,6 +43,8 @@ export interface CloneOutcome {
   readonly restoreProblems: readonly RestoreProblem[];
   readonly phases: readonly PhaseTiming[];
   readonly moved: Report['moved'];
+  /** Extensions that the target had before and the source does not have; they stay. */
+  readonly targetExtensions: readonly string[];
   /** What a person still has to do, in plain sentences. */
   readonly todo: readonly string[];
 }
@@ -77,7 +79,7 @@ interface Done {
 class Clone implements CloneRun {
   readonly #context: CloneContext;
   readonly #problems: RestoreProblem[] = [];
-  readonly #phases: PhaseTiming[] = [];
+  readonly #clock: PhaseClock;
   readonly #todo: string[] = [];
   readonly #done: Done = { schema: false, tables: new Set(), built: new Set(), largeObjects: false };
   readonly #moved: Report['moved'] = { tables: 0, rows: 0, bytes: 0, indexes: 0, sequences: 0, largeObjects: 0 };
@@ -86,11 +88,13 @@ class Clone implements CloneRun {
   #owners: RelationOwners | null = null;
   #leaves: ReadonlySet<number> = new Set();
   #sequences: readonly SequenceValue[] | null = null;
-  #tablespaces: ReadonlySet<string> | null = null;
+  #fitted: Archive | null = null;
+  #ownExtensions: readonly string[] = [];
   #copyRuns = 0;
 
   constructor(context: CloneContext) {
     this.#context = context;
+    this.#clock = new PhaseClock(context);
     this.#progress = new CopyProgress((event) => context.emit(event));
   }
 
@@ -99,7 +103,7 @@ class Clone implements CloneRun {
   }
 
   get sourceArchive(): Archive | null {
-    return this.#moment?.archive ?? null;
+    return this.#fitted;
   }
 
   get sequences(): readonly SequenceValue[] | null {
@@ -117,7 +121,7 @@ class Clone implements CloneRun {
   async run(): Promise<CloneOutcome> {
     const context = this.#context;
     const { options } = context;
-    const stages = await this.#phase('schema', () => this.#schema());
+    const stages = await this.#clock.run('schema', () => this.#schema());
     if (harmful(this.#problems).length > 0) return this.#refused();
 
     const moment = this.#theMoment();
@@ -137,8 +141,8 @@ class Clone implements CloneRun {
       const builds = new BuildQueue(options.indexJobs);
       const copying = options.schemaOnly
         ? Promise.resolve([])
-        : this.#phase('copy', () => this.#copy(sessions, builds, stages, control));
-      const indexes = this.#startPhase('indexes');
+        : this.#clock.run('copy', () => this.#copy(sessions, builds, stages, control));
+      const indexes = this.#clock.start('indexes');
       const failed = await copying;
       if (options.schemaOnly)
         for (const list of stages.builds.values()) builds.add(this.#buildTasks(sessions, list, 0));
@@ -151,10 +155,11 @@ class Clone implements CloneRun {
       indexes(`${this.#moved.indexes} built`);
       if (harmful(this.#problems).length > 0) return this.#refused();
 
-      await this.#phase('constraints', () => this.#constraints(sessions, stages));
+      // Before the privileges are as on the source, which may leave the owner without a right to its own sequence.
+      await this.#clock.run('sequences', () => this.#setSequences(sessions));
+      await this.#clock.run('constraints', () => this.#constraints(sessions, stages));
       if (harmful(this.#problems).length > 0) return this.#refused();
-      await this.#phase('sequences', () => this.#setSequences(sessions));
-      await this.#phase('analyze', () => this.#analyzeRest(sessions));
+      await this.#clock.run('analyze', () => this.#analyzeRest(sessions));
       return this.#outcome(null, []);
     } finally {
       unwatch();
@@ -168,17 +173,15 @@ class Clone implements CloneRun {
   async #schema(): Promise<RestoreStages> {
     const context = this.#context;
     this.#moment ??= await takeMoment(context);
-    const { snapshot, archive, tables } = this.#moment;
+    const { snapshot, tables } = this.#moment;
     this.#owners ??= await readRelationOwners(snapshot.holder, context.sourceVersion.major);
     if (!this.#done.schema) this.#leaves = await listPartitionLeaves(snapshot.holder);
     // Rows routed through a root arrive in any of its partitions: their indexes are built when all of them are in.
     const copied = new Set(
       context.options.schemaOnly ? [] : tables.filter((table) => table.via === null).map((table) => table.oid),
     );
-    this.#tablespaces ??= await this.#listTablespaces();
-    const about = { major: context.targetVersion.major, tablespaces: this.#tablespaces };
-    const entries = (archive?.entries ?? []).map((entry) => adaptToTarget(entry, about));
-    const stages = planStages({ entries }, this.#owners, copied);
+    const archive = await this.#fitArchive(this.#moment.archive);
+    const stages = planStages(archive ?? { entries: [] }, this.#owners, copied);
     if (this.#done.schema) return stages;
 
     const target = await openSession(context.target, {
@@ -189,6 +192,7 @@ class Clone implements CloneRun {
     });
     try {
       await target.run(RESTORE_SETTINGS);
+      await context.beforeFirstWrite();
       if (context.replaceTarget && context.options.dataOnly) {
         await emptyTables(target, tables, carriesLargeObjects(context.options));
         log(context, 'warn', `Emptied ${tables.length} table(s) on the target.`);
@@ -214,12 +218,21 @@ class Clone implements CloneRun {
     return stages;
   }
 
-  async #listTablespaces(): Promise<ReadonlySet<string>> {
-    const { target, signal } = this.#context;
+  /** The source's archive as this target takes it; also what verification holds the target against. */
+  async #fitArchive(archive: Archive | null): Promise<Archive | null> {
+    if (archive === null || this.#fitted !== null) return this.#fitted;
+    const { target, targetVersion, signal } = this.#context;
     const session = await openSession(target, { signal, side: 'target', purpose: 'schema', retryForMs: 30_000 });
     try {
-      const rows = await session.query<{ name: string }>('SELECT spcname AS name FROM pg_tablespace');
-      return new Set(rows.map((row) => row.name));
+      const spaces = await session.query<{ name: string }>('SELECT spcname AS name FROM pg_tablespace');
+      const extensions = await session.query<{ name: string }>('SELECT extname AS name FROM pg_extension');
+      const about = { major: targetVersion.major, tablespaces: new Set(spaces.map((row) => row.name)) };
+      this.#fitted = { entries: archive.entries.map((entry) => adaptToTarget(entry, about)) };
+      const brought = new Set(archive.entries.filter(({ type }) => type === 'EXTENSION').map(({ name }) => name));
+      this.#ownExtensions = extensions
+        .map(({ name }) => name)
+        .filter((name) => name !== 'plpgsql' && !brought.has(name));
+      return this.#fitted;
     } finally {
       await session.close();
     }
@@ -460,27 +473,6 @@ class Clone implements CloneRun {
     return this.#moment;
   }
 
-  /** Tells a phase's start; the answer tells its end. */
-  #startPhase(phase: Phase): (detail: string) => void {
-    const startedAt = new Date();
-    this.#context.emit({ type: 'phase', phase, status: 'started', seconds: null, detail: '' });
-    return (detail) => {
-      const finishedAt = new Date();
-      const seconds = (finishedAt.getTime() - startedAt.getTime()) / 1000;
-      this.#phases.push({ phase, seconds, startedAt: startedAt.toISOString(), finishedAt: finishedAt.toISOString() });
-      this.#context.emit({ type: 'phase', phase, status: 'finished', seconds, detail });
-    };
-  }
-
-  async #phase<T>(phase: Phase, work: () => Promise<T>): Promise<T> {
-    throwIfAborted(this.#context.signal);
-    await this.#context.gate.wait(this.#context.signal);
-    const finish = this.#startPhase(phase);
-    const result = await work();
-    finish('');
-    return result;
-  }
-
   #refused(): CloneOutcome {
     return this.#outcome(refusedError(harmful(this.#problems)), []);
   }
@@ -496,8 +488,9 @@ class Clone implements CloneRun {
       error,
       failedTables,
       restoreProblems: this.#problems,
-      phases: this.#phases,
+      phases: this.#clock.timings,
       moved: this.#moved,
+      targetExtensions: this.#ownExtensions,
       todo: this.#todo,
     };
   }

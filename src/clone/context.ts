@@ -21,6 +21,8 @@ export interface CloneContext {
   readonly gate: PauseGate;
   /** Drop what the target holds before anything is restored. */
   readonly replaceTarget: boolean;
+  /** Awaited right before the target is changed for the first time: from then on its contents are this job's. */
+  beforeFirstWrite(): Promise<void>;
   emit(event: JobEventBody): void;
 }
 

@@ -16,7 +16,7 @@ export function refusedError(refused: readonly RestoreProblem[]): PgsluiceError 
   return new PgsluiceError({
     code: 'RESTORE_REFUSED',
     message: `The target refused ${refused.length} ${refused.length === 1 ? 'object' : 'objects'}: ${listed(names)}`,
-    hint: 'The report lists every refused statement. Remove its cause on the target, then retry the job.',
+    hint: 'The report lists every refused statement. Remove the cause (for a violated constraint: in the rows of the source), then retry the job.',
   });
 }
 

@@ -7,7 +7,6 @@ import { cancelledError, type ErrorReport, PgsluiceError, throwIfAborted } from 
 import { PauseGate } from '../gate.ts';
 import { clearChecks, clearTables, type JobPatch, type JobRow, saveReport } from '../store/job-queries.ts';
 import type { Store } from '../store/store.ts';
-import { isCopyPhase } from './event-log.ts';
 import { type Ending, buildReport, isVerified, resultEvent, type ResultStatus } from './job-report.ts';
 import { describeTarget } from './job-summary.ts';
 import type { Endpoints, LiveFacts } from './job-view.ts';
@@ -238,6 +237,10 @@ export class ActiveRun {
         await this.writer.move(to, reason, { ...patch, ...this.#snapshotPatch() });
         this.#markBegun();
       },
+      touchTarget: async () => {
+        this.#targetTouched = true;
+        await this.writer.patch({ targetTouched: true });
+      },
       clearChecks: async () => {
         await this.writer.log.drain();
         await clearChecks(store.db, this.id);
@@ -253,7 +256,6 @@ export class ActiveRun {
     if (this.#stage !== 'active') return;
     if (body.type === 'phase' && body.status === 'started') {
       this.#phase = body.phase;
-      if (isCopyPhase(body.phase)) this.#targetTouched = true;
       const takenAt = this.#clone?.snapshot?.takenAt;
       if (takenAt !== undefined) this.#snapshotAt ??= new Date(takenAt);
     }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CheckResult } from '../contract/check.ts';
-import { type JobEvent, type JobEventBody, type Phase, phases, type TableProgress } from '../contract/event.ts';
+import { type JobEvent, type JobEventBody, type Phase, type TableProgress } from '../contract/event.ts';
 import { PgsluiceError } from '../errors.ts';
 import type { EventBatch } from '../store/event-queries.ts';
 import { toStoredBody } from './event-json.ts';
@@ -193,7 +193,6 @@ export class EventLog {
     const checks: { position: number; check: CheckResult }[] = [];
     const before = this.totals.totals;
     let phase: Phase | null = null;
-    let targetTouched = false;
     let rows = 0;
     let bytes = 0;
     for (const { body } of events) {
@@ -204,11 +203,10 @@ export class EventLog {
       if (body.type === 'check') checks.push({ position: (this.#checkPosition += 1), check: body.check });
       if (body.type === 'phase' && body.status === 'started') {
         phase = body.phase;
-        targetTouched ||= isCopyPhase(body.phase);
       }
     }
     const totals = this.totals.totals === before ? null : this.totals.totals;
-    return { batch: { totals, phase, targetTouched, tables: [...tables.values()], checks }, rows, bytes };
+    return { batch: { totals, phase, tables: [...tables.values()], checks }, rows, bytes };
   }
 
   #break(error: PgsluiceError | null): void {
@@ -225,11 +223,6 @@ export class EventLog {
     this.#drainers = [];
     for (const resolve of drainers) resolve();
   }
-}
-
-/** The phases that change the target. */
-export function isCopyPhase(phase: Phase): boolean {
-  return (phases as readonly Phase[]).includes(phase);
 }
 
 function asStateError(error: unknown): PgsluiceError {

@@ -57,6 +57,8 @@ export interface CloneInput {
   readonly signal: AbortSignal;
   readonly gate: PauseGate;
   readonly replaceTarget: boolean;
+  /** Awaited right before the target is changed for the first time. */
+  beforeFirstWrite(): Promise<void>;
   emit(event: JobEventBody): void;
 }
 
@@ -86,6 +88,8 @@ export interface CloneResult {
   readonly restoreProblems: readonly RestoreProblem[];
   readonly phases: readonly PhaseTiming[];
   readonly moved: Report['moved'];
+  /** Extensions that the target had before and the source does not have; they stay. */
+  readonly targetExtensions: readonly string[];
   readonly todo: readonly string[];
 }
 

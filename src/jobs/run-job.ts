@@ -24,6 +24,8 @@ export interface RunContext {
   emit(event: JobEventBody): void;
   /** Stores and announces a new state; waits while the job is paused. */
   move(to: JobState, reason: string, patch?: JobPatch): Promise<void>;
+  /** Stores that the target is about to be changed: from then on a retry may remove what stands in it. */
+  touchTarget(): Promise<void>;
   /** Forgets the checks of earlier validations. */
   clearChecks(): Promise<void>;
   /** Forgets the tables of earlier copies. */
@@ -107,6 +109,7 @@ async function prepareCopy(context: RunContext, facts: Facts): Promise<HeldCopy>
     signal: context.signal,
     gate: context.gate,
     replaceTarget: context.options.replace || context.targetTouched,
+    beforeFirstWrite: () => context.touchTarget(),
     emit: (event) => context.emit(event),
   });
   return { clone, facts, connections, copied: null };
@@ -160,7 +163,7 @@ async function copyAndVerify(context: RunContext, work: HeldCopy, phases: PhaseT
             workDir: context.workDir,
             signal: context.signal,
             copiedSequences: clone.sequences,
-            accepted: whole.restoreProblems.filter((problem) => problem.harmless),
+            accepted: acceptedDifferences(whole),
             emit: (event) => context.emit(besideCopy(event, whole.moved)),
           }),
         );
@@ -185,6 +188,18 @@ export function besideCopy(
   { tables, rows, bytes }: Pick<Report['moved'], 'tables' | 'rows' | 'bytes'>,
 ): JobEventBody {
   return event.type === 'metric' ? { ...event, tables, tablesDone: tables, rows, bytes, fraction: 1 } : event;
+}
+
+/** Differences that a person was told of and that change nothing of what was moved. */
+function acceptedDifferences(copied: CloneResult): { kind: string; name: string; reason: string }[] {
+  const reason = 'the target had this extension before, and it stays.';
+  return [
+    ...copied.restoreProblems.filter((problem) => problem.harmless),
+    ...copied.targetExtensions.flatMap((name) => [
+      { kind: 'EXTENSION', name, reason },
+      { kind: 'COMMENT', name: `EXTENSION ${name}`, reason },
+    ]),
+  ];
 }
 
 async function timed<T>(

@@ -16,7 +16,6 @@ export interface EventBatch {
   readonly totals: JobTotals | null;
   readonly phase: Phase | null;
   /** True when a phase that changes the target began. */
-  readonly targetTouched: boolean;
   /** The newest progress of every table in the batch. */
   readonly tables: readonly TableProgress[];
   readonly checks: readonly { readonly position: number; readonly check: CheckResult }[];
@@ -35,7 +34,6 @@ export async function writeEvents(db: StateDatabase, batch: EventBatch): Promise
         updatedAt: sql`now()`,
         ...(batch.totals === null ? {} : { totals: batch.totals }),
         ...(batch.phase === null ? {} : { phase: batch.phase }),
-        ...(batch.targetTouched ? { targetTouched: true } : {}),
       })
       .where(and(eq(jobs.id, batch.jobId), eq(jobs.ownerId, batch.ownerId), eq(jobs.lastSeq, batch.firstSeq - 1)))
       .returning({ id: jobs.id });

@@ -65,6 +65,7 @@ export async function openEngine(input: EngineInput): Promise<Engine> {
     signal: abort.signal,
     gate,
     replaceTarget: input.replaceTarget ?? false,
+    beforeFirstWrite: () => Promise.resolve(),
     emit: (event) => {
       events.push(event);
       input.onEvent?.(event);

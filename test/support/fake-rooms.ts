@@ -116,6 +116,7 @@ function fakeClone(input: CloneInput, script: Script, calls: string[]): ReturnTy
     },
     run: async () => {
       calls.push('run');
+      await input.beforeFirstWrite();
       open = true;
       input.emit({ type: 'phase', phase: 'schema', status: 'started', seconds: null, detail: '' });
       input.emit({ type: 'phase', phase: 'copy', status: 'started', seconds: null, detail: '' });
@@ -156,6 +157,7 @@ function result(ok: boolean, tables: number): CloneResult {
     restoreProblems: [],
     phases: [],
     moved: { tables, rows: tables * 10, bytes: tables * 1000, indexes: 0, sequences: 0, largeObjects: 0 },
+    targetExtensions: [],
     todo: ['Point your application at the target.'],
   };
 }
