@@ -92,7 +92,9 @@ describe('reduceEvents', () => {
       bytesPerSecond: 9e9,
       rowsPerSecond: 9,
     };
-    const next = reduceEvents(modelFrom(job(), [], []), [event(11, { ...metric(1), type: 'metric', comparing } as Body)]);
+    const next = reduceEvents(modelFrom(job(), [], []), [
+      event(11, { ...metric(1), type: 'metric', comparing } as Body),
+    ]);
     expect(next.samples).toEqual([]);
     expect(next.metric?.comparing).toEqual(comparing);
   });
