@@ -165,7 +165,6 @@ test('totals, phase and the newest table progress go with the batch', async () =
   expect(batches).toHaveLength(1);
   expect(batches[0]).toMatchObject({
     phase: 'copy',
-    targetTouched: true,
     tables: [{ name: 't', rows: 2 }],
     totals: { tables: 2, tablesDone: 1, rows: 10, fraction: 0.5 },
   });
