@@ -16,7 +16,9 @@ test('what is sealed opens again, and never looks the same twice', () => {
 
 test('another key, another place and an altered byte are refused', () => {
   const sealed = box.seal('secret', 'a:source');
-  const flipped = `${sealed.slice(0, -1)}${sealed.endsWith('A') ? 'B' : 'A'}`;
+  // In the middle: the last character of base64 may hold bits that mean nothing.
+  const middle = Math.floor(sealed.length / 2);
+  const flipped = `${sealed.slice(0, middle)}${sealed[middle] === 'A' ? 'B' : 'A'}${sealed.slice(middle + 1)}`;
   expect(() => new SecretBox(Buffer.alloc(32, 8)).open(sealed, 'a:source')).toThrow(code('SECRET_KEY_WRONG'));
   expect(() => box.open(sealed, 'b:source')).toThrow(code('SECRET_KEY_WRONG'));
   expect(() => box.open(flipped, 'a:source')).toThrow(code('SECRET_KEY_WRONG'));
