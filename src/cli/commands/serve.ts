@@ -39,14 +39,18 @@ export async function serve(context: Context, flags: ServeFlags): Promise<number
   const logger = createLogger(env, 'info');
   const interrupts = new Interrupts();
   announceFirstStart(context, state);
-  const manager = await JobManager.open({
-    state,
-    secretKey: env.secretKey,
-    concurrency: flags.concurrency,
-    pgBinDir: env.pgBinDir,
-    logger,
-    role: 'daemon',
-  });
+  // Opening a new state takes seconds; nothing runs yet that would have to be ended in order.
+  const manager = await interrupts.before(
+    JobManager.open({
+      state,
+      secretKey: env.secretKey,
+      concurrency: flags.concurrency,
+      pgBinDir: env.pgBinDir,
+      logger,
+      role: 'daemon',
+    }),
+    () => logger.info('stopped before it was ready'),
+  );
   let server: RunningServer | null = null;
   try {
     const token = await resolveToken(givenToken, directory);
