@@ -11,7 +11,8 @@ import { type Ending, buildReport, isVerified, resultEvent, type ResultStatus } 
 import { describeTarget } from './job-summary.ts';
 import type { Endpoints, LiveFacts } from './job-view.ts';
 import type { JobWriter } from './job-writer.ts';
-import type { CloneHandle, JobRooms } from './rooms.ts';
+import type { JobRooms } from './rooms.ts';
+import type { CloneRun } from '../clone/clone.ts';
 import { asReport, type HeldCopy, type RunContext, type RunEnd, runJob } from './run-job.ts';
 import { isWorking } from './transitions.ts';
 
@@ -40,7 +41,7 @@ export class ActiveRun {
   readonly #gate = new PauseGate();
   #stage: 'queued' | 'active' | 'held' | 'over' = 'queued';
   #held: HeldCopy | null = null;
-  #clone: CloneHandle | null = null;
+  #clone: CloneRun | null = null;
   #snapshotAt: Date | null = null;
   #startedAt: Date | null;
   #phase: Phase | null;

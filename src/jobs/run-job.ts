@@ -6,7 +6,8 @@ import type { PauseGate } from '../gate.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import type { JobPatch } from '../store/job-queries.ts';
 import { planConnections } from './plan-connections.ts';
-import type { CloneHandle, CloneResult, Facts, JobRooms } from './rooms.ts';
+import type { Facts, JobRooms } from './rooms.ts';
+import type { CloneOutcome, CloneRun } from '../clone/clone.ts';
 
 /** What a run is given by the manager: the job, and the ways to tell what happens. */
 export interface RunContext {
@@ -34,11 +35,11 @@ export interface RunContext {
 
 /** A copy that failed and still holds its snapshot, or one that is whole and was not verified to its end. */
 export interface HeldCopy {
-  readonly clone: CloneHandle;
+  readonly clone: CloneRun;
   readonly facts: Facts;
   readonly connections: { readonly source: number; readonly target: number };
   /** The result when the copy itself is whole. */
-  readonly copied: CloneResult | null;
+  readonly copied: CloneOutcome | null;
 }
 
 /** How a run ended by itself; what a person or a stop of the agent ended is thrown instead. */
@@ -46,7 +47,7 @@ export interface RunEnd {
   readonly status: 'ready' | 'blocked' | 'completed' | 'failed';
   readonly error: ErrorReport | null;
   readonly facts: Facts | null;
-  readonly copy: CloneResult | null;
+  readonly copy: CloneOutcome | null;
   readonly verification: Verification | null;
   /** Timings of the phases that the runner itself drives. */
   readonly phases: readonly PhaseTiming[];
@@ -191,7 +192,7 @@ export function besideCopy(
 }
 
 /** Differences that a person was told of and that change nothing of what was moved. */
-function acceptedDifferences(copied: CloneResult): { kind: string; name: string; reason: string }[] {
+function acceptedDifferences(copied: CloneOutcome): { kind: string; name: string; reason: string }[] {
   const reason = 'the target had this extension before, and it stays.';
   return [
     ...copied.restoreProblems.filter((problem) => problem.harmless),

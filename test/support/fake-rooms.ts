@@ -2,7 +2,8 @@ import type { CheckResult } from '../../src/contract/check.ts';
 import type { TableProgress } from '../../src/contract/event.ts';
 import type { Verification } from '../../src/contract/report.ts';
 import { PgsluiceError, throwIfAborted } from '../../src/errors.ts';
-import type { CloneInput, CloneResult, Facts, JobRooms } from '../../src/jobs/rooms.ts';
+import type { CloneContext, CloneOutcome } from '../../src/clone/clone.ts';
+import type { Facts, JobRooms } from '../../src/jobs/rooms.ts';
 import type { SourceSnapshot } from '../../src/postgres/snapshot.ts';
 
 /** What a fake migration does; every field may be changed while it runs. */
@@ -27,7 +28,7 @@ export interface FakeRooms extends JobRooms {
   readonly script: Script;
   /** What was asked of the rooms, in order. */
   readonly calls: string[];
-  readonly clones: CloneInput[];
+  readonly clones: CloneContext[];
 }
 
 const version = { num: 150_018, major: 15, text: '15.18', full: 'PostgreSQL 15.18' };
@@ -71,7 +72,7 @@ export function fakeRooms(changes: Partial<Script> = {}): FakeRooms {
     ...changes,
   };
   const calls: string[] = [];
-  const clones: CloneInput[] = [];
+  const clones: CloneContext[] = [];
   return {
     script,
     calls,
@@ -101,7 +102,7 @@ export function fakeRooms(changes: Partial<Script> = {}): FakeRooms {
   };
 }
 
-function fakeClone(input: CloneInput, script: Script, calls: string[]): ReturnType<JobRooms['createClone']> {
+function fakeClone(input: CloneContext, script: Script, calls: string[]): ReturnType<JobRooms['createClone']> {
   const done = new Set<number>();
   const snapshot = { alive: true, takenAt: '2026-11-21T09:14:00Z' };
   let open = false;
@@ -149,7 +150,7 @@ async function pause(signal: AbortSignal, script: Script): Promise<void> {
   if (!script.deaf) throwIfAborted(signal);
 }
 
-function result(ok: boolean, tables: number): CloneResult {
+function result(ok: boolean, tables: number): CloneOutcome {
   return {
     ok,
     error: ok ? null : new PgsluiceError({ code: 'TABLES_FAILED', message: '1 table failed.', hint: 'Retry the job.' }),
