@@ -45,6 +45,8 @@ function statusOfState(state: JobState, interrupted: boolean): ResultLine['statu
     case 'draft':
     case 'validating':
     case 'running':
+    case 'following':
+    case 'cutting_over':
     case 'verifying':
     case 'paused':
       return interrupted || state === 'paused' ? 'cancelled' : 'failed';

@@ -1,6 +1,15 @@
 import { z } from '@hono/zod-openapi';
 
-export const checkFamilies = ['connect', 'version', 'server', 'privilege', 'capacity', 'objects'] as const;
+export const checkFamilies = [
+  'connect',
+  'version',
+  'server',
+  'privilege',
+  'capacity',
+  'objects',
+  'live',
+  'leftovers',
+] as const;
 export const CheckFamily = z.enum(checkFamilies);
 export type CheckFamily = z.infer<typeof CheckFamily>;
 

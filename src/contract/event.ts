@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import { CheckResult } from './check.ts';
+import { LiveProgress } from './live.ts';
 import { Difference } from './report.ts';
 
 export const jobStates = [
@@ -8,6 +9,8 @@ export const jobStates = [
   'ready',
   'blocked',
   'running',
+  'following',
+  'cutting_over',
   'paused',
   'verifying',
   'completed',
@@ -18,7 +21,7 @@ export const JobState = z.enum(jobStates).openapi('JobState');
 export type JobState = z.infer<typeof JobState>;
 
 export const phases = ['schema', 'copy', 'indexes', 'constraints', 'sequences', 'analyze'] as const;
-export const Phase = z.enum([...phases, 'validate', 'verify']);
+export const Phase = z.enum([...phases, 'validate', 'slot', 'follow', 'cutover', 'verify']);
 export type Phase = z.infer<typeof Phase>;
 
 export const tableStates = ['pending', 'copying', 'copied', 'failed', 'skipped'] as const;
@@ -96,7 +99,7 @@ export const ComparingProgress = z
   .openapi('ComparingProgress');
 export type ComparingProgress = z.infer<typeof ComparingProgress>;
 
-/** Totals, at most 4 a second. */
+/** Totals, at most 4 a second; while following one a second. */
 export const MetricEvent = z.object({
   type: z.literal('metric'),
   tables: z.number(),
@@ -114,6 +117,8 @@ export const MetricEvent = z.object({
   waiting: z.object({ what: z.string(), since: z.string() }).nullable(),
   /** Only while both sides are compared: the figures above then stay those of the copy, but `remaining` is the comparison's. */
   comparing: ComparingProgress.optional(),
+  /** Only of live jobs, from the slot on. */
+  live: LiveProgress.optional(),
 });
 export const ResultEvent = z.object({
   type: z.literal('result'),

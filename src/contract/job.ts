@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import { ErrorView, JobState, Phase } from './event.ts';
+import { LiveProgress } from './live.ts';
 import { EndpointView, JobOptions } from './options.ts';
 
 /** A job as the API answers it. Holds no password. */
@@ -28,6 +29,10 @@ export const JobView = z
     error: ErrorView.nullable(),
     /** True while a failed copy still holds its snapshot, so that retry copies only the failed tables. */
     snapshotAlive: z.boolean(),
+    /** `copy` or `live` once it is decided; null before. */
+    method: z.enum(['copy', 'live']).nullable(),
+    /** What a live job last measured; null for others. */
+    live: LiveProgress.nullable(),
     lastSeq: z.number(),
     createdAt: z.string(),
     startedAt: z.string().nullable(),

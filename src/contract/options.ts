@@ -38,11 +38,25 @@ export const EndpointView = z
   .openapi('EndpointView');
 export type EndpointView = z.infer<typeof EndpointView>;
 
+const gibibyte = 1024 ** 3;
+
+/** What is told of the target once it has taken over. */
+export const HandOver = z
+  .strictObject({
+    /** Program and arguments, run by the agent without a shell, with PGSLUICE_TARGET_URL in its environment. */
+    command: z.array(StorableText.min(1)).min(1).optional(),
+    /** http(s) address that is sent a POST with JSON; the URL in it holds no password. */
+    webhook: z.url({ protocol: /^https?$/ }).optional(),
+  })
+  .openapi('HandOver');
+export type HandOver = z.infer<typeof HandOver>;
+
 const globs = z.array(StorableText.min(1)).default([]);
 const bytes = z.number().int().nonnegative();
 
-/** Live replication is not part of this version; `auto` therefore takes `copy` and the log says so. */
-export const methods = ['auto', 'copy'] as const;
+/** `live` follows the source by logical replication until a cutover; `auto` takes it where it is possible and `cutover` was asked for. */
+export const methods = ['auto', 'copy', 'live'] as const;
+export const cutoverModes = ['auto', 'manual'] as const;
 export const verifyModes = ['none', 'counts', 'full'] as const;
 export const roleModes = ['none', 'create'] as const;
 
@@ -71,11 +85,28 @@ export const JobOptions = z
     verify: z.enum(verifyModes).default('full'),
     /** Disk that is free on the target in bytes, as declared by a person; null when unknown. */
     targetDisk: bytes.nullable().default(null),
+    /** Who starts the cutover of a live job; null means manual, and tells method `auto` that downtime does not matter. */
+    cutover: z.enum(cutoverModes).nullable().default(null),
+    /** Seconds from the fence to the hand-over; after that the cutover is rolled back and the job follows on. */
+    cutoverTimeout: z.number().int().min(1).max(3600).default(60),
+    /** WAL that the slot makes the source keep, in bytes: from `slotWarn` on the job warns, at `slotLimit` it gives the slot up. */
+    slotWarn: bytes.min(1).default(8 * gibibyte),
+    slotLimit: bytes.min(1).default(64 * gibibyte),
+    /** Added nullable columns, dropped columns and new tables on the source are carried over while following. */
+    carrySchemaChanges: z.boolean().default(false),
+    /** Slots and publications that earlier jobs of pgsluice left on the source are dropped before this one makes its own. */
+    dropLeftovers: z.boolean().default(false),
+    handOver: HandOver.nullable().default(null),
   })
   .refine((o) => !(o.schemaOnly && o.dataOnly), {
     error: 'schemaOnly and dataOnly exclude each other',
     path: ['schemaOnly'],
   })
+  .refine((o) => !(o.method === 'live' && (o.schemaOnly || o.dataOnly)), {
+    error: 'method live moves schema and data together; schemaOnly and dataOnly need method copy',
+    path: ['method'],
+  })
+  .refine((o) => o.slotWarn <= o.slotLimit, { error: 'slotWarn is above slotLimit', path: ['slotWarn'] })
   .openapi('JobOptions');
 export type JobOptions = z.infer<typeof JobOptions>;
 

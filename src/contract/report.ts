@@ -1,5 +1,7 @@
 import { z } from '@hono/zod-openapi';
 
+import { CutoverReport } from './live.ts';
+
 /** One way in which the target is not the source. `kind` is pg_dump's word for the object, or `ROWS`, `CONTENT`, `SEQUENCE VALUE`, `LARGE OBJECT DATA`. */
 export const Difference = z
   .object({
@@ -88,6 +90,8 @@ export const Report = z
     phases: z.array(PhaseTiming),
     restoreProblems: z.array(RestoreProblem),
     verification: Verification.nullable(),
+    /** Only of live jobs that came to a cutover. */
+    cutover: CutoverReport.nullable(),
     /** What a person still has to do, in plain sentences. */
     todo: z.array(z.string()),
     error: z.object({ code: z.string(), message: z.string(), hint: z.string() }).nullable(),

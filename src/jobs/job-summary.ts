@@ -33,6 +33,10 @@ export function summarize(job: SummaryInput): string {
       return `A check failed, so the copy cannot start: ${sentence(job.error?.message ?? 'see the checks')} Nothing has been changed on either side.`;
     case 'running':
       return `${work(job)} ${sourceSafe(job)}`;
+    case 'following':
+      return 'Following the source: what is written there arrives on the target. The source stays fully usable.';
+    case 'cutting_over':
+      return 'Cutting over: writes on the source wait until the target has taken over.';
     case 'verifying':
       return `The copy is done; comparing the target with the source. ${sourceSafe(job)}`;
     case 'paused':
@@ -64,6 +68,10 @@ function work(job: SummaryInput): string {
       return 'The data is copied; collecting statistics on the target.';
     case 'schema':
       return 'Creating the tables on the target.';
+    case 'slot':
+      return 'Making the replication slot on the source.';
+    case 'follow':
+    case 'cutover':
     case 'validate':
     case 'verify':
     case null:

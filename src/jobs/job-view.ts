@@ -53,6 +53,8 @@ export function toView(row: JobRow, endpoints: Endpoints, live: LiveFacts): JobV
     differences: row.differences,
     error: row.error,
     snapshotAlive: live.snapshotAlive,
+    method: row.live !== null ? 'live' : row.startedAt === null ? null : 'copy',
+    live: null,
     lastSeq: row.lastSeq,
     createdAt: row.createdAt.toISOString(),
     startedAt: row.startedAt?.toISOString() ?? null,

@@ -5,7 +5,7 @@ import { PgsluiceError } from '../errors.ts';
 /**
  * Every way a job's state may change; what is not here cannot happen.
  *
- *   draft → validating → ready | blocked        ready → running → verifying → completed
+ *   draft → validating → ready | blocked        ready → running → [following ⇄ cutting_over] → verifying → completed
  *   paused, failed, cancelled from any working state; blocked and failed go on by retry; completed and cancelled are final.
  */
 export const transitions: Readonly<Record<JobState, readonly JobState[]>> = {
@@ -13,9 +13,11 @@ export const transitions: Readonly<Record<JobState, readonly JobState[]>> = {
   validating: ['ready', 'blocked', 'paused', 'failed', 'cancelled'],
   ready: ['validating', 'running', 'cancelled'],
   blocked: ['validating', 'cancelled'],
-  running: ['verifying', 'completed', 'paused', 'failed', 'cancelled'],
+  running: ['following', 'verifying', 'completed', 'paused', 'failed', 'cancelled'],
+  following: ['cutting_over', 'verifying', 'paused', 'failed', 'cancelled'],
+  cutting_over: ['following', 'verifying', 'completed', 'paused', 'failed', 'cancelled'],
   verifying: ['completed', 'paused', 'failed', 'cancelled'],
-  paused: ['running', 'validating', 'failed', 'cancelled'],
+  paused: ['running', 'following', 'verifying', 'validating', 'failed', 'cancelled'],
   failed: ['running', 'validating', 'verifying', 'cancelled'],
   completed: [],
   cancelled: [],
@@ -25,15 +27,32 @@ export const transitions: Readonly<Record<JobState, readonly JobState[]>> = {
 export const allowedActions: Readonly<Record<JobAction, readonly JobState[]>> = {
   validate: ['draft', 'ready', 'blocked'],
   start: ['draft', 'ready', 'blocked'],
-  pause: ['running'],
+  pause: ['running', 'following'],
   resume: ['paused'],
-  cancel: ['draft', 'validating', 'ready', 'blocked', 'running', 'verifying', 'paused', 'failed'],
+  cancel: [
+    'draft',
+    'validating',
+    'ready',
+    'blocked',
+    'running',
+    'following',
+    'cutting_over',
+    'verifying',
+    'paused',
+    'failed',
+  ],
   retry: ['blocked', 'failed'],
-  cutover: [],
+  cutover: ['following'],
 };
 
 /** States in which an agent works on the job. */
-export const workingStates = ['validating', 'running', 'verifying'] as const satisfies readonly JobState[];
+export const workingStates = [
+  'validating',
+  'running',
+  'following',
+  'cutting_over',
+  'verifying',
+] as const satisfies readonly JobState[];
 
 export function isWorking(state: JobState): boolean {
   return (workingStates as readonly JobState[]).includes(state);

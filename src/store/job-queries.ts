@@ -19,6 +19,8 @@ export type JobPatch = Partial<
     | 'held'
     | 'targetTouched'
     | 'snapshotAt'
+    | 'live'
+    | 'goesOn'
     | 'startedAt'
     | 'finishedAt'
   >

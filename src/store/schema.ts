@@ -13,6 +13,7 @@ import {
 } from 'drizzle-orm/pg-core';
 import type { CheckResult } from '../contract/check.ts';
 import type { ErrorView, JobEventBody, JobState, Phase, TableProgress } from '../contract/event.ts';
+import type { LiveState } from '../contract/live.ts';
 import type { JobView } from '../contract/job.ts';
 import type { JobOptions } from '../contract/options.ts';
 import type { Report } from '../contract/report.ts';
@@ -65,6 +66,10 @@ export const jobs = state.table(
     /** True from the first change of the target: its contents are then this job's own. */
     targetTouched: boolean('target_touched').notNull().default(false),
     lastSeq: bigint('last_seq', { mode: 'number' }).notNull().default(0),
+    /** What a live job has made on both servers; null for others. Stored before it is made. */
+    live: jsonb('live').$type<LiveState>(),
+    /** True while a live job that no person paused is to go on by itself when an agent starts. */
+    goesOn: boolean('goes_on').notNull().default(false),
     snapshotAt: moment('snapshot_at'),
     createdAt: moment('created_at').notNull().defaultNow(),
     startedAt: moment('started_at'),

@@ -42,6 +42,7 @@ const report: Report = {
   phases: [{ phase: evil, seconds: 61, startedAt: '2026-11-21T09:00:01.000Z', finishedAt: 'not a date' }],
   restoreProblems: [{ kind: evil, name: evil, statement: evil, error: evil, harmless: true, reason: evil }],
   verification,
+  cutover: null,
   todo: [evil],
   error: null,
 };
