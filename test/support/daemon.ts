@@ -14,6 +14,8 @@ export interface Daemon {
   api(path: string, init?: { method?: string; body?: unknown }): Promise<unknown>;
   /** Ends with SIGTERM, as a service manager would; resolves when the process is gone. */
   stop(): Promise<void>;
+  /** Ends without warning; resolves when the process is gone. */
+  kill9(): Promise<void>;
 }
 
 /** Starts the built daemon as a user would: `pgsluice serve` with its state in `state`. */
@@ -46,6 +48,12 @@ export async function startDaemon(state: string, port = 0, env: Record<string, s
       if (child.exitCode !== null) return;
       const gone = new Promise((resolve) => child.once('exit', resolve));
       child.kill('SIGTERM');
+      await gone;
+    },
+    kill9: async () => {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const gone = new Promise((resolve) => child.once('exit', resolve));
+      child.kill('SIGKILL');
       await gone;
     },
   };
