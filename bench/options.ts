@@ -1,20 +1,23 @@
 import { parseArgs } from 'node:util';
+import { type LiveWorkloadName, liveWorkloadNames } from './live-workloads.ts';
 
 export const workloadNames = ['mixed', 'pgbench', 'many'] as const;
 export type WorkloadName = (typeof workloadNames)[number];
 export const toolNames = ['pgsluice', 'dump-restore', 'pgcopydb', 'pgcopydb-binary'] as const;
 export type ToolName = (typeof toolNames)[number];
 
-export const usage = `npm run bench -- [compare|memory] [options]
+export const usage = `npm run bench -- [compare|memory|live] [options]
 
 compare (default)  wall time, CPU and memory of pgsluice beside pg_dump | pg_restore and pgcopydb, in turn on the same two servers
 memory             peak memory of the agent while it clones databases of several sizes
+live               applying a recorded backlog of WAL beside PostgreSQL's own subscription, in turn on the same two servers
 
   --workloads LIST   of ${workloadNames.join(',')} (default: all)
   --tools LIST       of ${toolNames.join(',')} (default: all that are found)
   --rounds N         timed runs of every tool (default 3)
   --jobs N           tables and indexes at once, for every tool (default 2)
   --scale F          size of the workloads; 1 is about 1.2 GB mixed, pgbench -s 100, 2,000 tables (default 1)
+  --live LIST        live: of ${liveWorkloadNames.join(',')} (default: all)
   --no-verified      leave out the extra run of pgsluice with its full verification
   --sizes LIST       memory: sizes of the databases (default 1GB,5GB)
   --no-postgres-state   memory: only the embedded state, not the one in PostgreSQL
@@ -23,8 +26,9 @@ Environment: PGSLUICE_TEST_PG_BIN (folder with initdb, postgres, pg_dump, pg_res
 `;
 
 export interface BenchOptions {
-  readonly command: 'compare' | 'memory' | 'help';
+  readonly command: 'compare' | 'memory' | 'live' | 'help';
   readonly workloads: readonly WorkloadName[];
+  readonly live: readonly LiveWorkloadName[];
   readonly tools: readonly ToolName[];
   readonly rounds: number;
   readonly jobs: number;
@@ -43,6 +47,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     options: {
       workloads: { type: 'string', default: workloadNames.join(',') },
       tools: { type: 'string', default: toolNames.join(',') },
+      live: { type: 'string', default: liveWorkloadNames.join(',') },
       rounds: { type: 'string', default: '3' },
       jobs: { type: 'string', default: '2' },
       scale: { type: 'string', default: '1' },
@@ -53,12 +58,13 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     },
   });
   const [command = 'compare', ...rest] = positionals;
-  if (rest.length > 0 || (command !== 'compare' && command !== 'memory')) {
+  if (rest.length > 0 || (command !== 'compare' && command !== 'memory' && command !== 'live')) {
     throw new Error(`Unknown command "${positionals.join(' ')}". See npm run bench -- --help`);
   }
   return {
     command: values.help ? 'help' : command,
     workloads: listOf(values.workloads, workloadNames, '--workloads'),
+    live: listOf(values.live, liveWorkloadNames, '--live'),
     tools: listOf(values.tools, toolNames, '--tools'),
     rounds: whole(values.rounds, '--rounds'),
     jobs: whole(values.jobs, '--jobs'),

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compare } from './compare.ts';
+import { live } from './live.ts';
 import { memory } from './memory.ts';
 import { type BenchOptions, parseOptions, usage } from './options.ts';
 import { print } from './report.ts';
@@ -24,7 +25,7 @@ async function run(options: BenchOptions): Promise<void> {
           `${servers.binDir} has a server but no pg_dump. Install PostgreSQL with its client programs, or set PGSLUICE_TEST_PG_BIN.`,
         );
       }
-      const bench = options.command === 'memory' ? memory : compare;
+      const bench = { compare, memory, live }[options.command === 'help' ? 'compare' : options.command];
       await bench(servers, options, workDir, interrupted.signal);
     } finally {
       interrupted.signal.removeEventListener('abort', halt);

@@ -16,6 +16,7 @@ export const serverSettings = {
   full_page_writes: 'on',
   checkpoint_timeout: '5min',
   max_connections: '100',
+  wal_level: 'logical',
 } as const;
 
 export interface BenchServers {

@@ -1,0 +1,258 @@
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client } from 'pg';
+import { ensureProgress, recordTableSql, startFollowing, takeOver } from '../src/live/progress.ts';
+import { parseLsn } from '../src/postgres/lsn.ts';
+import { openSession } from '../src/postgres/session.ts';
+import { parseEndpoint } from '../src/postgres/settings.ts';
+import type { FollowTask } from './follow-child.ts';
+import { type LiveWorkload, liveWorkloads } from './live-workloads.ts';
+import { describeMachine } from './machine.ts';
+import { measure } from './measure.ts';
+import type { BenchOptions } from './options.ts';
+import { gigabytes, megabytes, print, printMachine, seconds, table, writeResult } from './report.ts';
+import { type BenchServers, cpuOf, dropDatabase } from './servers.ts';
+import { pairedRatios, spread } from './stats.ts';
+import { checkout } from './tools.ts';
+
+const database = 'bench_live';
+const ours = 'bench_live_ours';
+const native = 'bench_live_native';
+const job = 'bench';
+const slots = { ours: 'pgsluice_bench', native: 'bench_native' } as const;
+const publication = 'pgsluice_bench';
+
+interface Round {
+  readonly ours: number;
+  readonly native: number;
+  readonly walBytes: number;
+  readonly agentBytes: number | null;
+  readonly agentCpu: number | null;
+  readonly targetCpu: { readonly ours: number | null; readonly native: number | null };
+}
+
+/** Applying one recorded backlog of WAL: pgsluice's follower beside PostgreSQL's own subscription, each on its own target database. */
+export async function live(
+  servers: BenchServers,
+  options: BenchOptions,
+  workDir: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const machine = await describeMachine(servers);
+  printMachine(machine);
+  const results: { workload: string; rounds: Round[] }[] = [];
+  for (const name of options.live) {
+    const workload = liveWorkloads[name];
+    const rounds: Round[] = [];
+    for (let round = 0; round < options.rounds; round += 1) {
+      signal.throwIfAborted();
+      const measured = await oneRound(servers, workload, options.scale, round % 2 === 0, workDir, signal);
+      rounds.push(measured);
+      print(
+        `${name} ${round + 1}: ours ${seconds(measured.ours)} s, native ${seconds(measured.native)} s, backlog ${gigabytes(measured.walBytes)}, agent ${megabytes(measured.agentBytes)}`,
+      );
+    }
+    results.push({ workload: name, rounds });
+  }
+  print();
+  print(
+    table(
+      ['workload', 'ours s', 'native s', 'ratio', 'min–max', 'agent CPU s', 'agent peak', 'target CPU ours/native'],
+      results.map(({ workload, rounds }) => {
+        const ratios = spread(
+          pairedRatios(
+            rounds.map((round) => round.ours),
+            rounds.map((round) => round.native),
+          ),
+        );
+        const middle = (values: readonly number[]): string => seconds(spread(values).median);
+        const known = (pick: (round: Round) => number | null): number[] => rounds.map((round) => pick(round) ?? 0);
+        return [
+          workload,
+          middle(rounds.map((round) => round.ours)),
+          middle(rounds.map((round) => round.native)),
+          ratios.median.toFixed(2),
+          `${ratios.min.toFixed(2)}–${ratios.max.toFixed(2)}`,
+          middle(known((round) => round.agentCpu)),
+          megabytes(Math.max(...known((round) => round.agentBytes))),
+          `${middle(known((round) => round.targetCpu.ours))}/${middle(known((round) => round.targetCpu.native))}`,
+        ];
+      }),
+    ),
+  );
+  print(`\nAll figures: ${await writeResult('live', { machine, options, results })}`);
+}
+
+async function oneRound(
+  servers: BenchServers,
+  workload: LiveWorkload,
+  scale: number,
+  oursFirst: boolean,
+  workDir: string,
+  signal: AbortSignal,
+): Promise<Round> {
+  const { source, target } = servers;
+  await Promise.all([dropDatabase(source, database), dropDatabase(target, ours), dropDatabase(target, native)]);
+  await source.createDatabase(database);
+  await workload.fill(source, database, scale);
+  // The targets begin as the source stands, made the same way.
+  await target.createDatabase(ours);
+  await workload.fill(target, ours, scale);
+  await target.run(`CREATE DATABASE ${native} TEMPLATE ${ours}`);
+  try {
+    await source.run(`CREATE PUBLICATION ${publication} FOR ALL TABLES`, database);
+    for (const slot of Object.values(slots)) {
+      await source.query(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, database, [slot]);
+    }
+    const from = await positionOf(source);
+    await prepareOurs(servers);
+    await prepareNative(servers);
+    await workload.write(source, database, scale);
+    const until = await positionOf(source);
+    await Promise.all([source.run('CHECKPOINT'), target.run('CHECKPOINT')]);
+
+    let own = null;
+    let theirs = null;
+    for (const who of oursFirst ? (['ours', 'native'] as const) : (['native', 'ours'] as const)) {
+      if (who === 'ours') own = await runOurs(servers, until, workDir, signal);
+      else theirs = await runNative(servers, until, signal);
+    }
+    if (own === null || theirs === null) throw new Error('both take part in a round');
+    await assertEqual(servers);
+    return {
+      ours: own.seconds,
+      native: theirs.seconds,
+      walBytes: Number(parseLsn(until) - parseLsn(from)),
+      agentBytes: own.mainBytes,
+      agentCpu: own.cpu,
+      targetCpu: { ours: own.targetCpu, native: theirs.targetCpu },
+    };
+  } finally {
+    await target.run(
+      `ALTER SUBSCRIPTION bench_native DISABLE; ALTER SUBSCRIPTION bench_native SET (slot_name = NONE)`,
+      native,
+    );
+    await target.run(`DROP SUBSCRIPTION bench_native`, native);
+    await sleep(200);
+    await source.query(
+      `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active`,
+      database,
+    );
+  }
+}
+
+async function positionOf(server: BenchServers['source']): Promise<string> {
+  const [row] = await server.query('SELECT pg_current_wal_insert_lsn()::text AS lsn', database);
+  return String(row?.['lsn']);
+}
+
+/** The progress rows that a job's copy would have left. */
+async function prepareOurs({ source, target }: BenchServers): Promise<void> {
+  const tables = await source.query(
+    `SELECT c.oid::int8::text AS oid, n.nspname AS schema, c.relname AS name, pg_current_snapshot()::text AS snapshot
+     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' AND n.nspname = 'public'`,
+    database,
+  );
+  const { signal } = new AbortController();
+  const session = await openSession(parseEndpoint({ url: target.url(ours) }, 'target'), {
+    signal,
+    side: 'target',
+    purpose: 'progress',
+  });
+  try {
+    await ensureProgress(session, job);
+    for (const row of tables) {
+      const table = { oid: Number(row['oid']), schema: String(row['schema']), name: String(row['name']), via: null };
+      await session.run(recordTableSql(job, table, String(row['snapshot'])));
+    }
+    const { epoch } = await takeOver(session, job);
+    await startFollowing(session, job, epoch, 0n);
+  } finally {
+    await session.close();
+  }
+}
+
+async function prepareNative({ source, target }: BenchServers): Promise<void> {
+  const connection = `host=${source.host} port=${source.port} user=${source.user} password='${source.password}' dbname=${database}`;
+  const client = new Client({ connectionString: target.url(native) });
+  await client.connect();
+  try {
+    await client.query(
+      `CREATE SUBSCRIPTION bench_native CONNECTION ${client.escapeLiteral(connection)} PUBLICATION ${publication}
+       WITH (create_slot = false, slot_name = '${slots.native}', copy_data = false, enabled = false, streaming = on)`,
+    );
+  } finally {
+    await client.end();
+  }
+}
+
+async function runOurs(
+  { source, target }: BenchServers,
+  until: string,
+  workDir: string,
+  signal: AbortSignal,
+): Promise<Awaited<ReturnType<typeof measure>> & { targetCpu: number | null }> {
+  const task: FollowTask = {
+    job,
+    sourceUrl: source.url(database),
+    targetUrl: target.url(ours),
+    slot: slots.ours,
+    publication,
+    sourceMajor: source.major,
+    workDir,
+    until,
+  };
+  const before = await cpuOf(target);
+  const command = {
+    file: process.execPath,
+    args: [join(checkout(), '.bench/bench/follow-child.js'), JSON.stringify(task)],
+    env: { PATH: process.env['PATH'] ?? '', HOME: workDir },
+  };
+  const measured = await measure([command], join(workDir, 'follow.log'), signal);
+  return { ...measured, targetCpu: difference(await cpuOf(target), before) };
+}
+
+async function runNative(
+  { source, target }: BenchServers,
+  until: string,
+  signal: AbortSignal,
+): Promise<{ seconds: number; targetCpu: number | null }> {
+  const before = await cpuOf(target);
+  const watch = new Client({ connectionString: source.url(database) });
+  await watch.connect();
+  const started = performance.now();
+  try {
+    await target.run('ALTER SUBSCRIPTION bench_native ENABLE', native);
+    for (;;) {
+      signal.throwIfAborted();
+      const { rows } = await watch.query<{ there: boolean }>(
+        `SELECT confirmed_flush_lsn >= $1::pg_lsn AS there FROM pg_replication_slots WHERE slot_name = $2`,
+        [until, slots.native],
+      );
+      if (rows[0]?.there === true) break;
+      await sleep(20);
+    }
+    const elapsed = (performance.now() - started) / 1000;
+    return { seconds: elapsed, targetCpu: difference(await cpuOf(target), before) };
+  } finally {
+    await watch.end();
+  }
+}
+
+function difference(after: number | null, before: number | null): number | null {
+  return after === null || before === null ? null : after - before;
+}
+
+/** A tool that lost rows must not count as fast. */
+async function assertEqual({ source, target }: BenchServers): Promise<void> {
+  const sum = `SELECT c.relname AS name, (xpath('/row/s/text()', query_to_xml(format(
+      'SELECT count(*) || '':'' || coalesce(sum(hashtextextended(x::text, 0)::numeric), 0) AS s FROM %s x', c.oid::regclass), false, true, '')))[1]::text AS content
+    FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace ORDER BY 1`;
+  const [here, there, theirs] = await Promise.all([
+    source.query(sum, database),
+    target.query(sum, ours),
+    target.query(sum, native),
+  ]);
+  if (JSON.stringify(here) !== JSON.stringify(there)) throw new Error('pgsluice lost or changed rows');
+  if (JSON.stringify(here) !== JSON.stringify(theirs)) throw new Error('the subscription lost or changed rows');
+}
