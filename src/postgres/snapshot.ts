@@ -3,10 +3,12 @@ import { PgsluiceError, throwIfAborted } from '../errors.ts';
 import { quoteLiteral } from './quote.ts';
 import { openSession } from './session.ts';
 import type { Session } from './session.ts';
-import type { ConnectionSettings } from './settings.ts';
+import type { ConnectionSettings, Side } from './settings.ts';
 
 export interface SnapshotOptions {
-  /** Connections to the source in all, the snapshot's own included; at least 1. */
+  /** Whose moment it is; errors and log lines say so. The source's when left out. */
+  readonly side?: Side;
+  /** Connections to the server in all, the snapshot's own included; at least 1. */
   readonly connections: number;
   readonly signal: AbortSignal;
   readonly log: (level: 'debug' | 'info' | 'warn', message: string) => void;
@@ -17,22 +19,26 @@ export interface SnapshotOptions {
 const BEGIN = 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY';
 
 /**
- * One moment of the source, seen by many sessions: the holder exports its snapshot and stays inside its transaction, and
+ * One moment of a server, seen by many sessions: the holder exports its snapshot and stays inside its transaction, and
  * workers import it (PostgreSQL documentation, 9.28.5 "Snapshot Synchronization Functions").
  * Lifecycle: open → (alive) → closed. `alive` becomes false for good when the holder's connection ends.
  * With a single connection there are no workers: the holder itself does the work, one task at a time.
+ * TRUNCATE and commands that rewrite a table take rows away from under a snapshot (documentation, 13.6 "Caveats").
  */
 export class SourceSnapshot {
   readonly id: string;
   /** How many tasks can run at once. */
   readonly workers: number;
-  /** When the snapshot was taken (the source's clock, ISO). */
+  readonly side: Side;
+  /** When the snapshot was taken (the server's clock, ISO). */
   readonly takenAt: string;
   readonly #settings: ConnectionSettings;
   readonly #options: SnapshotOptions;
   readonly #holder: Session;
   readonly #queue: PQueue;
   readonly #idle: Session[] = [];
+  /** Sessions outside of the snapshot; they count against the same limit. */
+  readonly #plain: Session[] = [];
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
 
@@ -46,6 +52,7 @@ export class SourceSnapshot {
     this.id = id;
     this.takenAt = takenAt;
     this.workers = Math.max(1, options.connections - 1);
+    this.side = options.side ?? 'source';
     this.#settings = settings;
     this.#options = options;
     this.#holder = holder;
@@ -54,12 +61,12 @@ export class SourceSnapshot {
   }
 
   /**
-   * @throws PgsluiceError when the source cannot be reached or does not export snapshots.
+   * @throws PgsluiceError when the server cannot be reached or does not export snapshots.
    */
   static async open(settings: ConnectionSettings, options: SnapshotOptions): Promise<SourceSnapshot> {
     const holder = await openSession(settings, {
       signal: options.signal,
-      side: 'source',
+      side: options.side ?? 'source',
       purpose: 'snapshot',
       retryForMs: 30_000,
     });
@@ -94,17 +101,18 @@ export class SourceSnapshot {
   async withSession<T>(task: (session: Session) => Promise<T>): Promise<T> {
     return this.#enqueue(async () => {
       if (this.#options.connections <= 1) return this.#onHolder(task);
-      const session = this.#takeIdle() ?? (await this.#openWorker());
-      try {
-        const result = await task(session);
-        if (session.lost || this.#closed) await session.close();
-        else this.#idle.push(session);
-        return result;
-      } catch (error) {
-        await session.close();
-        throw error;
-      }
+      return this.#useFrom(this.#idle, () => this.#openWorker(), task);
     });
+  }
+
+  /**
+   * Runs `task` with a session outside of the snapshot, which is left without a transaction; it takes the place of a worker.
+   * Not to be called by a task of `withSession`, which may hold the last place.
+   * @throws PgsluiceError when the snapshot has only its own connection.
+   */
+  async withPlainSession<T>(task: (session: Session) => Promise<T>): Promise<T> {
+    this.#refuseSingle();
+    return this.#enqueue(() => this.#useFrom(this.#plain, () => this.#openPlain(), task));
   }
 
   /**
@@ -112,18 +120,9 @@ export class SourceSnapshot {
    * @throws PgsluiceError when the snapshot has only its own connection.
    */
   async withFreeConnection<T>(task: () => Promise<T>): Promise<T> {
-    if (this.#options.connections <= 1) {
-      throw new PgsluiceError({
-        code: 'TOO_FEW_CONNECTIONS',
-        message: 'The source allows a single connection, and the snapshot needs it.',
-        hint: 'Raise the CONNECTION LIMIT of the source role to 2 or more.',
-      });
-    }
+    this.#refuseSingle();
     return this.#enqueue(async () => {
-      // Idle workers count against the limit as well; only as many are ended as may stand in the way.
-      while (this.#idle.length > 0 && this.#idle.length + this.#queue.pending > this.workers) {
-        await this.#idle.pop()?.close();
-      }
+      await this.#makeRoom();
       return task();
     });
   }
@@ -133,7 +132,9 @@ export class SourceSnapshot {
     this.#closed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#queue.clear();
-    await Promise.all([this.#holder.close(), ...this.#idle.splice(0).map((session) => session.close())]);
+    await Promise.all(
+      [this.#holder, ...this.#idle.splice(0), ...this.#plain.splice(0)].map((session) => session.close()),
+    );
   }
 
   #enqueue<T>(task: () => Promise<T>): Promise<T> {
@@ -144,11 +145,31 @@ export class SourceSnapshot {
     });
   }
 
-  #takeIdle(): Session | null {
-    for (let session = this.#idle.pop(); session !== undefined; session = this.#idle.pop()) {
-      if (!session.lost) return session;
+  /** Idle sessions count against the limit as well; only as many are ended as may stand in the way of one more. */
+  async #makeRoom(): Promise<void> {
+    while (this.#idle.length + this.#plain.length + this.#queue.pending > this.workers) {
+      const session = this.#plain.pop() ?? this.#idle.pop();
+      if (session === undefined) return;
+      await session.close();
     }
-    return null;
+  }
+
+  async #useFrom<T>(pool: Session[], open: () => Promise<Session>, task: (session: Session) => Promise<T>): Promise<T> {
+    let session = pool.pop();
+    while (session?.lost === true) session = pool.pop();
+    if (session === undefined) {
+      await this.#makeRoom();
+      session = await open();
+    }
+    try {
+      const result = await task(session);
+      if (session.lost || this.#closed) await session.close();
+      else pool.push(session);
+      return result;
+    } catch (error) {
+      await session.close();
+      throw error;
+    }
   }
 
   /** A failed statement would abort the transaction and with it the snapshot, hence the savepoint. */
@@ -165,16 +186,25 @@ export class SourceSnapshot {
     }
   }
 
-  async #openWorker(): Promise<Session> {
-    this.#assertAlive();
-    const session = await openSession(this.#settings, {
+  #open(purpose: string, readOnly: boolean): Promise<Session> {
+    return openSession(this.#settings, {
       signal: this.#options.signal,
-      side: 'source',
-      purpose: 'copy',
+      side: this.side,
+      purpose,
+      readOnly,
       retryForMs: 30_000,
       onRetry: (why, attempt) =>
-        this.#options.log('warn', `Connection ${attempt} to the source failed, trying again: ${why}`),
+        this.#options.log('warn', `Connection ${attempt} to the ${this.side} failed, trying again: ${why}`),
     });
+  }
+
+  #openPlain(): Promise<Session> {
+    return this.#open('verify', true);
+  }
+
+  async #openWorker(): Promise<Session> {
+    this.#assertAlive();
+    const session = await this.#open(this.side === 'source' ? 'copy' : 'verify', false);
     try {
       await session.run(`${BEGIN}; SET TRANSACTION SNAPSHOT ${quoteLiteral(this.id)}`);
       return session;
@@ -184,13 +214,24 @@ export class SourceSnapshot {
     }
   }
 
+  #refuseSingle(): void {
+    if (this.#options.connections > 1) return;
+    throw new PgsluiceError({
+      code: 'TOO_FEW_CONNECTIONS',
+      message: `The ${this.side} allows a single connection, and the snapshot needs it.`,
+      hint: `Raise the CONNECTION LIMIT of the ${this.side} role to 2 or more.`,
+    });
+  }
+
   #assertAlive(): void {
     if (this.alive) return;
     throw new PgsluiceError({
       code: 'SNAPSHOT_GONE',
-      message:
-        'The session that held the snapshot on the source has ended, so no further table can be read at the same moment.',
-      hint: 'Retry the job: it takes a fresh snapshot and copies every table anew.',
+      message: `The session that held the snapshot on the ${this.side} has ended, so nothing more can be read there as of the same moment.`,
+      hint:
+        this.side === 'source'
+          ? 'Retry the job: it takes a fresh snapshot and copies every table anew.'
+          : 'Compare the two databases with pgsluice verify while nobody writes to either.',
     });
   }
 
@@ -201,7 +242,7 @@ export class SourceSnapshot {
         .catch((error: unknown) => {
           if (this.#closed || this.#options.signal.aborted || !this.#holder.lost) return;
           const why = error instanceof Error ? error.message : String(error);
-          this.#options.log('warn', `The snapshot's session on the source was lost: ${why}`);
+          this.#options.log('warn', `The snapshot's session on the ${this.side} was lost: ${why}`);
         })
         .finally(() => {
           if (this.alive) this.#ping();

@@ -9,6 +9,13 @@ export interface EntryPair {
   readonly target: ArchiveEntry;
 }
 
+/** A constraint of the target whose validation is still to come. */
+export interface PendingConstraint {
+  readonly schema: string;
+  readonly table: string;
+  readonly name: string;
+}
+
 export interface CatalogueComparison {
   /** Entries of the source that were looked for on the target. */
   readonly compared: number;
@@ -121,6 +128,20 @@ export function excerpt(text: string, other: string): string {
   let at = 0;
   while (at < text.length && at < other.length && text[at] === other[at]) at += 1;
   return at <= LEAD ? text : `…${text.slice(at - LEAD)}`;
+}
+
+/** pg_restore prints the line breaks of names as spaces. */
+function printedName(name: string): string {
+  return name.replaceAll(/[\r\n]/g, ' ');
+}
+
+/** True when a foreign key differs only by a NOT VALID that is to be taken away by its validation. Pure. */
+export function awaitsValidation({ source, target }: EntryPair, pending: readonly PendingConstraint[]): boolean {
+  if (source.type !== 'FK CONSTRAINT') return false;
+  const known = pending.some(
+    ({ schema, table, name }) => schema === source.schema && printedName(`${table} ${name}`) === source.name,
+  );
+  return known && entryText(target).replace(/ NOT VALID;$/, ';') === entryText(source);
 }
 
 export function missingDifference(entry: ArchiveEntry): Difference {

@@ -8,6 +8,7 @@ import type { DifferenceText } from './row-differences.ts';
 import { compareRows, comparisonLine, countText, messageOf, rethrowFatal } from './rows.ts';
 import type { Comparison } from './rows.ts';
 import type { Sides } from './sides.ts';
+import { isRewritten, knewRelation } from './rewritten.ts';
 import { readableName } from './tables.ts';
 import type { ComparedRelation } from './tables.ts';
 
@@ -116,6 +117,13 @@ async function record(
     emit({ type: 'log', level: 'error', message: comparisonLine(relation, comparison) });
     return;
   }
+  if (await hasMovedOn(input.sides, relation, comparison)) {
+    findings.fail(
+      `${name} could not be compared: since its moment it was truncated, rewritten, altered or dropped on the target, which a snapshot does not outlast.`,
+    );
+    emit({ type: 'log', level: 'warn', message: `could not verify ${name}: the target has changed it meanwhile` });
+    return;
+  }
   const { source } = comparison;
   const target = comparison.outcome === 'absent' ? { rows: 0, checksum: null } : comparison.target;
   const stale = await isStale(input, relation, comparison);
@@ -167,6 +175,16 @@ async function record(
 
 function sameContent(comparison: Compared): boolean {
   return comparison.source.rows === comparison.target.rows && comparison.source.checksum === comparison.target.checksum;
+}
+
+/**
+ * True when a difference says nothing: a target in use has taken the rows, the columns or the relation away from under the
+ * snapshot (PostgreSQL documentation, 13.6 "Caveats").
+ */
+async function hasMovedOn(sides: Sides, relation: ComparedRelation, comparison: Comparison): Promise<boolean> {
+  if (!sides.targetMovesOn || comparison.outcome === 'unreadable') return false;
+  if (comparison.outcome === 'absent') return sides.target((session) => knewRelation(session, relation));
+  return !sameContent(comparison) && sides.target((session) => isRewritten(session, relation));
 }
 
 async function rowHelp(

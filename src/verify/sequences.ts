@@ -54,6 +54,10 @@ async function readValues(session: Session, names: readonly SequenceName[]): Pro
   return values;
 }
 
+function valuesByName(sequences: readonly CopiedSequence[]): Map<string, SequenceValue> {
+  return new Map(sequences.map((sequence) => [relationKey(sequence), sequence]));
+}
+
 export function sequenceText(value: SequenceValue): string {
   return `last_value ${value.lastValue}, is_called ${value.isCalled}`;
 }
@@ -100,29 +104,32 @@ export function compareSequenceValues(
 /**
  * Compares last_value and is_called of every sequence of the source's archive. Sequences obey no snapshot (PostgreSQL
  * documentation, 9.17): on a source in use they have moved on since the copy, so that the values which the copy read are what
- * the target is held against; without a copy it is the values of this moment. Answers how many were compared.
+ * the target is held against; without a copy it is the values of this moment. For the same reason `recorded` are the target's
+ * values as they were right after the copy, where it is in use itself. Answers how many were compared.
  */
 export async function compareSequences(
   sides: Sides,
   archive: Archive,
   findings: Findings,
   copied: readonly CopiedSequence[] | null,
+  recorded: readonly CopiedSequence[] | null = null,
 ): Promise<number> {
   const oids = archive.entries.filter((entry) => entry.type === 'SEQUENCE').map((entry) => entry.oid);
   try {
     return await withRetries(sides.signal, async () => {
       const names = await sides.source((session) => session.query<SequenceName & { oid?: string }>(SEQUENCES, [oids]));
-      const here =
-        copied === null
-          ? await sides.source((session) => readValues(session, names))
-          : new Map(copied.map((sequence) => [relationKey(sequence), sequence]));
-      const there = await sides.target(async (session) => {
-        const present = new Set((await session.query<SequenceName & { oid?: string }>(PRESENT)).map(relationKey));
-        return readValues(
-          session,
-          names.filter((name) => present.has(relationKey(name))),
-        );
-      });
+      const here = copied === null ? await sides.source((session) => readValues(session, names)) : valuesByName(copied);
+      const there =
+        recorded === null
+          ? await sides.target(async (session) => {
+              const rows = await session.query<SequenceName & { oid?: string }>(PRESENT);
+              const present = new Set(rows.map(relationKey));
+              return readValues(
+                session,
+                names.filter((name) => present.has(relationKey(name))),
+              );
+            })
+          : valuesByName(recorded);
       return compareSequenceValues(names, here, there, findings);
     });
   } catch (error) {

@@ -90,24 +90,30 @@ async function settlePrinted(
     await readFragments(session, sql, source.oid),
     isTable && (await session.query(HAS_PARENTS, [source.oid])).length > 0,
   ]);
-  return sides.target(async (session) => {
-    const differing = differingFragments(here, await readFragments(session, sql, target.oid));
-    if (differing === null) return DIFFERENT;
-    const before = entryText(source);
-    const unnamed = isTable && sourceVersion.major < NAMED_NOT_NULL && targetVersion.major >= NAMED_NOT_NULL;
-    const after = unnamed ? await withoutNotNullNames(session, entryText(target), target.oid) : entryText(target);
-    let decisive = equalButFor(before, after, differing);
-    const reordered = decisive === null && inherits;
-    if (reordered) decisive = equalButFor(before, after, differing, equalButForOrder);
-    if (decisive === null) return DIFFERENT;
-    for (const fragments of decisive) if (!(await sameFragment(session, fragments))) return DIFFERENT;
-    if (!reordered) return { verdict: 'same' };
-    const name = readableName(source.schema, source.name);
-    return {
-      verdict: 'same',
-      note: `The columns of ${name} stand in another order on the target: a table that inherits gets its parents' columns first.`,
-    };
+  const unnamed = isTable && sourceVersion.major < NAMED_NOT_NULL && targetVersion.major >= NAMED_NOT_NULL;
+  const [there, after] = await sides.target(async (session) => [
+    await readFragments(session, sql, target.oid),
+    unnamed ? await withoutNotNullNames(session, entryText(target), target.oid) : entryText(target),
+  ]);
+  const differing = differingFragments(here, there);
+  if (differing === null) return DIFFERENT;
+  const before = entryText(source);
+  let decisive = equalButFor(before, after, differing);
+  const reordered = decisive === null && inherits;
+  if (reordered) decisive = equalButFor(before, after, differing, equalButForOrder);
+  if (decisive === null) return DIFFERENT;
+  const pairs = decisive;
+  const same = await sides.twins(async (session) => {
+    for (const fragments of pairs) if (!(await sameFragment(session, fragments))) return false;
+    return true;
   });
+  if (!same) return DIFFERENT;
+  if (!reordered) return { verdict: 'same' };
+  const name = readableName(source.schema, source.name);
+  return {
+    verdict: 'same',
+    note: `The columns of ${name} stand in another order on the target: a table that inherits gets its parents' columns first.`,
+  };
 }
 
 /**

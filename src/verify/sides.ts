@@ -11,8 +11,12 @@ export type WithSession = <T>(work: (session: Session) => Promise<T>) => Promise
 export interface Sides {
   /** Inside the snapshot. */
   readonly source: WithSession;
-  /** Read-only sessions. */
+  /** Read-only sessions; inside the snapshot where the target's moment was given. */
   readonly target: WithSession;
+  /** Sessions of the target outside of any transaction, for temporary twins; not to be asked for by work of `target`. */
+  readonly twins: WithSession;
+  /** The target may have moved on since its moment: what its catalogue says now need not be what was then. */
+  readonly targetMovesOn: boolean;
   readonly signal: AbortSignal;
 }
 

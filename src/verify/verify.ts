@@ -11,7 +11,15 @@ import type { PgTools } from '../postgres/tools.ts';
 import { listUnstablePartitions } from '../postgres/unstable-partitions.ts';
 import { readServerVersion } from '../postgres/version.ts';
 import type { ServerVersion } from '../postgres/version.ts';
-import { compareArchives, entryName, extraDifference, missingDifference, pairDifference } from './catalogue.ts';
+import type { PendingConstraint } from './catalogue.ts';
+import {
+  awaitsValidation,
+  compareArchives,
+  entryName,
+  extraDifference,
+  missingDifference,
+  pairDifference,
+} from './catalogue.ts';
 import { ENCODING_PROBE, HASH_PROBE, HASH_SINCE } from './checksum.ts';
 import type { ChecksumMethod } from './checksum.ts';
 import { Findings } from './findings.ts';
@@ -54,6 +62,12 @@ export interface VerifyInput {
   readonly accepted?: readonly AcceptedRefusal[];
   /** The sequences' values as the copy read them; null or absent: they are read from the source now. */
   readonly copiedSequences?: readonly CopiedSequence[] | null;
+  /** The moment of the target to compare, with the connections it was opened with; null or absent compares the present. */
+  readonly targetSnapshot?: SourceSnapshot | null;
+  /** The target's sequences as they were at its moment, since they obey no snapshot; null or absent: they are read now. */
+  readonly targetSequences?: readonly CopiedSequence[] | null;
+  /** Foreign keys that are NOT VALID on the target only because their validation is still to come. */
+  readonly pendingConstraints?: readonly PendingConstraint[];
 }
 
 interface Versions {
@@ -89,10 +103,13 @@ export async function verifyDatabases(input: VerifyInput): Promise<Verification>
       : null;
   const snapshot = input.snapshot ?? own;
   if (snapshot === null) throw new Error('a snapshot was neither given nor opened');
+  const moment = input.targetSnapshot ?? null;
   const target = new TargetSessions(input.target, input.connections.target, input.signal);
   const sides: Sides = {
     source: (work) => snapshot.withSession(work),
-    target: target.withSession,
+    target: moment === null ? target.withSession : (work) => moment.withSession(work),
+    twins: moment === null ? target.withSession : (work) => moment.withPlainSession(work),
+    targetMovesOn: moment !== null,
     signal: input.signal,
   };
   try {
@@ -101,16 +118,17 @@ export async function verifyDatabases(input: VerifyInput): Promise<Verification>
       sourceArchive === null
         ? snapshot.withFreeConnection(() => dump(input, 'source', snapshot.id))
         : Promise.resolve(sourceArchive),
-      dump(input, 'target', null),
+      moment === null ? dump(input, 'target', null) : moment.withFreeConnection(() => dump(input, 'target', moment.id)),
     );
     const [sourceVersion, targetVersion] = await askBoth(sides, readServerVersion);
     const versions = { sourceVersion, targetVersion };
     const objectsCompared = await compareCatalogues(input, sides, versions, here, there, findings);
-    const jobs = Math.min(snapshot.workers, input.connections.target, input.options.tableJobs);
+    const readers = moment?.workers ?? input.connections.target;
+    const jobs = Math.min(snapshot.workers, readers, input.options.tableJobs);
     await compareContents(input, sides, versions, Math.max(1, jobs), findings);
     const withData = !input.options.schemaOnly;
     const sequencesCompared = withData
-      ? await compareSequences(sides, here, findings, input.copiedSequences ?? null)
+      ? await compareSequences(sides, here, findings, input.copiedSequences ?? null, input.targetSequences ?? null)
       : 0;
     const largeObjectsCompared = await verifyLargeObjects(input, sides, findings);
     await noteUnwritten(sides, findings);
@@ -177,6 +195,7 @@ async function compareCatalogues(
   const undecided = new Map<string, string[]>();
   for (const pair of comparison.different) {
     throwIfAborted(input.signal);
+    if (awaitsValidation(pair, input.pendingConstraints ?? [])) continue;
     const settlement = await settle(context, pair);
     if (settlement.verdict === 'different') report(pair.source, pairDifference(pair));
     else if (settlement.verdict === 'same') {
