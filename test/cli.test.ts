@@ -28,6 +28,7 @@ const commands = [
   'resume',
   'retry',
   'pause',
+  'cutover',
   'cancel',
 ];
 
@@ -37,8 +38,7 @@ describe('help', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     for (const command of [...commands, 'completion']) expect(stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
     for (const name of ['PGSLUICE_SOURCE_URL', 'PGSLUICE_PG_BIN', 'Exit codes:']) expect(stdout).toContain(name);
-    for (const absent of ['cutover', 'export', 'import'])
-      expect(stdout).not.toMatch(new RegExp(`^  ${absent} [[<]`, 'm'));
+    for (const absent of ['export', 'import']) expect(stdout).not.toMatch(new RegExp(`^  ${absent} [[<]`, 'm'));
   });
 
   test.each(commands)('%s --help has an example', async (command) => {
@@ -70,7 +70,16 @@ describe('wrong usage ends with 2, a code and a hint', () => {
     [['clone', '--source'], 'USAGE'],
     [['clone'], 'SOURCE_MISSING'],
     [['clone', ...source], 'TARGET_MISSING'],
-    [['clone', ...both, '--method', 'live'], 'METHOD_NOT_AVAILABLE'],
+    [['clone', ...both, '--method', 'stream'], 'USAGE'],
+    [['clone', ...both, '--method', 'live', '--schema-only'], 'USAGE'],
+    [['clone', ...both, '--cutover', 'now'], 'USAGE'],
+    [['clone', ...both, '--cutover-timeout', '0'], 'USAGE'],
+    [['clone', ...both, '--slot-limit', '0'], 'USAGE'],
+    [['clone', ...both, '--slot-warn', '2GiB', '--slot-limit', '1GiB'], 'USAGE'],
+    [['clone', ...both, '--hand-over-command', 'switch --to new'], 'USAGE'],
+    [['clone', ...both, '--hand-over-webhook', 'ftp://a/b'], 'USAGE'],
+    [['cutover'], 'USAGE'],
+    [['cutover', 'nosuchjob'], 'JOB_NOT_FOUND'],
     [['validate', '--target', 'postgres://h/d'], 'SOURCE_MISSING'],
     [['verify', ...source], 'TARGET_MISSING'],
     [['serve', '--port', '70000'], 'INVALID_PORT'],
@@ -98,7 +107,8 @@ describe('wrong usage ends with 2, a code and a hint', () => {
   test.each([
     [['clone', '--json'], 'SOURCE_MISSING'],
     [['clone', '--json', '--frobnicate'], 'USAGE'],
-    [['clone', '--json', ...both, '--method', 'live'], 'METHOD_NOT_AVAILABLE'],
+    [['clone', '--json', ...both, '--method', 'stream'], 'USAGE'],
+    [['cutover', '--json', 'nosuchjob'], 'JOB_NOT_FOUND'],
     [['clone', '--json', '--source', 'mysql://a/b', '--target', 'postgres://h/d'], 'INVALID_URL'],
     [['resume', '--json'], 'NOTHING_TO_RESUME'],
     [['retry', '--json', 'nosuchjob'], 'JOB_NOT_FOUND'],

@@ -17,11 +17,18 @@ export interface ConnectFlags {
 
 const probeTimeoutMs = 2000;
 
+/** What a command wants: to act on what is there, or to begin something that a foreground command would not take. */
+export type Purpose = 'existing jobs' | 'new work';
+
 /** The daemon named by flags, else the one that holds the state, else the state itself, in this process. */
-export async function connect(context: Context, flags: ConnectFlags): Promise<JobClient> {
+export async function connect(
+  context: Context,
+  flags: ConnectFlags,
+  purpose: Purpose = 'existing jobs',
+): Promise<JobClient> {
   if (flags.server !== undefined) return connectTo(flags.server, flags.token ?? context.env.token);
   const state = flags.state ?? context.env.state;
-  return (await findDaemon(state)) ?? openLocal(context, state);
+  return (await findDaemon(state, purpose)) ?? openLocal(context, state);
 }
 
 /** The same for a command that then watches a job; a signal meanwhile ends it in its own way. */
@@ -29,8 +36,9 @@ export function connectWatching(
   context: Context,
   flags: ConnectFlags & { json?: true },
   interrupts: Interrupts,
+  purpose: Purpose = 'existing jobs',
 ): Promise<JobClient> {
-  return interrupts.before(connect(context, flags), () => {
+  return interrupts.before(connect(context, flags, purpose), () => {
     const error = { code: 'CANCELLED', message: 'Cancelled before anything was done.', hint: 'Run the command again.' };
     if (flags.json) context.output.out(`${JSON.stringify(emptyResult('cancelled', error))}\n`);
     else context.output.err(`${error.message}\n`);
@@ -55,10 +63,14 @@ function connectTo(server: string, token: string | null): RemoteClient {
   return new RemoteClient(new URL(server).origin, token);
 }
 
-/** The daemon that left its address in the state's directory, when it still answers there. */
-export async function findDaemon(state: string): Promise<RemoteClient | null> {
+/**
+ * The daemon that left its address in the state's directory, when it still answers there. New work passes a foreground
+ * command by where the state is shared; a directory has one holder, which then says why it takes no more.
+ */
+export async function findDaemon(state: string, purpose: Purpose = 'existing jobs'): Promise<RemoteClient | null> {
   const daemon = await readDaemonFile(localDirectory(state));
   if (daemon === null || !(await answers(daemon.url))) return null;
+  if (daemon.job !== undefined && purpose === 'new work' && isPostgresUrl(state)) return null;
   return new RemoteClient(daemon.url, daemon.token);
 }
 

@@ -2,15 +2,15 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { JobRequestInput } from '../contract/options.ts';
 import { JobRequest } from '../contract/options.ts';
 import { PgsluiceError } from '../errors.ts';
+import { methodOption, toLiveOptions, type LiveFlags } from './live-options.ts';
 import type { EnvironmentSettings } from './settings.ts';
 import { parseSize } from './size.ts';
 
 /** Options of `validate`, `clone` and `verify` as commander hands them over. */
-export interface CopyFlags {
+export interface CopyFlags extends LiveFlags {
   readonly source?: string;
   readonly target?: string;
   readonly name?: string;
-  readonly method: 'auto' | 'copy';
   readonly tableJobs?: number;
   readonly indexJobs?: number;
   readonly splitAbove?: number;
@@ -49,20 +49,6 @@ const collect = (value: string, before: readonly string[]): readonly string[] =>
   return [...before, value];
 };
 
-const parseMethod = (text: string): 'auto' | 'copy' => {
-  if (text === 'auto' || text === 'copy') return text;
-  if (text === 'live') throw liveNotAvailable();
-  throw new InvalidArgumentError('Use auto or copy.');
-};
-
-export function liveNotAvailable(): PgsluiceError {
-  return new PgsluiceError({
-    code: 'METHOD_NOT_AVAILABLE',
-    message: 'Following a source live is not part of this version.',
-    hint: 'Use --method copy: stop writes to the source, clone, then point your application at the target.',
-  });
-}
-
 export function addEndpoints(command: Command): Command {
   return command
     .optionsGroup('Servers:')
@@ -95,7 +81,7 @@ export function addFilters(command: Command): Command {
 export function addCopyOptions(command: Command): Command {
   return command
     .optionsGroup('How it is copied:')
-    .addOption(new Option('--method <method>', 'auto or copy').argParser(parseMethod).default('auto'))
+    .addOption(methodOption())
     .addOption(new Option('--table-jobs <n>', 'tables copied at once (default: 4)').argParser(parseJobs))
     .addOption(new Option('--index-jobs <n>', 'indexes built at once (default: 4)').argParser(parseJobs))
     .addOption(
@@ -147,7 +133,7 @@ export function toJobRequest(flags: Partial<CopyFlags>, env: EnvironmentSettings
     source: { url: source },
     target: { url: target },
     options: {
-      ...(flags.method === undefined ? {} : { method: flags.method }),
+      ...toLiveOptions(flags),
       ...(flags.tableJobs === undefined ? {} : { tableJobs: flags.tableJobs }),
       ...(flags.indexJobs === undefined ? {} : { indexJobs: flags.indexJobs }),
       ...(flags.splitAbove === undefined ? {} : { splitAbove: flags.splitAbove }),

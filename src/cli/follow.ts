@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { JobState, ResultEvent } from '../contract/event.ts';
+import type { JobEvent, JobState, ResultEvent } from '../contract/event.ts';
 import type { JobView } from '../contract/job.ts';
 import type { JobClient } from './client.ts';
 import type { Interrupts } from './interrupts.ts';
@@ -12,6 +12,8 @@ export interface FollowInput {
   readonly after: number;
   /** `validated`: a job that is ready is at its end. */
   readonly until: 'validated' | 'ended';
+  /** A person can let a paused job go on from here: a live one that pauses is not at its end. */
+  readonly stayPaused?: boolean;
   readonly viewer: JobViewer;
   readonly interrupts: Interrupts;
 }
@@ -35,15 +37,17 @@ export function isEnd(state: JobState, until: FollowInput['until']): boolean {
 }
 
 /**
- * Shows a job's events until it has come to its end. Ctrl-C cancels the job and waits for what its log says about the
- * target; SIGTERM and SIGHUP leave it resumable where it runs in this process, and running where a daemon runs it.
+ * Shows a job's events until it has come to its end. Ctrl-C cancels a copy and waits for what its log says about the
+ * target; SIGTERM and SIGHUP, and Ctrl-C on a job that follows its source, leave it resumable where it runs in this
+ * process, and running where a daemon runs it: what was followed for days must not be lost by a key.
  */
 export async function follow(input: FollowInput): Promise<Followed> {
   const { client, job, viewer, interrupts, until } = input;
   const stop = new AbortController();
   const endings: Promise<void>[] = [];
+  let live = job.method === 'live';
   interrupts.handle((signal) => {
-    endings.push(endBy(signal, input, stop));
+    endings.push(endBy(signal, input, stop, live));
   });
   let result: ResultEvent | null = null;
   let ended = false;
@@ -59,10 +63,11 @@ export async function follow(input: FollowInput): Promise<Followed> {
         }
         viewer.event(message);
         lastSeq = message.seq;
+        live ||= isLive(message);
         if (message.type === 'result') result = message;
         if (message.type === 'state') {
           lastState = message.state;
-          ended = isEnd(lastState, until);
+          ended = isEnd(lastState, until) && !(lastState === 'paused' && live && input.stayPaused === true);
           if (!ended) result = null;
         }
       }
@@ -78,7 +83,9 @@ export async function follow(input: FollowInput): Promise<Followed> {
   }
   await Promise.all(endings);
   // A manager that was stopped answers no more: then the events have the last word.
-  const now = await client.get(job.id).catch(() => ({ ...job, state: lastState }));
+  const now = await client
+    .get(job.id)
+    .catch(() => ({ ...job, state: lastState, method: live ? ('live' as const) : job.method }));
   return { job: now, result, interrupted: interrupts.first !== null };
 }
 
@@ -87,11 +94,20 @@ function hasResult(state: JobState): boolean {
   return state !== 'paused' && state !== 'ready';
 }
 
-async function endBy(signal: string, input: FollowInput, stop: AbortController): Promise<void> {
+/** From the slot on a job has something on the source that outlives this command. */
+function isLive(event: JobEvent): boolean {
+  return (
+    (event.type === 'phase' && event.phase === 'slot') ||
+    (event.type === 'metric' && event.live !== undefined) ||
+    (event.type === 'state' && (event.state === 'following' || event.state === 'cutting_over'))
+  );
+}
+
+async function endBy(signal: string, input: FollowInput, stop: AbortController, live: boolean): Promise<void> {
   const { client, job, viewer } = input;
   const giveUp = setTimeout(() => stop.abort(), cancelMs);
   giveUp.unref();
-  if (signal === 'SIGINT') {
+  if (signal === 'SIGINT' && !live) {
     viewer.note('Cancelling. Press Ctrl-C again to leave at once.');
     try {
       await client.act(job.id, 'cancel');

@@ -6,7 +6,7 @@ import type { Report } from '../contract/report.ts';
 import { JobManager, type LogQuery, type ManagerConfig } from '../jobs/manager.ts';
 import type { JobClient } from './client.ts';
 
-/** A job manager in this process. */
+/** A job manager in this process; `where` is the state's directory or URL. */
 export class LocalClient implements JobClient {
   readonly kind = 'local';
   readonly where: string;
@@ -21,6 +21,11 @@ export class LocalClient implements JobClient {
   /** Throws PgsluiceError STATE_DIRECTORY_HELD when another process works with the directory. */
   static async open(config: ManagerConfig): Promise<LocalClient> {
     return new LocalClient(await JobManager.open(config), config.state);
+  }
+
+  /** For a server of this process. */
+  get manager(): JobManager {
+    return this.#manager;
   }
 
   create(request: JobRequestInput): Promise<JobView> {

@@ -77,7 +77,7 @@ function stackOf(error: Error): string {
   return `${error.stack ?? error.message}${cause}`;
 }
 
-const output = createOutput(process.stdout, process.stderr, process.env);
+const output = createOutput(process, process.env);
 const code = await main(process.argv.slice(2), process.env, output);
 await output.flush();
 // Nothing that is still open may keep a finished command alive.

@@ -1,3 +1,4 @@
+import type { ReadStream } from 'node:tty';
 import { chooseStyle, type Style } from './style.ts';
 
 /** The only way to the terminal. `out` is for what was asked for, `err` for what went wrong. */
@@ -6,6 +7,8 @@ export interface Output {
   err(text: string): void;
   /** stdout is a terminal that understands cursor movement. */
   readonly tty: boolean;
+  /** stdin where a person can type into it, else null. */
+  readonly input: ReadStream | null;
   readonly style: Style;
   readonly errStyle: Style;
   readonly columns: number;
@@ -17,7 +20,13 @@ export interface Output {
   flush(): Promise<void>;
 }
 
-export function createOutput(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteStream, env: NodeJS.ProcessEnv): Output {
+export interface Streams {
+  readonly stdin: ReadStream;
+  readonly stdout: NodeJS.WriteStream;
+  readonly stderr: NodeJS.WriteStream;
+}
+
+export function createOutput({ stdin, stdout, stderr }: Streams, env: NodeJS.ProcessEnv): Output {
   let closed = false;
   // `pgsluice logs | head` closes the pipe: that is an end, not an error.
   stdout.on('error', () => (closed = true));
@@ -29,6 +38,7 @@ export function createOutput(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteStr
     },
     err: (text) => void stderr.write(text),
     tty,
+    input: stdin.isTTY ? stdin : null,
     style: chooseStyle(stdout.isTTY, env),
     errStyle: chooseStyle(stderr.isTTY, env),
     get columns() {

@@ -2,6 +2,7 @@ import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { LogLevel } from '../contract/event.ts';
 import { clone } from './commands/clone.ts';
 import { demo } from './commands/demo.ts';
+import { cutOver } from './commands/cutover.ts';
 import { actOn, goOn, listJobs, showJob, showLogs, showReport } from './commands/jobs.ts';
 import { serve } from './commands/serve.ts';
 import { validate } from './commands/validate.ts';
@@ -17,6 +18,7 @@ import {
   hideOptions,
 } from './endpoint-options.ts';
 import { exitCodes } from './exit.ts';
+import { addLiveOptions, liveHelp, liveOnlyFlags } from './live-options.ts';
 import { parsePort } from './settings.ts';
 
 const exitCodeHelp = `
@@ -97,14 +99,22 @@ const stateOption = (): Option =>
   new Option('--state <dir|url>', 'where jobs are kept (or PGSLUICE_STATE; default: ~/.pgsluice)');
 const jsonOption = (): Option => new Option('--json', 'one JSON object a line; the last one is the result');
 
-const copyingOnly = ['--method', '--index-jobs', '--split-above', '--replace', '--target-disk', '--state'];
+const copyingOnly = [
+  '--method',
+  '--index-jobs',
+  '--split-above',
+  '--replace',
+  '--target-disk',
+  '--state',
+  ...liveOnlyFlags,
+];
 
 function addMoveCommands(program: Command, context: Context, done: (code: number) => void): void {
   const validateCommand = program
     .command('validate')
     .summary('run all checks; changes nothing on either side')
     .description('Runs every check that decides whether a copy can succeed, and changes nothing on either side.');
-  addVerifyMode(addCopyOptions(addFilters(addEndpoints(validateCommand))))
+  addLiveOptions(addVerifyMode(addCopyOptions(addFilters(addEndpoints(validateCommand)))))
     .optionsGroup('Output:')
     .addOption(stateOption())
     .addOption(jsonOption());
@@ -122,9 +132,9 @@ function addMoveCommands(program: Command, context: Context, done: (code: number
     .command('clone')
     .summary('validate, copy and verify one database, in the foreground')
     .description(
-      'Copies one database into another: checks first, copies under one snapshot of the source, then compares both sides.\nCtrl-C cancels it and says in which state the target is. A clone that was killed goes on with "pgsluice resume".',
+      'Copies one database into another: checks first, copies under one snapshot of the source, then compares both sides.\nCtrl-C cancels a copy and says in which state the target is; a live job stays resumable. A clone that was killed goes on with "pgsluice resume".',
     );
-  addVerifyMode(addCopyOptions(addFilters(addEndpoints(cloneCommand))))
+  addLiveOptions(addVerifyMode(addCopyOptions(addFilters(addEndpoints(cloneCommand)))))
     .optionsGroup('Output:')
     .option('--name <text>', 'name of the job in lists')
     .addOption(stateOption())
@@ -138,8 +148,11 @@ function addMoveCommands(program: Command, context: Context, done: (code: number
         "pgsluice clone --exclude-table 'audit.*' --exclude-table-data 'public.sessions'",
         'pgsluice clone --no-owner --no-acl            # to a provider where roles differ',
         'pgsluice clone --replace                      # the target has contents that may go',
+        'pgsluice clone --method live --cutover manual # the source stays in use until you say so',
         'pgsluice clone --json | tail -n 1 | jq .verified',
-      ) + exitCodeHelp,
+      ) +
+        liveHelp +
+        exitCodeHelp,
     )
     .action(async (flags) => done(await clone(context, flags)));
 
@@ -149,7 +162,7 @@ function addMoveCommands(program: Command, context: Context, done: (code: number
     .description(
       'Compares rows, contents, sequences, large objects and every definition of both databases. Both should stand still meanwhile.',
     );
-  addComparison(addCopyOptions(addFilters(addEndpoints(verifyCommand))))
+  addLiveOptions(addComparison(addCopyOptions(addFilters(addEndpoints(verifyCommand)))))
     .optionsGroup('Output:')
     .addOption(stateOption())
     .addOption(jsonOption());
@@ -173,6 +186,7 @@ function addAgentCommands(program: Command, context: Context, done: (code: numbe
     )
     .option('--token <token>', 'token that clients must send (or PGSLUICE_TOKEN; default: made at the first start)')
     .addOption(new Option('--concurrency <n>', 'jobs that run at once').argParser(parseCount).default(2))
+    .option('--allow-commands', 'let jobs name a command that this agent runs at the hand-over')
     .addOption(
       new Option('--allow-origin <origin>', 'let pages of another server use this agent; may be repeated')
         .argParser(collect)
@@ -270,6 +284,15 @@ function addJobCommands(program: Command, context: Context, done: (code: number)
     .addOption(json)
     .addHelpText('after', examples('pgsluice pause 3f2a', 'pgsluice resume 3f2a'))
     .action(async (job, flags) => done(await actOn(context, job, 'pause', flags)));
+  onJobs('cutover', 'hand over to the target: for a live job that follows its source')
+    .argument('<job>', 'id')
+    .option('-f, --follow', 'watch the job to its end')
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `\nWrites on the source wait until the target has taken over, or until --cutover-timeout of the job is over; then\nall is undone and the job follows on. With --follow the exit code is that of the job.\n${examples('pgsluice cutover 3f2a', 'pgsluice cutover 3f2a --follow')}`,
+    )
+    .action(async (job, flags) => done(await cutOver(context, job, flags)));
   onJobs('cancel', 'end a job; its log says in which state the target is')
     .argument('<job>', 'id')
     .addOption(json)

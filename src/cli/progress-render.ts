@@ -1,6 +1,8 @@
 import type { TableProgress } from '../contract/event.ts';
 import { formatBytes, formatCount, formatPercent, formatRemaining, formatSeconds } from './format.ts';
-import { shownPhases, type ProgressState } from './progress-state.ts';
+import type { LiveProgress } from '../contract/live.ts';
+import { guardrailLines, liveFigures, slotText, stepText } from './live-lines.ts';
+import { isFollowing, shownPhases, type ProgressState } from './progress-state.ts';
 import { plainStyle, type Style } from './style.ts';
 import { clean, fit, padStart, padTo, textWidth } from './text.ts';
 
@@ -22,7 +24,14 @@ export function renderProgress(state: ProgressState, width: number, options?: Pa
   const style = options?.style ?? plainStyle;
   const height = Math.max(3, options?.height ?? 20);
   const now = options?.now ?? state.now;
-  const head = [phaseLine(state, width, style), ...totalLines(state, width, style)];
+  const live = state.metric?.live;
+  const head = [phaseLine(state, width, style)];
+  if (live !== undefined && isFollowing(state)) {
+    const rest = [...followLines(live, width, style), ...stepLines(state, live, width, now)];
+    return [...head, ...limited(rest, Math.max(0, height - head.length), width, style)];
+  }
+  head.push(...totalLines(state, width, style));
+  if (live?.slot != null) head.push(style.dim(fit(slotText(live.slot), width)));
   const waiting = waitingLine(state, width, style, now);
   if (waiting !== null) head.push(waiting);
   const work = workLines(state, width, now);
@@ -37,11 +46,12 @@ function limited(lines: readonly string[], room: number, width: number, style: S
 
 function phaseLine(state: ProgressState, width: number, style: Style): string {
   const current = state.phase;
+  const shown = shownPhases(state);
   if (width < narrow) {
-    const position = current === null ? 0 : shownPhases.indexOf(current) + 1;
-    return fit(`${current ?? state.state} (${position} of ${shownPhases.length})`, width);
+    const position = current === null ? 0 : shown.indexOf(current) + 1;
+    return fit(`${current ?? state.state} (${position} of ${shown.length})`, width);
   }
-  const parts = shownPhases.map((phase) => {
+  const parts = shown.map((phase) => {
     const known = state.phases.get(phase);
     if (known?.status === 'finished') return { text: `✓ ${phase}`, paint: style.green };
     if (phase === current) return { text: `● ${phase}`, paint: style.bold };
@@ -77,6 +87,24 @@ function totalLines(state: ProgressState, width: number, style: Style): string[]
   const joined = figures.join(' · ');
   if (textWidth(joined) <= room) return [`${style.cyan(start)}  ${joined}`];
   return [style.cyan(fit(start, width)), fit(joined, width)];
+}
+
+/** Lag, rows a second, retained WAL: one line where it fits, else several; then what stands in the way of a cutover. */
+function followLines(live: LiveProgress, width: number, style: Style): string[] {
+  const lines: string[] = [];
+  for (const figure of liveFigures(live)) {
+    const joined = lines.length === 0 ? figure : `${lines.at(-1) ?? ''} · ${figure}`;
+    if (lines.length > 0 && textWidth(joined) <= width) lines.splice(-1, 1, joined);
+    else lines.push(fit(figure, width));
+  }
+  const guardrails = guardrailLines(live.guardrails, plainStyle).map((line) => fit(line, width));
+  const paint = (line: string): string => (line.startsWith('✗') ? style.red(line) : style.yellow(line));
+  return [...lines.map((line) => style.cyan(line)), ...guardrails.map(paint)];
+}
+
+function stepLines(state: ProgressState, live: LiveProgress, width: number, now: number): string[] {
+  const runningMs = state.step === null ? 0 : Math.max(0, now - state.step.seenAt);
+  return live.cutover.map((step) => fit(`  ${stepText(step, runningMs)}`, width));
 }
 
 function waitingLine(state: ProgressState, width: number, style: Style, now: number): string | null {

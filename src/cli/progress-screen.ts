@@ -2,7 +2,7 @@ import type { JobEvent } from '../contract/event.ts';
 import type { Output } from './output.ts';
 import { renderProgress } from './progress-render.ts';
 import { reduceProgress, type ProgressState } from './progress-state.ts';
-import { textWidth } from './text.ts';
+import { fit, textWidth } from './text.ts';
 
 const redrawEveryMs = 100;
 const hideCursor = '\u001b[?25l';
@@ -22,6 +22,7 @@ export class ProgressScreen {
   #state: ProgressState;
   #pending: string[] = [];
   #drawn: readonly string[] = [];
+  #prompt: string | null = null;
   #dirty = true;
   #closed = false;
 
@@ -43,6 +44,12 @@ export class ProgressScreen {
 
   update(event: JobEvent): void {
     this.#state = reduceProgress(this.#state, event);
+    this.#dirty = true;
+  }
+
+  /** The last line of the block, where a person may type. */
+  prompt(text: string | null): void {
+    this.#prompt = text;
     this.#dirty = true;
   }
 
@@ -71,7 +78,9 @@ export class ProgressScreen {
     const { columns, rows, style } = this.#output;
     const erase = this.#erase();
     const logs = this.#pending.map((line) => `${line}${clearRight}\n`).join('');
-    const lines = renderProgress(this.#state, columns - 1, { style, height: Math.min(16, rows - 2), now: Date.now() });
+    const height = Math.min(this.#state.state === 'cutting_over' ? 20 : 16, rows - 3);
+    const lines = renderProgress(this.#state, columns - 1, { style, height, now: Date.now() });
+    if (this.#prompt !== null) lines.push(style.bold(fit(this.#prompt, columns - 1)));
     this.#output.out(`${erase}${logs}${lines.map((line) => `${line}${clearRight}\n`).join('')}`);
     this.#pending = [];
     this.#drawn = lines;

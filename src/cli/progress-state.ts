@@ -4,8 +4,18 @@ import { phases } from '../contract/event.ts';
 type MetricEvent = Extract<JobEvent, { type: 'metric' }>;
 type IndexEvent = Extract<JobEvent, { type: 'index' }>;
 
+const copyPhases: readonly Phase[] = ['validate', ...phases, 'verify'];
+const livePhases: readonly Phase[] = ['validate', 'slot', 'schema', 'copy', 'indexes', 'follow', 'cutover', 'verify'];
+
 /** The line of phases as a person sees it, in their order. */
-export const shownPhases: readonly Phase[] = ['validate', ...phases, 'verify'];
+export function shownPhases(state: Pick<ProgressState, 'phases' | 'metric' | 'state'>): readonly Phase[] {
+  return state.phases.has('slot') || state.metric?.live !== undefined || isFollowing(state) ? livePhases : copyPhases;
+}
+
+/** The copy is done and the job waits for its cutover, or is in it. */
+export function isFollowing({ state }: Pick<ProgressState, 'state'>): boolean {
+  return state === 'following' || state === 'cutting_over';
+}
 
 /** What the progress display knows; a pure fold over the job's events. */
 export interface ProgressState {
@@ -25,6 +35,10 @@ export interface ProgressState {
   readonly built: number;
   readonly checks: { readonly passed: number; readonly warned: number; readonly failed: number };
   readonly result: ResultEvent | null;
+  /** Which guardrails are not ok, in one text: what a person has to hear of at once when it changes. */
+  readonly standing: string;
+  /** When the step of the cutover that is under way was first seen, in ms of the clock of the events, and its name. */
+  readonly step: { readonly key: string; readonly seenAt: number } | null;
   /** Time of the last event, in ms. */
   readonly now: number;
 }
@@ -43,6 +57,8 @@ export function emptyProgress(title: string): ProgressState {
     built: 0,
     checks: { passed: 0, warned: 0, failed: 0 },
     result: null,
+    standing: '',
+    step: null,
     now: 0,
   };
 }
@@ -64,7 +80,7 @@ export function reduceProgress(before: ProgressState, event: JobEvent): Progress
     case 'index':
       return afterIndex(state, event);
     case 'metric':
-      return { ...state, metric: event };
+      return { ...state, metric: event, ...afterLive(state, event) };
     case 'result':
       return { ...state, result: event };
     case 'log':
@@ -72,11 +88,23 @@ export function reduceProgress(before: ProgressState, event: JobEvent): Progress
   }
 }
 
+/** The source's clock is not ours: how long a step runs is counted from when it was first seen. */
+function afterLive(state: ProgressState, { live }: MetricEvent): Pick<ProgressState, 'standing' | 'step'> {
+  const standing = (live?.guardrails ?? [])
+    .filter((guardrail) => guardrail.state !== 'ok')
+    .map((guardrail) => `${guardrail.id} ${guardrail.state}`)
+    .join(', ');
+  const running = live?.cutover.find((step) => step.ms === null);
+  if (running === undefined) return { standing, step: null };
+  const key = `${running.step} ${running.startedAt}`;
+  return { standing, step: state.step?.key === key ? state.step : { key, seenAt: state.now } };
+}
+
 /** A job that begins to run again begins with nothing under way; what it finished before stays. */
 function afterState(state: ProgressState, next: JobState): ProgressState {
   const fresh = { ...state, state: next, active: new Map<string, TableProgress>(), building: new Map() };
   if (next === 'validating') return { ...fresh, checks: { passed: 0, warned: 0, failed: 0 } };
-  if (next === 'running' || next === 'verifying') return { ...state, state: next };
+  if (next === 'running' || next === 'verifying' || next === 'cutting_over') return { ...state, state: next };
   return fresh;
 }
 

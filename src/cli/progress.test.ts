@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import type { JobEvent, TableProgress } from '../contract/event.ts';
+import type { LiveProgress } from '../contract/live.ts';
 import { bar, renderProgress, tableFraction } from './progress-render.ts';
 import { emptyProgress, reduceProgress, type ProgressState } from './progress-state.ts';
 import { textWidth } from './text.ts';
@@ -165,4 +166,80 @@ test('a comparison has figures of its own, beside those of the copy', () => {
   );
   expect(renderProgress(state, 120)[1]).toContain('25 %  7 of 14 tables compared');
   expect(progressSentence(state)).toContain('verify 25 %, 7 of 14 tables');
+});
+
+const counts = { inserts: 0, updates: 0, deletes: 0, truncates: 0, transactions: 0 };
+const live: LiveProgress = {
+  lagBytes: 1_258_291,
+  lagSeconds: 0.8,
+  sourceLsn: '0/3000000',
+  appliedLsn: '0/2ED0000',
+  applied: { ...counts, inserts: 12_000, transactions: 400 },
+  perSecond: { ...counts, inserts: 1200, updates: 300, deletes: 2.25 },
+  spooledBytes: 0,
+  slot: {
+    walStatus: 'extended',
+    safeWalBytes: 5e9,
+    retainedBytes: 58_720_256,
+    walBytesPerSecond: 2_097_152,
+    lastsSeconds: 7200,
+    active: true,
+  },
+  guardrails: [
+    { id: 'lag', state: 'ok', found: 'The target is 0.8 s behind.', remedy: '' },
+    { id: 'long-writes', state: 'waits', found: 'pid 4711 has written for 3 min.', remedy: 'Wait, or end pid 4711.' },
+    { id: 'slot', state: 'blocks', found: 'The slot is lost.', remedy: 'Begin anew.' },
+  ],
+  cutover: [],
+  connected: true,
+};
+const following: Body[] = [
+  { type: 'state', state: 'following', previous: 'running', reason: '', error: null },
+  { type: 'phase', phase: 'follow', status: 'started', seconds: null, detail: '' },
+  { ...metric, fraction: 1, live },
+];
+
+test('a job that follows shows lag, rows a second, what the source keeps, and what stands in the way', () => {
+  const lines = renderProgress(after(...following), 160);
+  expect(lines[0]).toContain('· indexes  ● follow  · cutover  · verify');
+  expect(lines[1]).toBe(
+    'lag 1.2 MiB, 0.8 s · 1,200 inserts/s · 300 updates/s · 2.3 deletes/s · source keeps 56.0 MiB of WAL, lasts about 2 h at 2.0 MiB/s',
+  );
+  expect(lines[2]).toBe('! waits  long-writes: pid 4711 has written for 3 min. → Wait, or end pid 4711.');
+  expect(lines[3]).toContain('✗ blocks slot: The slot is lost.');
+  expect(lines.join(' ')).not.toContain('behind');
+  expect(progressSentence(after(...following))).toMatch(/^following: lag 1\.2 MiB, 0\.8 s, 1,200 inserts.*waits/);
+});
+
+test('during a cutover each step has its milliseconds, and the one under way counts on', () => {
+  const at = '2026-01-01T00:00:00.000Z';
+  const state = after(
+    ...following,
+    { type: 'state', state: 'cutting_over', previous: 'following', reason: '', error: null },
+    {
+      ...metric,
+      live: {
+        ...live,
+        guardrails: [],
+        cutover: [
+          { step: 'fence', startedAt: at, ms: 12, detail: '14 tables locked' },
+          { step: 'drain', startedAt: at, ms: null, detail: '' },
+        ],
+      },
+    },
+  );
+  const lines = renderProgress(state, 100, { now: Date.parse('2026-01-01T00:00:10.250Z') });
+  expect(lines).toContain('  ✓ fence             12 ms  14 tables locked');
+  expect(lines).toContain('  ● drain            250 ms');
+});
+
+test.each([20, 40, 59, 80])('a job that follows fits into %d columns', (width) => {
+  for (const line of renderProgress(after(...following), width)) expect(textWidth(line)).toBeLessThanOrEqual(width);
+});
+
+test('an idle source and a lost slot are said in words', () => {
+  const idle = after(...following, { ...metric, live: { ...live, perSecond: counts, connected: false } });
+  expect(progressSentence(idle)).toMatch(/connecting to the source again, lag .*, no changes, source keeps/);
+  const slot = { ...live.slot, walStatus: 'lost', lastsSeconds: null } as LiveProgress['slot'];
+  expect(progressSentence(after(...following, { ...metric, live: { ...live, slot } }))).toContain('the slot is lost');
 });

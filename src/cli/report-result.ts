@@ -1,4 +1,5 @@
 import type { ErrorView, JobState } from '../contract/event.ts';
+import type { JobView } from '../contract/job.ts';
 import type { JobOptions } from '../contract/options.ts';
 import type { Difference } from '../contract/report.ts';
 import { emptyResult, exitCodeOfResult, exitCodes, type ResultLine } from './exit.ts';
@@ -17,20 +18,40 @@ export function resultOf(followed: Followed): ResultLine {
     const { type, status, verified, tables, rows, bytes, seconds, differences, error } = result;
     return { type, status, verified, tables, rows, bytes, seconds, differences, error };
   }
-  const status = statusOfState(job.state, followed.interrupted);
+  const status = stoppedByItself(followed) ? 'failed' : statusOfState(job.state, followed.interrupted);
   const { tables, rows, bytes } = job.totals;
-  const error = status === 'cancelled' && job.state !== 'cancelled' ? stoppedEarly(job) : job.error;
+  const error = status === 'cancelled' && job.state !== 'cancelled' ? stoppedEarly(job) : withResume(job);
   return { ...emptyResult(status, error), verified: job.verified, tables, rows, bytes };
 }
 
-function stoppedEarly(job: { readonly id: string; readonly state: JobState }): ErrorView {
+type Stopped = Pick<JobView, 'id' | 'state' | 'method' | 'error'>;
+
+/** A live job pauses by itself where only a person can help, for instance after a change of the source's schema. */
+function stoppedByItself({ job, interrupted }: Followed): boolean {
+  return job.state === 'paused' && job.method === 'live' && job.error !== null && !interrupted;
+}
+
+function withResume(job: Stopped): ErrorView | null {
+  if (job.error === null || job.state !== 'paused') return job.error;
+  return { ...job.error, hint: `${job.error.hint}\n${resumeHint(job)}`.trim() };
+}
+
+function stoppedEarly(job: Stopped): ErrorView {
   return job.state === 'paused'
-    ? { code: 'INTERRUPTED', message: 'The job is paused.', hint: `Go on with: pgsluice resume ${job.id}` }
+    ? { code: 'INTERRUPTED', message: 'The job is paused.', hint: resumeHint(job) }
     : {
         code: 'INTERRUPTED',
         message: 'The job was left before its end.',
         hint: `Look at it with: pgsluice logs -f ${job.id}`,
       };
+}
+
+/** While nobody follows, the slot makes the source keep every change: that must not be forgotten. */
+function resumeHint({ id, method }: Stopped): string {
+  const resume = `Go on with: pgsluice resume ${id}`;
+  return method === 'live'
+    ? `${resume}\nUntil then the source keeps all of its WAL for the replication slot of this job. To end the job and drop the slot: pgsluice cancel ${id}`
+    : resume;
 }
 
 function statusOfState(state: JobState, interrupted: boolean): ResultLine['status'] {
@@ -82,7 +103,7 @@ export function resultLines(
   }
   lines.push(...differenceLines(result.differences), ...errorLines(result.error, style));
   if (result.status === 'completed') lines.push(`The report: pgsluice report ${job.id} --html report.html`);
-  if (result.status === 'failed') lines.push(`Try again: pgsluice retry ${job.id}`);
+  if (result.status === 'failed' && job.state !== 'paused') lines.push(`Try again: pgsluice retry ${job.id}`);
   return lines;
 }
 

@@ -2,7 +2,8 @@ import type { JobEvent } from '../contract/event.ts';
 import { eventLines, type CheckDetail } from './event-lines.ts';
 import { formatBytes, formatPercent, formatRemaining } from './format.ts';
 import type { Output } from './output.ts';
-import { emptyProgress, reduceProgress, type ProgressState } from './progress-state.ts';
+import { liveSentence } from './live-lines.ts';
+import { emptyProgress, isFollowing, reduceProgress, type ProgressState } from './progress-state.ts';
 import { ProgressScreen } from './progress-screen.ts';
 import { plainStyle } from './style.ts';
 
@@ -11,6 +12,8 @@ export interface JobViewer {
   event(event: JobEvent): void;
   /** A line of our own, not of the job. */
   note(text: string): void;
+  /** What a person may type now, with what was typed; null when nothing. */
+  prompt(text: string | null): void;
   /** Takes the display down; after it, ordinary output may follow. */
   close(): void;
 }
@@ -42,18 +45,25 @@ class JsonViewer implements JobViewer {
     this.#output.err(`${text}\n`);
   }
 
+  prompt(): void {
+    // A program reads this.
+  }
+
   close(): void {
     // Nothing is held back.
   }
 }
 
 const progressEveryMs = 10_000;
+/** A job may follow for days. */
+const followingEveryMs = 60_000;
 
 class LineViewer implements JobViewer {
   readonly #output: Output;
   readonly #checks: CheckDetail;
   #state: ProgressState;
   #lastProgress = 0;
+  #standing = '';
 
   constructor(output: Output, options: ViewerOptions) {
     this.#output = output;
@@ -68,9 +78,15 @@ class LineViewer implements JobViewer {
     for (const line of more) this.#output.out(`${' '.repeat(21)}${line}\n`);
     if (event.type !== 'metric') return;
     const at = Date.parse(event.at);
-    if (at - this.#lastProgress < progressEveryMs) return;
+    const following = this.#state.state === 'following' && this.#state.standing === this.#standing;
+    if (at - this.#lastProgress < (following ? followingEveryMs : progressEveryMs)) return;
     this.#lastProgress = at;
+    this.#standing = this.#state.standing;
     this.#line(event.at, progressSentence(this.#state));
+  }
+
+  prompt(): void {
+    // Nobody types into a pipe.
   }
 
   note(text: string): void {
@@ -89,6 +105,7 @@ class LineViewer implements JobViewer {
 export function progressSentence(state: ProgressState): string {
   const { metric } = state;
   if (metric === null) return state.phase ?? state.state;
+  if (metric.live !== undefined && isFollowing(state)) return `${state.state}: ${liveSentence(metric.live)}`;
   const shown = metric.comparing ?? metric;
   const parts = [
     `${state.phase ?? state.state} ${formatPercent(shown.fraction)}`,
@@ -119,6 +136,10 @@ class ScreenViewer implements JobViewer {
 
   note(text: string): void {
     this.#screen.log(this.#output.style.bold(text));
+  }
+
+  prompt(text: string | null): void {
+    this.#screen.prompt(text);
   }
 
   close(): void {

@@ -22,6 +22,8 @@ export interface AppOptions {
   readonly logger: Logger;
   /** Origins of pages that other servers deliver and that may use this agent. */
   readonly allowedOrigins?: readonly string[];
+  /** Jobs may name a command that the agent runs at the hand-over: whoever holds the token then runs programs here. */
+  readonly allowCommands?: boolean;
   /** How many clients follow jobs, for the metrics. */
   readonly websocketClients?: () => number;
 }
@@ -85,7 +87,7 @@ export async function createApp(options: AppOptions): Promise<OpenAPIHono> {
     }),
   );
 
-  addJobRoutes(app, manager);
+  addJobRoutes(app, manager, options.allowCommands === true);
   app.get('/api/jobs/:id/events', () =>
     problemResponse(
       problem(426, {
@@ -140,8 +142,8 @@ function addAgentRoutes(app: OpenAPIHono, options: AppOptions): void {
       security: [{ bearer: [] }],
       responses: { 200: { content: { 'text/plain': { schema: z.string() } }, description: 'Text exposition format.' } },
     },
-    (c) => {
-      const text = renderMetrics(manager.metrics(), {
+    async (c) => {
+      const text = renderMetrics(manager.metrics(), await manager.list(), {
         version,
         websocketClients: options.websocketClients?.() ?? 0,
         residentBytes: process.memoryUsage.rss(),

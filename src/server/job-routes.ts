@@ -5,6 +5,7 @@ import { JobEvent, LogLevel, ResetMessage, TableProgress } from '../contract/eve
 import { JobAction, JobView, Problem } from '../contract/job.ts';
 import { JobRequest, StorableText } from '../contract/options.ts';
 import { Report } from '../contract/report.ts';
+import { PgsluiceError } from '../errors.ts';
 import type { ApiManager } from './api-manager.ts';
 import { logText } from './log-text.ts';
 import { reportPolicy } from './static.ts';
@@ -46,7 +47,7 @@ const actionSummaries: Readonly<Record<JobAction, string>> = {
 };
 
 /** Everything under /api/jobs. Parses, calls the job manager, answers; decides nothing. */
-export function addJobRoutes(app: OpenAPIHono, manager: ApiManager): void {
+export function addJobRoutes(app: OpenAPIHono, manager: ApiManager, allowCommands: boolean): void {
   app.openapi(
     createRoute({
       method: 'post',
@@ -58,7 +59,9 @@ export function addJobRoutes(app: OpenAPIHono, manager: ApiManager): void {
       responses: { 201: json(JobView, 'The new job.'), ...problems },
     }),
     async (c) => {
-      const job = await manager.create(c.req.valid('json'));
+      const request = c.req.valid('json');
+      if (request.options.handOver?.command !== undefined && !allowCommands) throw commandsNotAllowed();
+      const job = await manager.create(request);
       return c.json(job, 201, { location: `/api/jobs/${encodeURIComponent(job.id)}` });
     },
   );
@@ -148,6 +151,14 @@ export function addJobRoutes(app: OpenAPIHono, manager: ApiManager): void {
   addLogRoute(app, manager);
   addReportRoute(app, manager);
   describeEvents(app);
+}
+
+function commandsNotAllowed(): PgsluiceError {
+  return new PgsluiceError({
+    code: 'COMMANDS_NOT_ALLOWED',
+    message: 'This agent runs no commands for its jobs, so options.handOver.command is refused.',
+    hint: 'Use options.handOver.webhook, or start the agent with: pgsluice serve --allow-commands',
+  });
 }
 
 function addLogRoute(app: OpenAPIHono, manager: ApiManager): void {

@@ -1,3 +1,5 @@
+import type { JobView } from '../contract/job.ts';
+import type { LiveProgress } from '../contract/live.ts';
 import type { ManagerMetrics } from '../jobs/manager.ts';
 
 export interface ProcessFigures {
@@ -12,8 +14,11 @@ interface Sample {
   readonly value: number;
 }
 
-/** Text exposition format of Prometheus, version 0.0.4. */
-export function renderMetrics(jobs: ManagerMetrics, own: ProcessFigures): string {
+/** What the metrics read of a job. */
+export type MetricJob = Pick<JobView, 'id' | 'state' | 'live'>;
+
+/** Text exposition format of Prometheus, version 0.0.4. `all`: the stored jobs; those that follow get gauges of their own. */
+export function renderMetrics(jobs: ManagerMetrics, all: readonly MetricJob[], own: ProcessFigures): string {
   return [
     family('pgsluice_build_info', 'gauge', 'Version of the agent.', [
       { labels: { version: own.version, store: jobs.store }, value: 1 },
@@ -36,11 +41,44 @@ export function renderMetrics(jobs: ManagerMetrics, own: ProcessFigures): string
     family('pgsluice_copied_rows_total', 'counter', 'Rows copied since the agent started.', [
       { value: jobs.rowsCopied },
     ]),
+    ...liveFamilies(all),
     family('pgsluice_websocket_clients', 'gauge', 'Clients that follow a job now.', [{ value: own.websocketClients }]),
     family('process_resident_memory_bytes', 'gauge', 'Resident memory of the agent.', [{ value: own.residentBytes }]),
     family('process_uptime_seconds', 'gauge', 'Seconds since the agent started.', [{ value: own.uptimeSeconds }]),
   ].join('');
 }
+
+/** Gauges end with the job: a figure of a slot that is gone would keep an alarm ringing. */
+function liveFamilies(all: readonly MetricJob[]): string[] {
+  const following = all.filter(({ state }) => !isOver.has(state));
+  const samples = (read: (live: LiveProgress) => number | null): Sample[] =>
+    following.flatMap(({ id, live }) => {
+      const value = live === null ? null : read(live);
+      return value === null ? [] : [{ labels: { job: id }, value }];
+    });
+  return [
+    family(
+      'pgsluice_live_lag_bytes',
+      'gauge',
+      'WAL of the source that the target has not applied.',
+      samples((live) => live.lagBytes),
+    ),
+    family(
+      'pgsluice_live_lag_seconds',
+      'gauge',
+      'Age of the oldest commit that the target has not applied.',
+      samples((live) => live.lagSeconds),
+    ),
+    family(
+      'pgsluice_slot_retained_bytes',
+      'gauge',
+      'WAL that the slot of the job makes the source keep.',
+      samples((live) => live.slot?.retainedBytes ?? null),
+    ),
+  ];
+}
+
+const isOver: ReadonlySet<JobView['state']> = new Set(['completed', 'cancelled', 'failed']);
 
 function family(name: string, type: 'gauge' | 'counter', help: string, samples: readonly Sample[]): string {
   const lines = samples.map(({ labels, value }) => `${name}${labelText(labels)} ${value}\n`);

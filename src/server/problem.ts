@@ -17,7 +17,7 @@ export interface ProblemBody extends Problem {
 const titles: Readonly<Record<number, string>> = {
   400: 'The request is not valid',
   401: 'A token is needed',
-  403: 'Not allowed from here',
+  403: 'Not allowed here',
   404: 'Not found',
   405: 'Method not allowed here',
   409: 'The job does not allow that now',
@@ -31,10 +31,13 @@ const titles: Readonly<Record<number, string>> = {
 const statusByCode: Readonly<Record<string, number>> = {
   UNAUTHORIZED: 401,
   ORIGIN_NOT_ALLOWED: 403,
+  COMMANDS_NOT_ALLOWED: 403,
   NOT_FOUND: 404,
   METHOD_NOT_ALLOWED: 405,
   INVALID_TRANSITION: 409,
   NOT_A_LIVE_JOB: 409,
+  CUTOVER_BLOCKED: 409,
+  FOREGROUND_AGENT: 409,
   JOB_RUNNING: 409,
   JOB_HELD_ELSEWHERE: 409,
   REPORT_NOT_READY: 409,

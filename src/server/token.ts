@@ -7,7 +7,13 @@ import { PgsluiceError } from '../errors.ts';
 import { errnoOf } from './errno.ts';
 
 /** What a daemon leaves for commands on the same machine; the file is readable by its user alone. */
-export const DaemonFile = z.object({ url: z.string(), token: z.string(), pid: z.number().int() });
+export const DaemonFile = z.object({
+  url: z.string(),
+  token: z.string(),
+  pid: z.number().int(),
+  /** Set by a foreground command: it serves this job alone, and ends with it. */
+  job: z.string().optional(),
+});
 export type DaemonFile = z.infer<typeof DaemonFile>;
 
 export const defaultStateDirectory = (): string => join(homedir(), '.pgsluice');

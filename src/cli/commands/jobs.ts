@@ -8,13 +8,14 @@ import { connect, connectWatching, type ConnectFlags } from '../connect.ts';
 import type { Context } from '../context.ts';
 import { atLeast, checkLines, paintLevel } from '../event-lines.ts';
 import { exitCodes } from '../exit.ts';
-import { follow, isEnd } from '../follow.ts';
+import { isEnd } from '../follow.ts';
 import { formatBytes, formatPercent, plural } from '../format.ts';
 import { Interrupts } from '../interrupts.ts';
-import { errorLines, reportResult } from '../report-result.ts';
+import { liveLines } from '../live-lines.ts';
+import { errorLines } from '../report-result.ts';
 import { clean, padTo } from '../text.ts';
-import { createViewer } from '../view.ts';
-import { endpoint } from './clone.ts';
+import { endpoint, watchToEnd } from '../watch.ts';
+import { findJob, newestUnfinished, resolveId } from './find-job.ts';
 
 export interface JobFlags extends ConnectFlags {
   readonly json?: true;
@@ -48,7 +49,7 @@ export function listJobs(context: Context, flags: JobFlags): Promise<number> {
 export function jobTable(jobs: readonly JobView[], width: number): string {
   const idWidth = Math.max(4, ...jobs.map((job) => job.id.length));
   const row = (id: string, state: string, done: string, what: string): string =>
-    `${padTo(id, idWidth)}  ${padTo(state, 10)}  ${padTo(done, 5)}  ${padTo(what, Math.max(20, width - idWidth - 22)).trimEnd()}\n`;
+    `${padTo(id, idWidth)}  ${padTo(state, 12)}  ${padTo(done, 5)}  ${padTo(what, Math.max(20, width - idWidth - 24)).trimEnd()}\n`;
   return (
     row('JOB', 'STATE', 'DONE', 'WHAT') +
     jobs
@@ -78,6 +79,7 @@ export function showJob(context: Context, id: string | undefined, flags: JobFlag
       `Created  ${job.createdAt}`,
       ...(job.finishedAt === null ? [] : [`Ended    ${job.finishedAt}`]),
       clean(job.summary),
+      ...(job.live === null ? [] : liveLines(job.live, style)),
       ...errorLines(job.error, style),
     ];
     const checks = await client.checks(job.id);
@@ -181,7 +183,7 @@ export async function goOn(
   flags: JobFlags,
 ): Promise<number> {
   const interrupts = new Interrupts();
-  const client = await connectWatching(context, flags, interrupts);
+  const client = await connectWatching(context, flags, interrupts, 'new work');
   try {
     return await runOn(context, client, id, action, flags, interrupts);
   } finally {
@@ -204,16 +206,7 @@ async function runOn(
     printJob(context, job, flags);
     return exitCodes.done;
   }
-  const json = flags.json === true;
-  const viewer = createViewer(context.output, { json, title: clean(job.name), checks: 'notable' });
-  if (!json) viewer.note(`Job ${job.id}: ${endpoint(job.source)} → ${endpoint(job.target)}`);
-  try {
-    const followed = await follow({ client, job, after: before.lastSeq, until: 'ended', viewer, interrupts });
-    viewer.close();
-    return reportResult(context.output, followed, job.options.verify, json);
-  } finally {
-    viewer.close();
-  }
+  return await watchToEnd({ context, client, job, after: before.lastSeq, flags, interrupts });
 }
 
 /** What a person means by `resume` depends on how the job stopped. */
@@ -223,39 +216,7 @@ export function actionFor(job: Pick<JobView, 'state'>, asked: 'start' | 'resume'
   return job.state === 'draft' || job.state === 'ready' ? 'start' : 'resume';
 }
 
-async function newestUnfinished(client: JobClient): Promise<JobView> {
-  const unfinished = (await client.list())
-    .filter((job) => isWorking(job.state) || job.state === 'paused' || job.state === 'failed')
-    .toSorted((a, b) => b.createdAt.localeCompare(a.createdAt));
-  const newest = unfinished[0];
-  if (newest !== undefined) return newest;
-  throw new PgsluiceError({
-    code: 'NOTHING_TO_RESUME',
-    message: `No job in ${client.where} was left unfinished.`,
-    hint: 'List them with "pgsluice jobs", or begin one with "pgsluice clone".',
-  });
-}
-
-/** The job with that id, or whose id begins so, where only one does; the newest when none is named. */
-async function findJob(client: JobClient, id: string | undefined): Promise<JobView> {
-  if (id !== undefined) return client.get(await resolveId(client, id));
-  const newest = (await client.list()).toSorted((a, b) => b.createdAt.localeCompare(a.createdAt))[0];
-  if (newest !== undefined) return newest;
-  throw new PgsluiceError({
-    code: 'JOB_NOT_FOUND',
-    message: `There is no job in ${client.where}.`,
-    hint: 'Begin one with "pgsluice clone".',
-  });
-}
-
-async function resolveId(client: JobClient, id: string): Promise<string> {
-  const matches = (await client.list()).filter((job) => job.id.startsWith(id));
-  const exact = matches.find((job) => job.id === id);
-  if (exact !== undefined) return exact.id;
-  return matches.length === 1 ? (matches[0]?.id ?? id) : id;
-}
-
-function printJob({ output }: Context, job: JobView, flags: JobFlags): void {
+export function printJob({ output }: Context, job: JobView, flags: JobFlags): void {
   output.out(flags.json ? `${JSON.stringify(job)}\n` : `Job ${job.id} is ${job.state}. ${clean(job.summary)}\n`);
 }
 

@@ -22,6 +22,7 @@ export interface ServeFlags {
   readonly state?: string;
   readonly concurrency: number;
   readonly allowOrigin: readonly string[];
+  readonly allowCommands?: true;
 }
 
 /** A stop must be over in 5 s; what is not by then is left to the operating system and to the next start. */
@@ -61,6 +62,7 @@ export async function serve(context: Context, flags: ServeFlags): Promise<number
       version,
       logger,
       allowedOrigins,
+      allowCommands: flags.allowCommands === true,
       host: flags.host ?? env.host,
       port: flags.port ?? env.port,
     });

@@ -19,7 +19,7 @@ export async function validate(context: Context, flags: Partial<CopyFlags>): Pro
   warnOfPassword(context, flags);
   const json = flags.json === true;
   const interrupts = new Interrupts();
-  const client = await connectWatching(context, flags, interrupts);
+  const client = await connectWatching(context, flags, interrupts, 'new work');
   try {
     const job = await client.create(request);
     const viewer = createViewer(output, { json, title: clean(job.name), checks: 'all' });

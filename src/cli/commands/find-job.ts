@@ -1,0 +1,38 @@
+import type { JobView } from '../../contract/job.ts';
+import { PgsluiceError } from '../../errors.ts';
+import { isWorking } from '../../jobs/transitions.ts';
+import type { JobClient } from '../client.ts';
+
+/** The job with that id, or whose id begins so, where only one does; the newest when none is named. Throws JOB_NOT_FOUND. */
+export async function findJob(client: JobClient, id: string | undefined): Promise<JobView> {
+  if (id !== undefined) return client.get(await resolveId(client, id));
+  const newest = (await client.list()).toSorted((a, b) => b.createdAt.localeCompare(a.createdAt))[0];
+  if (newest !== undefined) return newest;
+  throw new PgsluiceError({
+    code: 'JOB_NOT_FOUND',
+    message: `There is no job in ${client.where}.`,
+    hint: 'Begin one with "pgsluice clone".',
+  });
+}
+
+/** The whole id of the one job whose id begins with `id`; `id` itself where none or several do. */
+export async function resolveId(client: JobClient, id: string): Promise<string> {
+  const matches = (await client.list()).filter((job) => job.id.startsWith(id));
+  const exact = matches.find((job) => job.id === id);
+  if (exact !== undefined) return exact.id;
+  return matches.length === 1 ? (matches[0]?.id ?? id) : id;
+}
+
+/** Throws PgsluiceError NOTHING_TO_RESUME. */
+export async function newestUnfinished(client: JobClient): Promise<JobView> {
+  const unfinished = (await client.list())
+    .filter((job) => isWorking(job.state) || job.state === 'paused' || job.state === 'failed')
+    .toSorted((a, b) => b.createdAt.localeCompare(a.createdAt));
+  const newest = unfinished[0];
+  if (newest !== undefined) return newest;
+  throw new PgsluiceError({
+    code: 'NOTHING_TO_RESUME',
+    message: `No job in ${client.where} was left unfinished.`,
+    hint: 'List them with "pgsluice jobs", or begin one with "pgsluice clone".',
+  });
+}
