@@ -35,8 +35,6 @@ export interface CutoverInput {
   finish(target: Session, sequences: readonly SequenceLike[]): Promise<{ readonly detail: string }>;
   /** Marks the job's progress as finished; touches exactly one row, or this agent no longer leads. */
   readonly finishProgressSql: string;
-  /** Whether a committed transaction has run `finishProgressSql`; waits for one that is still open. One row, column `finished`. */
-  readonly finishedSql: string;
   /** Of the source, under the fence. */
   openSourceSnapshot(): Promise<{ readonly detail: string }>;
   /** Of the target, right after the COMMIT and before anybody is told of it. */

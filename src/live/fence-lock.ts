@@ -1,0 +1,187 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { PgsluiceError, throwIfAborted } from '../errors.ts';
+import { qualified } from '../postgres/quote.ts';
+import type { Session } from '../postgres/session.ts';
+import { SQLSTATE, sqlStateOf } from '../postgres/sqlstate.ts';
+import type { FencePlan } from './fence-types.ts';
+import { WRITING_MODES } from './other-sessions.ts';
+
+/** Tables in one LOCK statement. */
+const CHUNK = 500;
+const POLL_MS = 25;
+/** Random pause before the next attempt, at most; it doubles from the first value to the second. */
+const FIRST_PAUSE_MS = 40;
+const LONGEST_PAUSE_MS = 1000;
+const VACUUM_GRACE_MS = 500;
+
+/** Who keeps the locks from us: sessions and prepared transactions. The server may hide role and age from this role. */
+const HOLDERS = `
+SELECT l.virtualtransaction AS vxid, l.pid, coalesce(a.usename::text, '') AS role, a.application_name AS application,
+  extract(epoch FROM a.xact_start) * 1000 AS since, min(n.nspname || '.' || c.relname) AS "table",
+  bool_and(l.mode = 'ShareUpdateExclusiveLock') AS maintenance
+FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'relation' AND l.granted AND (l.mode = 'ShareUpdateExclusiveLock' OR l.mode IN ${WRITING_MODES})
+  AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+  AND l.relation = ANY ($1::oid[]) AND l.pid IS DISTINCT FROM $2
+GROUP BY 1, 2, 3, 4, 5 ORDER BY since NULLS LAST, l.pid`;
+
+interface Holder {
+  readonly vxid: string;
+  /** null: a prepared transaction. */
+  readonly pid: number | null;
+  readonly role: string;
+  readonly application: string | null;
+  readonly since: string | null;
+  readonly table: string;
+  /** Vacuum, ANALYZE, CREATE INDEX CONCURRENTLY: changes no row, yet conflicts. */
+  readonly maintenance: boolean;
+}
+
+export interface TakeLocksInput {
+  /** Will hold the locks. */
+  readonly holder: Session;
+  /** Looks at who is in the way. */
+  readonly watcher: Session;
+  readonly plan: FencePlan;
+  readonly signal: AbortSignal;
+  /** ms since 1970 */
+  readonly deadlineAt: number;
+  readonly onState: (text: string) => void;
+  readonly now: () => number;
+}
+
+/** `process 4711 (role app, on shop.orders, in a transaction for 12 s)`. Pure. */
+export function describeHolder(holder: Holder, now: number): string {
+  const on = `on ${holder.table}`;
+  if (holder.pid === null) return `a prepared transaction (${on}; see pg_prepared_xacts)`;
+  const who = holder.role === '' ? 'a process of the server, such as autovacuum' : `role ${holder.role}`;
+  const age =
+    holder.since === null
+      ? ''
+      : `, in a transaction for ${Math.max(0, Math.round((now - Number(holder.since)) / 1000))} s`;
+  return `process ${holder.pid} (${who}, ${on}${age})`;
+}
+
+/** Random pause in ms that grows with the attempt; `random` in 0..1. Pure. */
+export function pauseBefore(attempt: number, random: number): number {
+  return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(attempt - 1, 10)) * (0.5 + random / 2);
+}
+
+/**
+ * Takes SHARE locks on all tables in one transaction of `holder`, which stays open. While some locks are held, others are waited for less
+ * than deadlock_timeout in all: a session that has come to wait for us then never finds a deadlock before we give way, and is never
+ * its victim. (The check runs once a wait, after deadlock_timeout: documentation, 20.12.)
+ * @returns the attempts it took and when the last one began.
+ * @throws PgsluiceError FENCE_TIMEOUT with who was in the way; what the server refuses.
+ */
+export async function takeLocks(input: TakeLocksInput): Promise<{ attempts: number; startedAt: number }> {
+  const { holder, watcher, plan, signal, deadlineAt, onState, now } = input;
+  const oids = plan.tables.map((table) => table.oid);
+  const inTheWay = (): Promise<Holder[]> => watcher.query<Holder>(HOLDERS, [oids, holder.processId]);
+  let seen = 'writers that came and went';
+  for (let attempt = 1; ; attempt++) {
+    throwIfAborted(signal);
+    await sendVacuumsAway(input, await inTheWay());
+    const startedAt = now();
+    onState(attempt === 1 ? `Locking ${oids.length} tables.` : `Locking ${oids.length} tables, attempt ${attempt}.`);
+    if (await tryOnce(holder, plan)) return { attempts: attempt, startedAt };
+    const holders = await inTheWay();
+    if (holders.length > 0)
+      seen = holders
+        .slice(0, 3)
+        .map((one) => describeHolder(one, now()))
+        .join(', ');
+    const give = (): void => {
+      if (now() < deadlineAt) return;
+      throw new PgsluiceError({
+        code: 'FENCE_TIMEOUT',
+        message: `The source's tables could not be locked against writes in time, after ${attempt} attempts; in the way: ${seen}.`,
+        hint: 'Let that transaction end (or end it: SELECT pg_terminate_backend(<process>);), or raise --cutover-timeout, and start the cutover again.',
+        retryable: true,
+      });
+    };
+    give();
+    // A try while one of them still holds its lock would only make writers queue behind us.
+    const vxids = holders.map((one) => one.vxid);
+    onState(`Waiting for ${seen}.`);
+    while (vxids.length > 0 && (await stillThere(watcher, oids, vxids))) {
+      give();
+      await sleep(POLL_MS, undefined, { signal }).catch(() => throwIfAborted(signal));
+    }
+    await sleep(pauseBefore(attempt, Math.random()), undefined, { signal }).catch(() => throwIfAborted(signal));
+    give();
+  }
+}
+
+async function stillThere(watcher: Session, oids: readonly number[], vxids: readonly string[]): Promise<boolean> {
+  const rows = await watcher.query(
+    `SELECT FROM pg_locks WHERE granted AND locktype = 'relation' AND virtualtransaction = ANY ($1) AND relation = ANY ($2::oid[])
+       AND mode <> 'AccessShareLock' AND mode <> 'RowShareLock' AND mode <> 'ShareLock' LIMIT 1`,
+    [vxids, oids],
+  );
+  return rows.length > 0;
+}
+
+/** True when everything is locked; false when we gave way, with nothing locked. */
+async function tryOnce(holder: Session, plan: FencePlan): Promise<boolean> {
+  const startedAt = performance.now();
+  try {
+    await holder.run('BEGIN ISOLATION LEVEL READ COMMITTED');
+    for (let at = 0; at < plan.tables.length; at += CHUNK) {
+      const names = plan.tables.slice(at, at + CHUNK).map((table) => `ONLY ${qualified(table.schema, table.name)}`);
+      const left = Math.floor(plan.giveUpMs - (performance.now() - startedAt));
+      // lock_timeout counts anew for every table, so statement_timeout bounds the waits of a chunk together.
+      const patience = at === 0 || left > 0 ? Math.max(1, left) : null;
+      await holder.run(
+        patience === null
+          ? `SET LOCAL statement_timeout = 0; LOCK TABLE ${names.join(', ')} IN SHARE MODE NOWAIT`
+          : `SET LOCAL lock_timeout = ${patience}; SET LOCAL statement_timeout = ${patience}; LOCK TABLE ${names.join(', ')} IN SHARE MODE`,
+      );
+    }
+    await holder.run('SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0');
+    return true;
+  } catch (error) {
+    // The locks went with the failed statement already; this only ends the failed transaction.
+    if (!holder.lost) await holder.run('ROLLBACK');
+    const state = sqlStateOf(error);
+    if (state === SQLSTATE.lockNotAvailable || state === SQLSTATE.queryCanceled || state === SQLSTATE.deadlockDetected)
+      return false;
+    if (state === SQLSTATE.undefinedTable || state === SQLSTATE.invalidSchemaName) throw gone(error);
+    throw error;
+  }
+}
+
+function gone(cause: unknown): PgsluiceError {
+  return new PgsluiceError({
+    code: 'SCHEMA_DRIFT',
+    message: `A table that is followed is no longer on the source: ${cause instanceof Error ? cause.message : String(cause)}`,
+    hint: 'Drop it on the target as well, or create it again on the source, and resume the job.',
+    cause,
+  });
+}
+
+/**
+ * An autovacuum gives way to whoever has waited for it for deadlock_timeout, longer than we ever wait while holding locks. So it is
+ * waited for with nothing held, in the mode that no reader and no writer conflicts with.
+ */
+async function sendVacuumsAway(input: TakeLocksInput, holders: readonly Holder[]): Promise<void> {
+  const { holder, plan, deadlineAt, now, onState } = input;
+  const names = new Set(holders.filter((one) => one.maintenance).map((one) => one.table));
+  for (const table of plan.tables) {
+    if (!names.has(`${table.schema}.${table.name}`)) continue;
+    const patience = Math.min(plan.deadlockTimeoutMs + VACUUM_GRACE_MS, Math.floor(deadlineAt - now()));
+    if (patience <= 0) return;
+    onState(`Waiting for a vacuum of ${table.schema}.${table.name}; writers go on.`);
+    try {
+      await holder.run(
+        `BEGIN; SET LOCAL lock_timeout = ${patience}; LOCK TABLE ONLY ${qualified(table.schema, table.name)} IN SHARE UPDATE EXCLUSIVE MODE; ROLLBACK`,
+      );
+    } catch (error) {
+      if (!holder.lost) await holder.run('ROLLBACK');
+      const state = sqlStateOf(error);
+      // What does not give way is told as being in the way.
+      if (state !== SQLSTATE.lockNotAvailable && state !== SQLSTATE.undefinedTable) throw error;
+    }
+  }
+}
