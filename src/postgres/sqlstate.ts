@@ -15,6 +15,7 @@ export const SQLSTATE = {
   invalidAuthorizationSpecification: '28000',
   invalidPassword: '28P01',
   invalidCatalogName: '3D000',
+  invalidSchemaName: '3F000',
   serializationFailure: '40001',
   deadlockDetected: '40P01',
   insufficientPrivilege: '42501',
@@ -41,6 +42,7 @@ export const SQLSTATE = {
   idleSessionTimeout: '57P05',
   systemError: '58000',
   ioError: '58030',
+  internalError: 'XX000',
   invalidParameterValue: '22023',
 } as const;
 
