@@ -6,6 +6,7 @@ import { dumpArchive } from '../postgres/archive.ts';
 import type { Archive, ArchiveEntry } from '../postgres/archive.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import { largeObjectsMatch, tableMatches } from '../postgres/filters.ts';
+import { isOwnObject } from '../postgres/own-objects.ts';
 import { SourceSnapshot } from '../postgres/snapshot.ts';
 import type { PgTools } from '../postgres/tools.ts';
 import { listUnstablePartitions } from '../postgres/unstable-partitions.ts';
@@ -114,12 +115,13 @@ export async function verifyDatabases(input: VerifyInput): Promise<Verification>
   };
   try {
     // The target's dump goes before any session of ours there: it may allow a single connection.
-    const [here, there] = await both(
+    const archives = await both(
       sourceArchive === null
         ? snapshot.withFreeConnection(() => dump(input, 'source', snapshot.id))
         : Promise.resolve(sourceArchive),
       moment === null ? dump(input, 'target', null) : moment.withFreeConnection(() => dump(input, 'target', moment.id)),
     );
+    const [here, there] = [withoutOwn(archives[0]), withoutOwn(archives[1])];
     const [sourceVersion, targetVersion] = await askBoth(sides, readServerVersion);
     const versions = { sourceVersion, targetVersion };
     const objectsCompared = await compareCatalogues(input, sides, versions, here, there, findings);
@@ -149,6 +151,11 @@ export async function verifyDatabases(input: VerifyInput): Promise<Verification>
   } finally {
     await Promise.all([target.close(), own?.close()]);
   }
+}
+
+/** What a job made for itself on either server is no part of the comparison. */
+function withoutOwn(archive: Archive): Archive {
+  return { entries: archive.entries.filter((entry) => !isOwnObject(entry)) };
 }
 
 function compareNames(a: string, b: string): number {
@@ -234,7 +241,10 @@ async function compareContents(
 ): Promise<void> {
   const [here, there] = await askBoth(sides, listRelations);
   const unstable = await sides.source((session) => listUnstablePartitions(session, versions.sourceVersion.major));
-  const inScope = here.filter((relation) => tableMatches(input.options, relation.schema, relation.name));
+  const inScope = here.filter(
+    (relation) =>
+      tableMatches(input.options, relation.schema, relation.name) && !isOwnObject({ type: 'TABLE', ...relation }),
+  );
   const theirs = new Map(there.map((relation) => [relationKey(relation), relation]));
   compareStorage(input.options, inScope, theirs, findings);
   const scope = chooseRelations({
