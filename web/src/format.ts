@@ -47,6 +47,21 @@ export function formatDuration(seconds: number): string {
   return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
 }
 
+/** How far the target is behind the source, for a heading. */
+export function formatBehind(seconds: number): string {
+  return seconds < 0.05 ? 'In step' : `${formatDuration(seconds)} behind`;
+}
+
+/** Milliseconds as `840 ms`, from ten seconds on as `12 s`. */
+export function formatMs(ms: number): string {
+  return ms < 10_000 ? `${formatCount(Math.round(ms))} ms` : formatDuration(ms / 1000);
+}
+
+/** Rows a second: `1,234/s`, below ten with one digit. */
+export function formatPerSecond(rows: number): string {
+  return `${rows > 0 && rows < 10 ? rows.toFixed(1).replace(/\.0$/, '') : formatCount(Math.round(rows))}/s`;
+}
+
 /** Rounded up to what a person plans with: 10 s, then minutes, then tenths of an hour. */
 function planned(seconds: number): { value: number; unit: string } {
   if (seconds <= 55) return { value: Math.max(10, Math.ceil(seconds / 10) * 10), unit: 's' };

@@ -8,7 +8,21 @@ export const sizeUnitNames = ['MB', 'GB', 'GiB', 'TB', 'TiB'] as const satisfies
 export interface OptionsForm {
   readonly disk: string;
   readonly diskUnit: SizeUnit;
-  readonly method: 'auto' | 'copy';
+  readonly method: 'copy' | 'live';
+  /** Copy once where the source cannot be followed: method `auto`. */
+  readonly fallBack: boolean;
+  readonly cutover: 'auto' | 'manual';
+  /** Seconds. */
+  readonly cutoverTimeout: string;
+  readonly slotWarn: string;
+  readonly slotWarnUnit: SizeUnit;
+  readonly slotLimit: string;
+  readonly slotLimitUnit: SizeUnit;
+  readonly carrySchemaChanges: boolean;
+  readonly dropLeftovers: boolean;
+  readonly webhook: string;
+  /** Given on a command line; the page can drop it but makes none. */
+  readonly handOverCommand: readonly string[] | null;
   readonly verify: 'none' | 'counts' | 'full';
   readonly tableJobs: string;
   readonly indexJobs: string;
@@ -29,7 +43,18 @@ export interface OptionsForm {
 export const defaultOptions: OptionsForm = {
   disk: '',
   diskUnit: 'GB',
-  method: 'auto',
+  method: 'copy',
+  fallBack: false,
+  cutover: 'manual',
+  cutoverTimeout: '60',
+  slotWarn: '8',
+  slotWarnUnit: 'GiB',
+  slotLimit: '64',
+  slotLimitUnit: 'GiB',
+  carrySchemaChanges: false,
+  dropLeftovers: false,
+  webhook: '',
+  handOverCommand: null,
   verify: 'full',
   tableJobs: '4',
   indexJobs: '4',
@@ -80,12 +105,34 @@ export function optionsProblems(form: OptionsForm): Partial<Record<keyof Options
     const jobs = Number(form[name]);
     if (!/^\d+$/.test(form[name].trim()) || jobs < 1 || jobs > 64) problems[name] = 'A whole number from 1 to 64.';
   }
+  return form.method === 'live' ? { ...problems, ...liveProblems(form) } : problems;
+}
+
+function liveProblems(form: OptionsForm): Partial<Record<keyof OptionsForm, string>> {
+  const problems: Partial<Record<keyof OptionsForm, string>> = {};
+  if (form.what !== 'all') problems.what = 'Following moves schema and rows together.';
+  const seconds = Number(form.cutoverTimeout);
+  if (!/^\d+$/.test(form.cutoverTimeout.trim()) || seconds < 1 || seconds > 3600) {
+    problems.cutoverTimeout = 'A whole number of seconds from 1 to 3600.';
+  }
+  const warn = parseSize(form.slotWarn, form.slotWarnUnit);
+  const limit = parseSize(form.slotLimit, form.slotLimitUnit);
+  if (warn === null || !(warn >= 1)) problems.slotWarn = 'A number such as 8.';
+  if (limit === null || !(limit >= 1)) problems.slotLimit = 'A number such as 64.';
+  if (warn !== null && limit !== null && warn > limit) problems.slotWarn = 'It has to be below the limit.';
+  if (form.webhook.trim() !== '' && !isWebAddress(form.webhook.trim())) {
+    problems.webhook = 'An address that begins with https:// or http://.';
+  }
   return problems;
+}
+
+function isWebAddress(text: string): boolean {
+  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
 }
 
 export function toOptions(form: OptionsForm): NonNullable<JobRequestInput['options']> {
   return {
-    method: form.method,
+    ...(form.method === 'live' ? liveOptions(form) : { method: 'copy' }),
     verify: form.verify,
     tableJobs: Number(form.tableJobs),
     indexJobs: Number(form.indexJobs),
@@ -105,13 +152,46 @@ export function toOptions(form: OptionsForm): NonNullable<JobRequestInput['optio
   };
 }
 
+function liveOptions(form: OptionsForm): NonNullable<JobRequestInput['options']> {
+  const webhook = form.webhook.trim();
+  const command = form.handOverCommand;
+  const handOver = {
+    ...(webhook === '' ? {} : { webhook }),
+    ...(command === null ? {} : { command: [...command] }),
+  };
+  return {
+    method: form.fallBack ? 'auto' : 'live',
+    cutover: form.cutover,
+    cutoverTimeout: Number(form.cutoverTimeout),
+    slotWarn: parseSize(form.slotWarn, form.slotWarnUnit) ?? undefined,
+    slotLimit: parseSize(form.slotLimit, form.slotLimitUnit) ?? undefined,
+    carrySchemaChanges: form.carrySchemaChanges,
+    dropLeftovers: form.dropLeftovers,
+    handOver: Object.keys(handOver).length === 0 ? null : handOver,
+  };
+}
+
 export function fromOptions(options: JobOptions): OptionsForm {
   const disk = options.targetDisk === null ? null : splitSize(options.targetDisk);
+  const warn = splitSize(options.slotWarn);
+  const limit = splitSize(options.slotLimit);
   const split = options.splitAbove === null ? null : splitSize(options.splitAbove);
   return {
     disk: disk?.text ?? '',
     diskUnit: disk?.unit ?? 'GB',
-    method: options.method,
+    // auto follows only where a cutover was asked for; without one it is a copy.
+    method: options.method === 'live' || (options.method === 'auto' && options.cutover !== null) ? 'live' : 'copy',
+    fallBack: options.method === 'auto' && options.cutover !== null,
+    cutover: options.cutover ?? 'manual',
+    cutoverTimeout: String(options.cutoverTimeout),
+    slotWarn: warn.text,
+    slotWarnUnit: warn.unit,
+    slotLimit: limit.text,
+    slotLimitUnit: limit.unit,
+    carrySchemaChanges: options.carrySchemaChanges,
+    dropLeftovers: options.dropLeftovers,
+    webhook: options.handOver?.webhook ?? '',
+    handOverCommand: options.handOver?.command ?? null,
     verify: options.verify,
     tableJobs: String(options.tableJobs),
     indexJobs: String(options.indexJobs),

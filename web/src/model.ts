@@ -1,5 +1,6 @@
 import type { CheckResult } from '../../src/contract/check.ts';
 import type { JobEvent, JobState, Phase, TableProgress } from '../../src/contract/event.ts';
+import type { LiveProgress } from '../../src/contract/live.ts';
 import type { JobView } from '../../src/contract/job.ts';
 
 type EventOf<T extends JobEvent['type']> = Extract<JobEvent, { type: T }>;
@@ -20,6 +21,16 @@ export interface Sample {
   readonly rate: number;
 }
 
+/** A point of the charts of a job that follows its source; `at` in seconds since the epoch, rates in rows a second. */
+export interface LiveSample {
+  readonly at: number;
+  readonly lagBytes: number;
+  readonly lagSeconds: number;
+  readonly inserts: number;
+  readonly updates: number;
+  readonly deletes: number;
+}
+
 /** Everything the page knows of one job but its log lines. */
 export interface JobModel {
   readonly job: JobView | null;
@@ -33,6 +44,8 @@ export interface JobModel {
   /** Share done 0..1; never falls within a run. */
   readonly fraction: number;
   readonly samples: readonly Sample[];
+  /** Of the last minutes. */
+  readonly liveSamples: readonly LiveSample[];
   readonly result: ResultEvent | null;
 }
 
@@ -46,6 +59,7 @@ export const emptyModel: JobModel = {
   metric: null,
   fraction: 0,
   samples: [],
+  liveSamples: [],
   result: null,
 };
 
@@ -73,6 +87,30 @@ export function withJob(model: JobModel, job: JobView): JobModel {
 
 const maxSamples = 1200;
 
+/** How much of the following the charts show, in seconds. */
+const liveWindow = 600;
+
+function recent(samples: readonly LiveSample[]): readonly LiveSample[] {
+  const from = (samples.at(-1)?.at ?? 0) - liveWindow;
+  const first = samples.findIndex((sample) => sample.at >= from);
+  return first <= 0 ? samples : samples.slice(first);
+}
+
+function toLiveSample(at: string, { lagBytes, lagSeconds, perSecond }: LiveProgress): LiveSample {
+  const { inserts, updates, deletes } = perSecond;
+  return { at: Date.parse(at) / 1000, lagBytes, lagSeconds, inserts, updates, deletes };
+}
+
+/** What a live job last measured: by the stream, else by the agent's answer. */
+export function liveOf(model: JobModel): LiveProgress | null {
+  return model.metric?.live ?? model.job?.live ?? null;
+}
+
+/** The target has taken over, whatever happens to the job afterwards. */
+export function handedOver(live: LiveProgress | null): boolean {
+  return live?.cutover.some((step) => step.step === 'hand-over') === true;
+}
+
 /** Halves the resolution when the chart is full, so that any length of job fits in bounded memory. */
 export function thinSamples(samples: readonly Sample[]): readonly Sample[] {
   if (samples.length <= maxSamples) return samples;
@@ -96,6 +134,7 @@ export function reduceEvents(model: JobModel, events: readonly JobEvent[]): JobM
     return mine;
   };
   const fresh: Sample[] = [];
+  const freshLive: LiveSample[] = [];
   for (const event of events) {
     const history = event.seq <= model.baseSeq;
     switch (event.type) {
@@ -124,8 +163,9 @@ export function reduceEvents(model: JobModel, events: readonly JobEvent[]): JobM
         );
         break;
       case 'metric':
-        // The chart is about what is copied: a comparison reads both sides and moves nothing.
-        if (event.comparing === undefined) {
+        if (event.live !== undefined) freshLive.push(toLiveSample(event.at, event.live));
+        // The chart is about what is copied: a comparison reads both sides and moves nothing, and following has its own.
+        if (event.comparing === undefined && (event.live === undefined || event.fraction < 1)) {
           fresh.push({ at: Date.parse(event.at) / 1000, rate: event.bytesPerSecond });
         }
         next.metric = event;
@@ -139,6 +179,7 @@ export function reduceEvents(model: JobModel, events: readonly JobEvent[]): JobM
     }
   }
   if (fresh.length > 0) next.samples = thinSamples([...next.samples, ...fresh]);
+  if (freshLive.length > 0) next.liveSamples = recent([...next.liveSamples, ...freshLive]);
   return next;
 }
 
@@ -150,6 +191,7 @@ function applyState(next: Draft, event: EventOf<'state'>, history: boolean, copi
     next.phases = new Map([...next.phases].filter(([phase]) => phase === 'validate'));
     next.indexes = new Map();
     next.samples = [];
+    next.liveSamples = [];
     copied.add('phases').add('indexes');
   }
   if (event.state === 'validating' || event.state === 'running') {
@@ -188,7 +230,13 @@ export function tableFraction(table: TableProgress): number {
   return Math.min(0.99, share);
 }
 
-const activeStates: ReadonlySet<JobState> = new Set(['validating', 'running', 'verifying']);
+const activeStates: ReadonlySet<JobState> = new Set([
+  'validating',
+  'running',
+  'following',
+  'cutting_over',
+  'verifying',
+]);
 
 /** The agent is working on the job right now. */
 export function isActive(state: JobState): boolean {

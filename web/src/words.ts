@@ -8,6 +8,8 @@ export const stateWords: Record<JobState, string> = {
   ready: 'Ready to start',
   blocked: 'Blocked',
   running: 'Migrating',
+  following: 'Following',
+  cutting_over: 'Cutting over',
   paused: 'Paused',
   verifying: 'Verifying',
   completed: 'Completed',
@@ -23,6 +25,8 @@ const stateTones: Record<JobState, Tone> = {
   ready: 'info',
   blocked: 'bad',
   running: 'active',
+  following: 'active',
+  cutting_over: 'active',
   paused: 'warn',
   verifying: 'active',
   completed: 'good',
@@ -41,8 +45,14 @@ export function stateBadge(job: JobView): { readonly word: string; readonly tone
   return { word: stateWords[job.state], tone: stateTones[job.state] };
 }
 
+interface PhaseWords {
+  readonly phase: Phase;
+  readonly word: string;
+  readonly does: string;
+}
+
 /** Phases of the phase line in their order, with what each does. */
-export const migrationPhases: readonly { readonly phase: Phase; readonly word: string; readonly does: string }[] = [
+const copyPhases: readonly PhaseWords[] = [
   { phase: 'schema', word: 'Schema', does: 'creating tables, types and functions' },
   { phase: 'copy', word: 'Copy', does: 'copying the rows' },
   { phase: 'indexes', word: 'Indexes', does: 'building indexes' },
@@ -52,6 +62,25 @@ export const migrationPhases: readonly { readonly phase: Phase; readonly word: s
   { phase: 'verify', word: 'Verify', does: 'comparing source and target' },
 ];
 
+const livePhases: readonly PhaseWords[] = [
+  { phase: 'slot', word: 'Slot', does: 'making the replication slot on the source' },
+  { phase: 'schema', word: 'Schema', does: 'creating tables, types and functions' },
+  { phase: 'copy', word: 'Copy', does: 'copying the rows' },
+  { phase: 'indexes', word: 'Indexes', does: 'building indexes' },
+  { phase: 'follow', word: 'Follow', does: 'following the source' },
+  { phase: 'cutover', word: 'Cutover', does: 'handing over to the target' },
+  { phase: 'verify', word: 'Verify', does: 'comparing source and target' },
+];
+
+export function phasesOf(job: Pick<JobView, 'method' | 'options'>): readonly PhaseWords[] {
+  return isLive(job) ? livePhases : copyPhases;
+}
+
+/** Until it is decided, what was asked for counts. */
+export function isLive(job: Pick<JobView, 'method' | 'options'>): boolean {
+  return job.method === null ? job.options.method === 'live' : job.method === 'live';
+}
+
 export const familyWords: Record<CheckFamily, string> = {
   connect: 'Connection',
   version: 'Versions',
@@ -59,6 +88,8 @@ export const familyWords: Record<CheckFamily, string> = {
   privilege: 'Privileges',
   capacity: 'Capacity',
   objects: 'Objects',
+  live: 'Following',
+  leftovers: 'Leftovers',
 };
 
 export const outcomeWords: Record<CheckOutcome, string> = {

@@ -2,6 +2,8 @@ import { useSignal } from '@preact/signals';
 import type { JobState } from '../../../src/contract/event.ts';
 import type { JobAction, JobView } from '../../../src/contract/job.ts';
 import type { JobSession } from '../job-session.ts';
+import { handedOver, liveOf } from '../model.ts';
+import { isLive } from '../words.ts';
 import { Confirm } from './confirm.tsx';
 
 interface Offer {
@@ -16,21 +18,30 @@ const pause: Offer = { action: 'pause', word: 'Pause', busy: 'Pausing…' };
 const resume: Offer = { action: 'resume', word: 'Resume', busy: 'Resuming…', main: true };
 const retry: Offer = { action: 'retry', word: 'Retry', busy: 'Starting again…', main: true };
 
-/** What the agent accepts in each state; a comparison is short and cannot be paused. */
+/** What the agent accepts in each state but the cutover, which has its place beside what it depends on; a comparison is short and cannot be paused. */
 const offers: Partial<Record<JobState, readonly Offer[]>> = {
   ready: [start],
   running: [pause],
+  following: [pause],
   paused: [resume],
   failed: [retry],
 };
-const cancellable: ReadonlySet<JobState> = new Set(['validating', 'running', 'verifying', 'paused']);
+const cancellable: ReadonlySet<JobState> = new Set([
+  'validating',
+  'running',
+  'following',
+  'cutting_over',
+  'verifying',
+  'paused',
+]);
 
 /** What a person can do to the job in its state. Cancel asks once, because it cannot be undone. */
 export function Actions({ session, job }: { session: JobSession; job: JobView }) {
   const asking = useSignal(false);
   const acting = session.acting.value;
   const offered = offers[job.state] ?? [];
-  const canCancel = cancellable.has(job.state);
+  // Once the target has taken over there is no way back to offer.
+  const canCancel = cancellable.has(job.state) && !handedOver(liveOf(session.model.value));
   if (offered.length === 0 && !canCancel) return null;
   const retryWord = job.snapshotAlive ? 'Retry the failed tables' : 'Retry from the start';
   return (
@@ -70,8 +81,10 @@ export function Actions({ session, job }: { session: JobSession; job: JobView })
           }}
           onNo={() => (asking.value = false)}
         >
-          The source stays as it is. The target keeps what has been copied so far and is not complete; the log will say
-          in which state it is. A cancelled job cannot be resumed.
+          {isLive(job)
+            ? 'The source goes on as before; the replication slot and the publication of this job are dropped from it. The target keeps what it has and falls behind.'
+            : 'The source stays as it is. The target keeps what has been copied so far and is not complete; the log will say in which state it is.'}{' '}
+          A cancelled job cannot be resumed.
         </Confirm>
       )}
     </div>

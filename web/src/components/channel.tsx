@@ -1,10 +1,16 @@
 import type { JobState } from '../../../src/contract/event.ts';
+import type { LiveProgress } from '../../../src/contract/live.ts';
 import type { JobView } from '../../../src/contract/job.ts';
 import { describeEndpoint } from '../endpoint.ts';
-import { formatPercent } from '../format.ts';
-import type { Tone } from '../words.ts';
+import { formatBehind, formatPercent } from '../format.ts';
+import { handedOver, isActive } from '../model.ts';
+import { isLive, type Tone } from '../words.ts';
 
-const sourceWords = 'Only read: safe to use';
+function sourceWords(job: JobView, live: LiveProgress | null): string {
+  if (!isLive(job)) return 'Only read: safe to use';
+  if (handedOver(live)) return 'Replaced by the target: read-only';
+  return job.state === 'cutting_over' ? 'Writes wait; reading goes on' : 'In use: read and write as always';
+}
 
 const targetWords: Record<JobState, string> = {
   draft: 'Untouched',
@@ -12,6 +18,8 @@ const targetWords: Record<JobState, string> = {
   ready: 'Untouched',
   blocked: 'Untouched',
   running: 'Being filled: do not use yet',
+  following: 'Follows the source: do not write',
+  cutting_over: 'About to take over',
   paused: 'Half filled: do not use',
   verifying: 'Being compared: only read it',
   completed: 'Filled',
@@ -26,11 +34,17 @@ const tones: Partial<Record<JobState, Tone>> = {
   paused: 'warn',
 };
 
+function targetWordsOf(job: JobView, live: LiveProgress | null): string {
+  if (handedOver(live)) return job.state === 'completed' ? 'In use' : 'Has taken over: in use';
+  if (job.state === 'paused' && live !== null && job.phase === 'follow') return 'Behind the source: do not use';
+  return targetWords[job.startedAt === null ? 'draft' : job.state];
+}
+
 /** Source, target and the water between them: how much of the database has gone across. */
-export function Channel({ job, fraction }: { job: JobView; fraction: number }) {
-  const share = job.state === 'completed' ? 1 : fraction;
-  const untouched = job.startedAt === null;
-  const moving = job.state === 'running' || job.state === 'verifying';
+export function Channel({ job, fraction, live }: { job: JobView; fraction: number; live: LiveProgress | null }) {
+  const following = job.state === 'following' || job.state === 'cutting_over';
+  const share = job.state === 'completed' || following ? 1 : fraction;
+  const moving = isActive(job.state) && job.state !== 'validating';
   const differs = job.state === 'completed' && job.differences > 0;
   return (
     <div
@@ -40,10 +54,12 @@ export function Channel({ job, fraction }: { job: JobView; fraction: number }) {
       <div class="basin">
         <span class="basin-role">Source</span>
         <span class="basin-name">{describeEndpoint(job.source)}</span>
-        <span class="basin-note">{sourceWords}</span>
+        <span class="basin-note">{sourceWords(job, live)}</span>
       </div>
       <div class="channel-middle">
-        <span class="channel-share">{formatPercent(share)}</span>
+        <span class="channel-share">
+          {following && live !== null ? formatBehind(live.lagSeconds) : formatPercent(share)}
+        </span>
         <div
           class="channel-bar"
           role="progressbar"
@@ -64,7 +80,7 @@ export function Channel({ job, fraction }: { job: JobView; fraction: number }) {
             ? 'Differs from the source'
             : job.verified
               ? 'Equal to the source, proven'
-              : targetWords[untouched ? 'draft' : job.state]}
+              : targetWordsOf(job, live)}
         </span>
       </div>
     </div>

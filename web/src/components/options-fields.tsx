@@ -1,5 +1,6 @@
-import { sizeUnitNames, type OptionsForm, type SizeUnit } from '../job-options.ts';
+import type { OptionsForm } from '../job-options.ts';
 import { Field } from './field.tsx';
+import { Checkbox, NumberField, SizeField } from './inputs.tsx';
 import { Select } from './select.tsx';
 
 interface OptionsFieldsProps {
@@ -19,16 +20,11 @@ const proofs: readonly Choice<OptionsForm['verify']>[] = [
   { value: 'counts', label: 'Count the rows' },
   { value: 'none', label: 'None' },
 ];
-const methods: readonly Choice<OptionsForm['method']>[] = [
-  { value: 'auto', label: 'auto: whatever fits (copy, in this version)' },
-  { value: 'copy', label: 'copy' },
-];
 const contents: readonly Choice<OptionsForm['what']>[] = [
   { value: 'all', label: 'Schema and rows' },
   { value: 'schema', label: 'Schema only' },
   { value: 'data', label: 'Rows only, into tables that exist' },
 ];
-const units: readonly Choice<SizeUnit>[] = sizeUnitNames.map((value) => ({ value, label: value }));
 
 type Glob = 'includeSchema' | 'excludeSchema' | 'includeTable' | 'excludeTable' | 'excludeTableData';
 const globFields: readonly { readonly name: Glob; readonly label: string; readonly example: string }[] = [
@@ -67,14 +63,9 @@ export function OptionsFields({ form, problems, onChange, open }: OptionsFieldsP
         </Field>
       </div>
       <details open={open}>
-        <summary>More: method, parallel work, filters, owners</summary>
+        <summary>More: parallel work, filters, owners</summary>
         <div class="field-grid">
-          <Field id="method" label="Method" hint="Copies one consistent moment of the source.">
-            {(aria) => (
-              <Select {...aria} value={form.method} options={methods} onChange={(method) => set({ method })} />
-            )}
-          </Field>
-          <Field id="what" label="What is moved">
+          <Field id="what" label="What is moved" error={problems.what}>
             {(aria) => <Select {...aria} value={form.what} options={contents} onChange={(what) => set({ what })} />}
           </Field>
           <NumberField
@@ -146,82 +137,5 @@ export function OptionsFields({ form, problems, onChange, open }: OptionsFieldsP
         </div>
       </details>
     </fieldset>
-  );
-}
-
-interface InputProps {
-  readonly id: string;
-  readonly label: string;
-  readonly hint?: string;
-  readonly value: string;
-  readonly error?: string | undefined;
-}
-
-function NumberField({ id, label, hint, value, error, onInput }: InputProps & { onInput: (value: string) => void }) {
-  return (
-    <Field id={id} label={label} hint={hint} error={error}>
-      {(aria) => (
-        <input
-          {...aria}
-          type="number"
-          min={1}
-          max={64}
-          value={value}
-          onInput={(event) => onInput(event.currentTarget.value)}
-        />
-      )}
-    </Field>
-  );
-}
-
-interface SizeProps extends InputProps {
-  readonly unit: SizeUnit;
-  readonly onValue: (value: string) => void;
-  readonly onUnit: (unit: SizeUnit) => void;
-}
-
-function SizeField({ id, label, hint, value, unit, error, onValue, onUnit }: SizeProps) {
-  return (
-    <Field id={id} label={label} hint={hint} error={error}>
-      {(aria) => (
-        <div class="with-button">
-          <input
-            {...aria}
-            data-testid={id}
-            type="text"
-            inputMode="decimal"
-            value={value}
-            onInput={(event) => onValue(event.currentTarget.value)}
-          />
-          <Select aria-label={`Unit of: ${label}`} value={unit} options={units} onChange={onUnit} />
-        </div>
-      )}
-    </Field>
-  );
-}
-
-interface CheckboxProps {
-  readonly id: string;
-  readonly label: string;
-  readonly hint: string;
-  readonly checked: boolean;
-  readonly onChange: (checked: boolean) => void;
-}
-
-function Checkbox({ id, label, hint, checked, onChange }: CheckboxProps) {
-  return (
-    <div class="checkbox">
-      <input
-        id={id}
-        type="checkbox"
-        checked={checked}
-        aria-describedby={`${id}-hint`}
-        onChange={(event) => onChange(event.currentTarget.checked)}
-      />
-      <label for={id}>{label}</label>
-      <p class="field-hint" id={`${id}-hint`}>
-        {hint}
-      </p>
-    </div>
   );
 }

@@ -1,19 +1,28 @@
 import type { JobView } from '../../../src/contract/job.ts';
 import { formatDuration, plural } from '../format.ts';
-import type { JobModel, PhaseProgress } from '../model.ts';
-import { migrationPhases } from '../words.ts';
+import { isActive, type JobModel, type PhaseProgress } from '../model.ts';
+import { phasesOf } from '../words.ts';
 import { Icon } from './icon.tsx';
 
 type Status = 'waiting' | 'now' | 'done' | 'stopped' | 'left-out';
 
-function statusOf(job: JobView, progress: PhaseProgress | undefined, index: number, current: number): Status {
-  const last = index === migrationPhases.length - 1;
+function statusOf(
+  job: JobView,
+  progress: PhaseProgress | undefined,
+  index: number,
+  current: number,
+  last: boolean,
+): Status {
   if (last && job.options.verify === 'none') return 'left-out';
   if (job.state === 'completed') return 'done';
   if (progress?.status === 'finished') return 'done';
   if (progress === undefined && index > current) return 'waiting';
   if (index < current && progress === undefined) return 'done';
-  return job.state === 'running' || job.state === 'verifying' ? 'now' : 'stopped';
+  return isWorking(job.state) ? 'now' : 'stopped';
+}
+
+function isWorking(state: JobView['state']): boolean {
+  return isActive(state) && state !== 'validating';
 }
 
 const statusWords: Record<Status, string> = {
@@ -26,13 +35,14 @@ const statusWords: Record<Status, string> = {
 
 /** The phases in their order; the one under way says what it does. Phases overlap: indexes start while rows are copied. */
 export function PhaseLine({ job, model }: { job: JobView; model: JobModel }) {
-  const current = migrationPhases.findIndex((entry) => entry.phase === job.phase);
+  const phases = phasesOf(job);
+  const current = phases.findIndex((entry) => entry.phase === job.phase);
   const building = [...model.indexes.values()].filter((index) => index.state === 'building');
   const built = [...model.indexes.values()].filter((index) => index.state === 'built').length;
-  const active = job.state === 'running' || job.state === 'verifying';
-  const entries = migrationPhases.map((entry, index) => {
+  const active = isWorking(job.state);
+  const entries = phases.map((entry, index) => {
     const progress = model.phases.get(entry.phase);
-    return { ...entry, progress, status: statusOf(job, progress, index, current) };
+    return { ...entry, progress, status: statusOf(job, progress, index, current, index === phases.length - 1) };
   });
   const now = entries.filter((entry) => entry.status === 'now');
   const detail = now.findLast((entry) => entry.progress?.detail)?.progress?.detail;

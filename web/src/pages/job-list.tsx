@@ -10,7 +10,7 @@ import { formatAgo, formatBytes, formatCount, formatPercent, plural } from '../f
 import { isActive, stepOf } from '../model.ts';
 import { jobHref } from '../router.ts';
 import { useNow } from '../use-now.ts';
-import { migrationPhases, stateBadge } from '../words.ts';
+import { phasesOf, stateBadge } from '../words.ts';
 
 const refreshEveryMs = 2500;
 
@@ -94,9 +94,7 @@ function Welcome() {
   return (
     <div class="card welcome">
       <h2>No migration yet</h2>
-      <p>
-        A migration takes three steps. Nothing is changed on either server before the third, and the source never is.
-      </p>
+      <p>A migration takes three steps. Nothing is changed on either server before the third.</p>
       <ol class="welcome-steps">
         <li>
           <strong>Configure</strong>
@@ -108,7 +106,7 @@ function Welcome() {
         </li>
         <li>
           <strong>Migrate</strong>
-          Watch the copy, then read the proof that nothing was lost.
+          Watch it, cut over when it suits you, then read the proof that nothing was lost.
         </li>
       </ol>
       <a class="button primary" href="#/new">
@@ -120,7 +118,7 @@ function Welcome() {
 
 function JobCard({ job, now, onRemove }: { job: JobView; now: number; onRemove: () => void }) {
   const { totals } = job;
-  const phase = migrationPhases.find((entry) => entry.phase === job.phase);
+  const phase = phasesOf(job).find((entry) => entry.phase === job.phase);
   return (
     <li class="job-card card">
       <div class="job-card-head">

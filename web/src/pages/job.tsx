@@ -3,8 +3,8 @@ import { Connection } from '../components/connection.tsx';
 import { ProblemNote, StateBadge } from '../components/parts.tsx';
 import { Steps } from '../components/steps.tsx';
 import { openSession } from '../job-session.ts';
-import { stepOf } from '../model.ts';
-import { stateWords, migrationPhases } from '../words.ts';
+import { isActive, stepOf } from '../model.ts';
+import { phasesOf, stateWords } from '../words.ts';
 import { MigratePage } from './migrate.tsx';
 import { ReportPage } from './report.tsx';
 import { ValidatePage } from './validate.tsx';
@@ -40,8 +40,8 @@ export function JobPage({ id, step }: { id: string; step: 'validate' | 'migrate'
   }
   if (step === 'report') return <ReportPage job={job} />;
   const shown = step ?? stepOf(job);
-  const phase = migrationPhases.find((entry) => entry.phase === job.phase)?.word;
-  const moving = job.state === 'running' || job.state === 'verifying';
+  const phase = phasesOf(job).find((entry) => entry.phase === job.phase)?.word;
+  const moving = isActive(job.state) && job.state !== 'validating';
   return (
     <div class="page">
       <Steps current={shown} job={job} />

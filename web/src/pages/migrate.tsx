@@ -3,7 +3,9 @@ import type { JobView } from '../../../src/contract/job.ts';
 import { Actions } from '../components/actions.tsx';
 import { Channel } from '../components/channel.tsx';
 import { Comparing } from '../components/comparing.tsx';
+import { Live } from '../components/live.tsx';
 import { LogPanel } from '../components/log-panel.tsx';
+import { PausedNote } from '../components/paused.tsx';
 import { PhaseLine } from '../components/phase-line.tsx';
 import { ProblemNote } from '../components/parts.tsx';
 import { ResultCard } from '../components/result-card.tsx';
@@ -12,6 +14,8 @@ import { Throughput } from '../components/throughput.tsx';
 import { Totals } from '../components/totals.tsx';
 import { Waiting } from '../components/waiting.tsx';
 import type { JobSession } from '../job-session.ts';
+import { liveOf } from '../model.ts';
+import { isLive } from '../words.ts';
 
 /** Step 3: what is happening now, table by table, with the log beside it. */
 export function MigratePage({ session, job }: { session: JobSession; job: JobView }) {
@@ -21,6 +25,7 @@ export function MigratePage({ session, job }: { session: JobSession; job: JobVie
   return (
     <>
       <Hero session={session} job={job} />
+      {isLive(job) && job.startedAt !== null && <Live session={session} job={job} />}
       <div class="workbench">
         <div class="workbench-main">
           {tables}
@@ -41,7 +46,7 @@ function Hero({ session, job }: { session: JobSession; job: JobView }) {
         <p class="summary" data-testid="summary">
           {job.summary}
         </p>
-        <Channel job={job} fraction={model.fraction} />
+        <Channel job={job} fraction={model.fraction} live={liveOf(model)} />
         <Totals job={job} model={model} />
         <PhaseLine job={job} model={model} />
         <Comparing job={job} model={model} />
@@ -49,7 +54,8 @@ function Hero({ session, job }: { session: JobSession; job: JobView }) {
         <Actions session={session} job={job} />
       </section>
       {session.actionError.value && <ProblemNote problem={session.actionError.value} />}
-      {job.error !== null && (job.state === 'failed' || job.state === 'paused') && (
+      {job.error !== null && job.state === 'paused' && isLive(job) && <PausedNote problem={job.error} />}
+      {job.error !== null && (job.state === 'failed' || (job.state === 'paused' && !isLive(job))) && (
         <ProblemNote
           problem={job.error}
           title={job.state === 'failed' ? 'The migration failed' : 'The migration is paused'}

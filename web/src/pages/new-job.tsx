@@ -3,6 +3,7 @@ import { useEffect } from 'preact/hooks';
 import { api, toApiError, type ApiError } from '../api.ts';
 import { EndpointFields } from '../components/endpoint-fields.tsx';
 import { Field } from '../components/field.tsx';
+import { MethodFields } from '../components/method-fields.tsx';
 import { OptionsFields } from '../components/options-fields.tsx';
 import { ProblemNote } from '../components/parts.tsx';
 import { Steps } from '../components/steps.tsx';
@@ -103,7 +104,11 @@ export function NewJobPage({ from }: { from: string | null }) {
           <EndpointFields
             side="source"
             title="Source"
-            lead="Is read, never changed. It stays in use all the time."
+            lead={
+              options.method === 'live'
+                ? 'Stays in use until the cutover. A publication and a replication slot stand on it for the time of the job.'
+                : 'Is read, never changed. It stays in use all the time.'
+            }
             form={source}
             problems={problems.source}
             problem={side === 'source' ? said(problem.value) : null}
@@ -119,6 +124,11 @@ export function NewJobPage({ from }: { from: string | null }) {
             onChange={(next) => (draft.value = { ...draft.value, target: next })}
           />
         </div>
+        <MethodFields
+          form={options}
+          problems={problems.options}
+          onChange={(next) => (draft.value = { ...draft.value, options: next })}
+        />
         <OptionsFields
           form={options}
           problems={problems.options}
@@ -162,6 +172,9 @@ function said(problem: ApiError | null): string | null {
   return problem === null ? null : `${problem.message} ${problem.hint}`.trim();
 }
 
+/** Fields that stand open, or in a part that opens itself. */
+const seen: ReadonlySet<string> = new Set(['disk', 'cutoverTimeout', 'slotWarn', 'slotLimit', 'webhook']);
+
 function hasHiddenProblem(problems: Partial<Record<keyof OptionsForm, string>>): boolean {
-  return Object.keys(problems).some((name) => name !== 'disk');
+  return Object.keys(problems).some((name) => !seen.has(name));
 }

@@ -1,0 +1,90 @@
+import { sizeUnitNames, type SizeUnit } from '../job-options.ts';
+import { Field } from './field.tsx';
+import { Select } from './select.tsx';
+
+const units: readonly { readonly value: SizeUnit; readonly label: string }[] = sizeUnitNames.map((value) => ({
+  value,
+  label: value,
+}));
+
+interface InputProps {
+  readonly id: string;
+  readonly label: string;
+  readonly hint?: string;
+  readonly value: string;
+  readonly error?: string | undefined;
+}
+
+interface NumberProps extends InputProps {
+  readonly max?: number;
+  readonly onInput: (value: string) => void;
+}
+
+export function NumberField({ id, label, hint, value, error, max = 64, onInput }: NumberProps) {
+  return (
+    <Field id={id} label={label} hint={hint} error={error}>
+      {(aria) => (
+        <input
+          {...aria}
+          type="number"
+          min={1}
+          max={max}
+          value={value}
+          onInput={(event) => onInput(event.currentTarget.value)}
+        />
+      )}
+    </Field>
+  );
+}
+
+interface SizeProps extends InputProps {
+  readonly unit: SizeUnit;
+  readonly onValue: (value: string) => void;
+  readonly onUnit: (unit: SizeUnit) => void;
+}
+
+export function SizeField({ id, label, hint, value, unit, error, onValue, onUnit }: SizeProps) {
+  return (
+    <Field id={id} label={label} hint={hint} error={error}>
+      {(aria) => (
+        <div class="with-button">
+          <input
+            {...aria}
+            data-testid={id}
+            type="text"
+            inputMode="decimal"
+            value={value}
+            onInput={(event) => onValue(event.currentTarget.value)}
+          />
+          <Select aria-label={`Unit of: ${label}`} value={unit} options={units} onChange={onUnit} />
+        </div>
+      )}
+    </Field>
+  );
+}
+
+interface CheckboxProps {
+  readonly id: string;
+  readonly label: string;
+  readonly hint: string;
+  readonly checked: boolean;
+  readonly onChange: (checked: boolean) => void;
+}
+
+export function Checkbox({ id, label, hint, checked, onChange }: CheckboxProps) {
+  return (
+    <div class="checkbox">
+      <input
+        id={id}
+        type="checkbox"
+        checked={checked}
+        aria-describedby={`${id}-hint`}
+        onChange={(event) => onChange(event.currentTarget.checked)}
+      />
+      <label for={id}>{label}</label>
+      <p class="field-hint" id={`${id}-hint`}>
+        {hint}
+      </p>
+    </div>
+  );
+}
