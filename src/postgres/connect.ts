@@ -22,6 +22,8 @@ export interface ConnectInput {
   readonly applicationName: string;
   readonly readOnly: boolean;
   readonly signal: AbortSignal;
+  /** Statements are sent without waiting for the answers to those before them. */
+  readonly pipeline?: boolean;
 }
 
 export interface Connected {
@@ -67,6 +69,7 @@ function buildClient(dialled: Dialled, input: ConnectInput): pg.Client {
     database: settings.database,
     application_name: input.applicationName,
     ssl: false,
+    pipeline: input.pipeline ?? false,
     stream: () => asConnected(dialled.stream),
     // A function, so that neither PGPASSWORD nor a password file is consulted.
     password: () => {

@@ -18,6 +18,11 @@ export interface SessionOptions {
   readonly retryForMs?: number;
   /** Transactions are READ ONLY unless they say otherwise. */
   readonly readOnly?: boolean;
+  /**
+   * Statements are sent without waiting for the answers to those before them; each still has its own answer. Such a session
+   * cannot COPY, and after a failed statement a COMMIT that was sent already resolves, with command ROLLBACK.
+   */
+  readonly pipeline?: boolean;
   readonly onRetry?: (why: string, attempt: number) => void;
   /** Notices and warnings of the server. */
   readonly onNotice?: (message: string) => void;
@@ -201,6 +206,7 @@ async function openOnce(settings: ConnectionSettings, options: SessionOptions): 
     side: options.side,
     applicationName: `${settings.applicationName} ${options.purpose}`,
     readOnly: options.readOnly ?? false,
+    pipeline: options.pipeline ?? false,
     signal: options.signal,
   });
   return new Session(connected, settings, options);
