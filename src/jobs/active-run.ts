@@ -8,12 +8,16 @@ import { PauseGate } from '../gate.ts';
 import { clearChecks, clearTables, type JobPatch, type JobRow, saveReport } from '../store/job-queries.ts';
 import type { Store } from '../store/store.ts';
 import { type Ending, buildReport, isVerified, resultEvent, type ResultStatus } from './job-report.ts';
+import { cleanLive } from './clean-live.ts';
 import { describeTarget } from './job-summary.ts';
 import type { Endpoints, LiveFacts } from './job-view.ts';
+import { alreadyHandedOver, LiveHand } from './live-hand.ts';
 import type { JobWriter } from './job-writer.ts';
 import type { JobRooms } from './rooms.ts';
 import type { CloneRun } from '../clone/clone.ts';
-import { asReport, type HeldCopy, type RunContext, type RunEnd, runJob } from './run-job.ts';
+import { asReport } from './as-report.ts';
+import { type HeldRun, type RunContext, type RunEnd, runJob } from './run-job.ts';
+import { completedWords, handedOverWords, interruptedWords, leftForHold, notNow, overAlready } from './run-words.ts';
 import { isWorking } from './transitions.ts';
 
 export interface RunEnvironment {
@@ -26,9 +30,16 @@ export interface RunEnvironment {
 
 export const stoppedCode = 'AGENT_STOPPED';
 
+/** How long a clean-up of both servers may take, in ms: when a person waits for it, and when the agent stops. */
+const cleanMs = 20_000;
+const hurriedMs = 2_500;
+
+/** The state could not be written, or is another agent's: says nothing about the two servers. */
+const storeCodes: ReadonlySet<string> = new Set(['STATE_UNREACHABLE', 'STATE_TOO_SLOW', 'JOB_TAKEN_OVER']);
+
 /**
  * A job in the hands of this agent. Lifecycle: queued → active → (held → active)* → over.
- * `held`: the copy failed and its snapshot is kept for a retry, for a limited time. One AbortSignal for all of it.
+ * `held`: the copy failed and its snapshot or slot is kept for a retry, for a limited time. One AbortSignal for all of it.
  */
 export class ActiveRun {
   readonly id: string;
@@ -40,7 +51,11 @@ export class ActiveRun {
   readonly #controller = new AbortController();
   readonly #gate = new PauseGate();
   #stage: 'queued' | 'active' | 'held' | 'over' = 'queued';
-  #held: HeldCopy | null = null;
+  #enqueued = false;
+  #held: HeldRun | null = null;
+  readonly #live: LiveHand;
+  #pausedFrom: JobState | null = null;
+  #leavePlace: () => void = () => undefined;
   #clone: CloneRun | null = null;
   #snapshotAt: Date | null = null;
   #startedAt: Date | null;
@@ -67,6 +82,7 @@ export class ActiveRun {
     this.#startedAt = job.row.startedAt;
     this.#phase = job.row.phase;
     this.#targetTouched = job.row.targetTouched;
+    this.#live = new LiveHand({ state: job.row.live, patch: (patch) => this.writer.patch(patch) });
   }
 
   get stage(): 'queued' | 'active' | 'held' | 'over' {
@@ -87,16 +103,22 @@ export class ActiveRun {
     return Promise.race([this.#begun, this.#settled]);
   }
 
-  /** True while a failed copy can be retried under its snapshot. */
+  /** True while a failed run can be retried under its snapshot, or with its slot. */
   get canRetry(): boolean {
     const held = this.#held;
     if (this.#stage !== 'held' || held === null) return false;
+    if (held.kind === 'live') return this.#live.stands;
     return held.copied === null ? held.clone.canRetry : held.clone.snapshot?.alive === true;
   }
 
   live(): LiveFacts {
     const kept = this.#stage === 'active' && this.paused && this.#clone?.snapshot?.alive === true;
-    return { queued: this.#stage === 'queued', snapshotAlive: kept || this.canRetry, snapshotAt: this.#snapshotAt };
+    return {
+      queued: this.#stage === 'queued',
+      snapshotAlive: kept || this.canRetry,
+      snapshotAt: this.#snapshotAt,
+      progress: this.#live.progress,
+    };
   }
 
   /** Puts the run (again) into the queue; `enqueue` calls back when its turn has come. */
@@ -107,15 +129,28 @@ export class ActiveRun {
     this.#begun = new Promise((resolve) => {
       this.#markBegun = resolve;
     });
-    this.#settled = enqueue(() => this.#execute(goal));
+    this.#enqueued = true;
+    const left = new Promise<void>((resolve) => {
+      this.#leavePlace = resolve;
+    });
+    let execution: Promise<void> = Promise.resolve();
+    const turn = enqueue(async () => {
+      execution = this.#execute(goal);
+      await Promise.race([execution, left]);
+    });
+    this.#settled = turn.then(() => execution);
   }
 
-  /** Stops at the next safe point; connections and snapshot are kept. */
+  /** Stops at the next safe point; connections and snapshot, or the slot, are kept. */
   async pause(): Promise<void> {
+    const from = this.writer.state;
     this.#gate.pause();
     try {
       if (this.#concluding) throw overAlready();
-      await this.writer.move('paused', 'Paused by a person; the snapshot is kept.', {}, 'running');
+      if (from !== 'running' && from !== 'following') throw notNow(from);
+      const kept = this.#live.stands ? 'the slot is kept, so the source keeps its WAL' : 'the snapshot is kept';
+      await this.writer.move('paused', `Paused by a person; ${kept}.`, { goesOn: false }, from);
+      this.#pausedFrom = from;
     } catch (error) {
       this.#gate.resume();
       throw error;
@@ -123,13 +158,45 @@ export class ActiveRun {
   }
 
   async resume(): Promise<void> {
-    await this.writer.move('running', 'Resumed under the same snapshot.', {}, 'paused');
+    const how = this.#live.stands ? 'Resumed; nothing was lost meanwhile.' : 'Resumed under the same snapshot.';
+    const patch = { error: null, goesOn: this.#live.stands };
+    await this.writer.move(this.#pausedFrom ?? 'running', how, patch, 'paused');
     this.#gate.resume();
   }
 
-  /** Ends the run because a person wants it; resolves when both servers are left. */
+  /** Asks for the cutover; resolves when it has begun. @throws PgsluiceError why it did not begin. */
+  async cutover(): Promise<void> {
+    await this.#live.requests.ask();
+  }
+
+  /**
+   * Ends the run because a person wants it; resolves when both servers are left.
+   * @throws PgsluiceError ALREADY_HANDED_OVER when the target has taken over.
+   */
   async cancel(): Promise<void> {
+    await this.#assertCancellable();
     await this.#end(cancelledError('Cancelled by a person.'));
+    this.#live.assertCancellable();
+  }
+
+  /** After a crash only the target knows whether it has taken over. */
+  async #assertCancellable(): Promise<void> {
+    try {
+      this.#live.assertCancellable();
+      const { state } = this.#live;
+      if (this.#stage === 'active' || state?.stage !== 'following') return;
+      const { rooms } = this.#environment;
+      const signal = AbortSignal.timeout(cleanMs / 2);
+      const finished = await rooms.live.hasFinished(this.#endpoints.target, this.id, signal).catch((error: unknown) => {
+        // The read-only default is set right before the target takes over: without it nothing has happened.
+        if (state.readOnly !== null) throw error;
+        return false;
+      });
+      if (finished) throw alreadyHandedOver();
+    } catch (error) {
+      if (this.#stage === 'queued' && !this.#enqueued) await this.#release();
+      throw error;
+    }
   }
 
   /** Ends the run because the agent stops; the job stays resumable. */
@@ -151,7 +218,7 @@ export class ActiveRun {
     if (stage === 'active') await this.#settled;
     if (stage === 'queued') {
       this.#stage = 'active';
-      await this.#held?.clone.close();
+      if (this.#held?.kind === 'copy') await this.#held.clone.close();
       await this.#endEarly(reason);
     }
     if (stage === 'held') await this.#endHeld(reason);
@@ -159,21 +226,24 @@ export class ActiveRun {
 
   async #endHeld(reason: PgsluiceError): Promise<void> {
     this.#stage = 'active';
-    await this.#held?.clone.close();
+    const what = this.#held?.kind === 'live' ? 'slot' : 'snapshot';
+    if (this.#held?.kind === 'copy') await this.#held.clone.close();
     if (reason.code === stoppedCode) {
-      this.writer.say('warn', `${reason.message} The snapshot is given up; a retry copies everything anew.`);
+      this.writer.say('warn', `${reason.message} The ${what} is given up; a retry copies everything anew.`);
+      if (what === 'slot') await this.#clean(hurriedMs);
       await this.#release();
     } else {
       await this.#endEarly(reason);
     }
   }
 
-  /** Gives up the snapshot of a failed copy; the job stays failed. */
+  /** Gives up the snapshot or the slot of a failed copy; the job stays failed. */
   async release(why: string): Promise<void> {
     if (this.#stage !== 'held') return;
     this.#stage = 'active';
-    await this.#held?.clone.close();
     this.writer.say('info', why);
+    if (this.#held?.kind === 'copy') await this.#held.clone.close();
+    if (this.#held?.kind === 'live') await this.#clean(cleanMs);
     await this.#release();
   }
 
@@ -198,10 +268,12 @@ export class ActiveRun {
     await this.#endEarly(failure);
   }
 
-  async #begin(goal: RunContext['goal'], held: HeldCopy | null): Promise<RunContext> {
+  async #begin(goal: RunContext['goal'], held: HeldRun | null): Promise<RunContext> {
     const { store, rooms, pgBinDir } = this.#environment;
-    if (goal === 'migrate' && held === null) this.#startedAt = new Date();
-    if (held === null) {
+    const goesOn = this.#live.stands && (held !== null || this.writer.state === 'paused');
+    const anew = held === null && !goesOn;
+    if (goal === 'migrate' && anew) this.#startedAt = new Date();
+    if (anew) {
       this.#snapshotAt = null;
       this.writer.log.totals.reset();
     }
@@ -212,10 +284,12 @@ export class ActiveRun {
       error: null,
       verified: false,
       differences: 0,
-      ...(held === null ? { snapshotAt: null, totals: this.writer.log.totals.totals } : {}),
+      ...(goesOn ? { goesOn } : {}),
+      ...(anew ? { snapshotAt: null, totals: this.writer.log.totals.totals } : {}),
     });
     this.#workDir ??= await mkdtemp(join(store.workRoot, `pgsluice-${this.id}-`));
     return {
+      id: this.id,
       ...this.#endpoints,
       options: this.#row.options,
       goal,
@@ -231,6 +305,8 @@ export class ActiveRun {
       signal: this.#controller.signal,
       gate: this.#gate,
       targetTouched: this.#targetTouched,
+      live: this.#live,
+      goesOn,
       emit: (body) => this.#emit(body),
       move: async (to, reason, patch) => {
         await this.#gate.wait(this.#controller.signal);
@@ -238,6 +314,9 @@ export class ActiveRun {
         await this.writer.move(to, reason, { ...patch, ...this.#snapshotPatch() });
         this.#markBegun();
       },
+      pauseWith: (error) => this.#pauseWith(error),
+      leavePlace: () => this.#leavePlace(),
+      totals: () => this.writer.log.totals.totals,
       touchTarget: async () => {
         this.#targetTouched = true;
         await this.writer.patch({ targetTouched: true });
@@ -253,8 +332,21 @@ export class ActiveRun {
     };
   }
 
+  async #pauseWith(error: PgsluiceError): Promise<void> {
+    const { signal } = this.#controller;
+    await this.#gate.wait(signal);
+    throwIfAborted(signal);
+    const { code, message, hint } = error;
+    this.#pausedFrom = this.writer.state;
+    this.#gate.pause();
+    this.writer.say('error', `${message} ${hint}`.trim());
+    await this.writer.move('paused', message, { goesOn: false, error: { code, message, hint } });
+    this.#live.requests.refuse(error);
+  }
+
   #emit(body: JobEventBody): void {
     if (this.#stage !== 'active') return;
+    if (body.type === 'metric' && body.live !== undefined) this.#live.progress = body.live;
     if (body.type === 'phase' && body.status === 'started') {
       this.#phase = body.phase;
       const takenAt = this.#clone?.snapshot?.takenAt;
@@ -275,19 +367,18 @@ export class ActiveRun {
       return;
     }
     this.#held = end.held;
+    if (end.status !== 'completed' && end.held === null) await this.#clean(cleanMs);
     await this.#conclude(end.status, end, end.error, end.error?.message ?? completedWords(end));
     if (this.#isOver()) return;
     if (end.held === null) {
       await this.#release();
       return;
     }
-    const minutes = Math.round(this.#environment.holdSnapshotMs / 60_000);
+    const words = leftForHold(end.held.kind, this.#environment.holdSnapshotMs);
     this.#stage = 'held';
     this.#expiry = setTimeout(() => {
-      this.release(
-        `The snapshot was kept for ${minutes} minutes and is given up; a retry copies everything anew.`,
-      ).catch((error: unknown) =>
-        this.#environment.logger.error({ job: this.id, err: error }, 'a snapshot was not given up'),
+      this.release(words).catch((error: unknown) =>
+        this.#environment.logger.error({ job: this.id, err: error }, 'a snapshot or slot was not given up'),
       );
     }, this.#environment.holdSnapshotMs);
     this.#expiry.unref();
@@ -299,11 +390,15 @@ export class ActiveRun {
     try {
       const error = asReport(failure);
       if (error.code === 'INTERNAL') this.#environment.logger.error({ job: this.id, err: failure }, error.message);
-      if (error.code === stoppedCode) await this.#becomeResumable(error.message);
+      if (error.code === stoppedCode || (this.#live.stands && storeCodes.has(error.code))) {
+        await this.#becomeResumable(error.message);
+      } else if (this.#live.handedOver) await this.#becomeResumable(handedOverWords);
       else if (error.code === 'CANCELLED') {
+        await this.#clean(cleanMs);
         this.writer.say('warn', `${error.message} ${this.#targetWords()}`);
         await this.#conclude('cancelled', null, null, error.message);
       } else {
+        await this.#clean(cleanMs);
         await this.#conclude('failed', null, error, error.message);
       }
     } catch (error) {
@@ -317,9 +412,24 @@ export class ActiveRun {
       this.writer.say('warn', `${message} The job had not begun; start it again.`);
       return;
     }
-    const words = `${message} ${interruptedWords}`;
+    const words = `${message} ${interruptedWords(this.#live.state)}`;
     if (this.writer.state !== 'paused') await this.writer.move('paused', words, this.#snapshotPatch());
-    this.writer.say('warn', `${words} ${this.#targetWords()}`);
+    this.writer.say('warn', this.#live.stands ? words : `${words} ${this.#targetWords()}`);
+  }
+
+  /** Takes off the servers what a live run has made there. Never rejects; what is left is swept later (live-sweep.ts). */
+  async #clean(ms: number): Promise<void> {
+    const { state } = this.#live;
+    if (state === null || !this.#live.stands) return;
+    await cleanLive({
+      rooms: this.#environment.rooms,
+      job: this.id,
+      endpoints: this.#endpoints,
+      state,
+      ms,
+      log: (level, message) => this.writer.say(level, message),
+      save: (cleaned) => this.#live.save(cleaned, { goesOn: false }),
+    });
   }
 
   async #conclude(status: ResultStatus, end: RunEnd | null, error: ErrorReport | null, reason: string): Promise<void> {
@@ -337,7 +447,7 @@ export class ActiveRun {
       this.writer.say('error', `${view.message} ${view.hint}`.trim());
       if (status === 'failed') this.writer.say('warn', this.#targetWords());
     }
-    const report = buildReport(this.#row, this.#endpoints, ending);
+    const report = buildReport({ ...this.#row, live: this.#live.state }, this.#endpoints, ending);
     await saveReport(this.#environment.store.db, this.id, report);
     await this.writer.log.drain();
     await this.writer.move(status satisfies JobState, reason, {
@@ -346,6 +456,7 @@ export class ActiveRun {
       verified: isVerified(report.verification),
       differences: report.verification?.differences.length ?? 0,
       finishedAt: ending.finishedAt,
+      goesOn: false,
       held: end?.held != null,
     });
     this.writer.emit(resultEvent(report, status));
@@ -368,7 +479,7 @@ export class ActiveRun {
     this.#stage = 'over';
     try {
       if (isWorking(this.writer.state))
-        await this.writer.move('paused', `The agent was stopped (${why}). ${interruptedWords}`);
+        await this.writer.move('paused', `The agent was stopped (${why}). ${interruptedWords(this.#live.state)}`);
       await this.writer.patch({ held: false });
       await this.writer.close();
     } catch (error) {
@@ -394,28 +505,10 @@ export class ActiveRun {
   async #over(): Promise<void> {
     if (this.#isOver()) return;
     this.#stage = 'over';
+    this.#live.requests.refuse(notNow(this.writer.state));
     if (this.#expiry !== null) clearTimeout(this.#expiry);
     await this.writer.close();
     if (this.#workDir !== null) rmSync(this.#workDir, { recursive: true, force: true });
     this.#onOver(this);
   }
-}
-
-export const interruptedWords = 'The source is unchanged; resume starts the copy anew under a fresh snapshot.';
-
-function overAlready(): PgsluiceError {
-  return new PgsluiceError({
-    code: 'INVALID_TRANSITION',
-    message: 'The job is coming to its end; it cannot be paused any more.',
-    hint: 'Wait a moment and look at the result.',
-  });
-}
-
-function completedWords(end: RunEnd): string {
-  const { verification } = end;
-  if (verification === null) return 'Done; nothing was verified.';
-  if (verification.verified) return 'Done and verified: the target equals the source.';
-  if (verification.differences.length === 0) return 'Done, but not everything could be verified.';
-  const found = verification.differences.length;
-  return `Done, but verification found ${found} ${found === 1 ? 'difference' : 'differences'}.`;
 }

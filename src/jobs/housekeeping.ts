@@ -8,6 +8,7 @@ import type { Store } from '../store/store.ts';
 import { findDead, markInterrupted } from './interrupted.ts';
 import type { JobCounters } from './job-counters.ts';
 import type { JobWriter } from './job-writer.ts';
+import type { LiveSweep } from './live-sweep.ts';
 import { defaultRetention, needsPruning, type Retention } from './retention.ts';
 
 const beatMs = 5_000;
@@ -23,6 +24,7 @@ export interface HousekeepingInput {
   /** True for a job that this process works on. */
   inHand(id: string): boolean;
   writerFor(row: JobRow): JobWriter;
+  readonly live: LiveSweep;
 }
 
 /** What an agent does beside its jobs: heartbeat, jobs of dead agents, retention. Lifecycle: start → stop. */
@@ -39,12 +41,25 @@ export class Housekeeping {
 
   async start(): Promise<void> {
     await this.#lookAfterJobs(this.#input.store.deadAgents);
-    this.#loops = Promise.all([this.#every(beatMs, () => this.#beat()), this.#every(sweepMs, () => this.#sweep())]);
+    const { signal } = this.#stopped;
+    const { live, role } = this.#input;
+    this.#loops = Promise.all([
+      this.#every(beatMs, () => this.#beat()),
+      this.#every(sweepMs, () => this.#sweep()),
+      // Servers are asked here, which may take long: never on the way of a start, a heartbeat or another sweep.
+      this.#atOnceAndEvery(sweepMs, () => live.clean(signal)),
+      ...(role === 'daemon' ? [this.#atOnceAndEvery(beatMs, () => live.goOn(signal))] : []),
+    ]);
   }
 
   async stop(): Promise<void> {
     this.#stopped.abort();
     await this.#loops;
+  }
+
+  async #atOnceAndEvery(ms: number, work: () => Promise<void>): Promise<void> {
+    await this.#guarded(work);
+    await this.#every(ms, work);
   }
 
   /** Never rejects: a store that does not answer now is asked again the next time. */
@@ -57,11 +72,15 @@ export class Housekeeping {
         // Only the stop ends a sleep early.
         return;
       }
-      try {
-        await work();
-      } catch (error) {
-        this.#input.logger.warn({ err: error }, 'housekeeping did not succeed');
-      }
+      await this.#guarded(work);
+    }
+  }
+
+  async #guarded(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#input.logger.warn({ err: error }, 'housekeeping did not succeed');
     }
   }
 

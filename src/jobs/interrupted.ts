@@ -2,9 +2,9 @@ import type { Logger } from 'pino';
 import { deadAgents, forgetAgents } from '../store/agent-queries.ts';
 import { interruptedJobs, type JobRow, takeInterrupted } from '../store/job-queries.ts';
 import type { Store } from '../store/store.ts';
-import { interruptedWords } from './active-run.ts';
 import { describeTarget } from './job-summary.ts';
 import type { JobWriter } from './job-writer.ts';
+import { interruptedWords } from './run-words.ts';
 import { isWorking } from './transitions.ts';
 
 export interface Interruption {
@@ -39,12 +39,15 @@ export async function markInterrupted(input: Interruption): Promise<void> {
 async function tell(writer: JobWriter, row: JobRow): Promise<void> {
   const gone = 'The agent that worked on this job ended without stopping it.';
   if (row.state === 'failed') {
-    writer.say('warn', `${gone} Its snapshot is gone; a retry copies everything anew.`);
+    const what = row.live === null ? 'snapshot is gone' : 'slot is given up';
+    writer.say('warn', `${gone} Its ${what}; a retry copies everything anew.`);
     return;
   }
-  const words = `${gone} ${interruptedWords}`;
+  const words = `${gone} ${interruptedWords(row.live)}`;
   if (isWorking(row.state)) await writer.move('paused', words);
-  if (isWorking(row.state) || row.state === 'paused') writer.say('warn', `${words} ${targetWords(row)}`);
+  if (isWorking(row.state) || row.state === 'paused') {
+    writer.say('warn', row.live === null || row.live.stage === 'cleaned' ? `${words} ${targetWords(row)}` : words);
+  }
 }
 
 function targetWords(row: JobRow): string {

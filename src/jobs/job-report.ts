@@ -2,7 +2,7 @@ import type { ErrorView, ResultEvent } from '../contract/event.ts';
 import type { Report, Verification } from '../contract/report.ts';
 import { describeSettings } from '../postgres/settings.ts';
 import type { JobRow } from '../store/job-queries.ts';
-import type { Endpoints } from './job-view.ts';
+import { type Endpoints, methodOf } from './job-view.ts';
 import type { RunEnd } from './run-job.ts';
 
 /** Differences that the result event carries; the report has them all. */
@@ -39,8 +39,8 @@ export function buildReport(row: JobRow, endpoints: Endpoints, ending: Ending): 
     jobId: row.id,
     name: row.name,
     state: ending.status,
-    method: row.live === null ? 'copy' : 'live',
-    cutover: null,
+    method: methodOf(row) ?? 'copy',
+    cutover: end?.cutover ?? null,
     source: { label: describeSettings(endpoints.source), version: end?.facts?.source.version.text ?? null },
     target: { label: describeSettings(endpoints.target), version: end?.facts?.target.version.text ?? null },
     createdAt: row.createdAt.toISOString(),
@@ -66,7 +66,7 @@ function todo(row: JobRow, ending: Ending): string[] {
     own.push('Nothing was compared. Compare both sides with: pgsluice verify');
   }
   if (ending.status === 'failed' || ending.status === 'blocked') own.push(ending.error?.hint ?? 'Read the log.');
-  return [...own.filter((line) => line !== ''), ...(ending.end?.copy?.todo ?? [])];
+  return [...own.filter((line) => line !== ''), ...(ending.end?.todo ?? []), ...(ending.end?.copy?.todo ?? [])];
 }
 
 /** The last event of a run. Pure. */

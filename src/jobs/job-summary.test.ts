@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { jobStates } from '../contract/event.ts';
+import type { LiveProgress, LiveState } from '../contract/live.ts';
 import { describeTarget, summarize, type SummaryInput } from './job-summary.ts';
 
 const job: SummaryInput = {
@@ -14,6 +15,8 @@ const job: SummaryInput = {
   snapshotAt: new Date('2026-11-21T09:14:40Z'),
   queued: false,
   snapshotAlive: false,
+  live: null,
+  progress: null,
 };
 
 test('says what happens and whether the source is safe', () => {
@@ -51,4 +54,64 @@ test('the target is described for the log', () => {
     'The target holds 3 complete tables of 9, without all of their indexes and constraints; it is not a usable copy.',
   );
   expect(describeTarget({ ...base, targetTouched: false })).toBe('The target was not touched.');
+});
+
+const state: LiveState = {
+  slot: 'pgsluice_abc',
+  publication: 'pgsluice_abc',
+  stage: 'following',
+  chosen: false,
+  readOnly: null,
+  keepReadOnly: false,
+};
+const progress: LiveProgress = {
+  lagBytes: 0,
+  lagSeconds: 0,
+  sourceLsn: '0/1',
+  appliedLsn: '0/1',
+  applied: { inserts: 0, updates: 0, deletes: 0, truncates: 0, transactions: 0 },
+  perSecond: { inserts: 0, updates: 0, deletes: 0, truncates: 0, transactions: 0 },
+  spooledBytes: 0,
+  slot: null,
+  guardrails: [],
+  cutover: [],
+  connected: true,
+};
+const following: SummaryInput = {
+  ...job,
+  state: 'following',
+  phase: 'follow',
+  snapshotAt: null,
+  live: state,
+  progress,
+};
+
+test('a live job says how far behind it is and who may write where', () => {
+  expect(summarize(following)).toBe('Following the source, less than a second behind. The source stays fully usable.');
+  expect(summarize({ ...following, progress: { ...progress, lagSeconds: 1234 } })).toContain('1,234 s behind');
+  expect(summarize({ ...following, progress: { ...progress, connected: false } })).toContain('nothing is lost');
+  expect(summarize({ ...following, state: 'cutting_over' })).toContain('writes on the source wait');
+  expect(summarize({ ...following, state: 'paused' })).toContain('keeps its WAL for replication slot pgsluice_abc');
+  const error = { code: 'SCHEMA_DRIFT', message: 'Table t has changed', hint: '' };
+  expect(summarize({ ...following, state: 'paused', error })).toContain('Paused: Table t has changed. Resume goes on');
+});
+
+test('after the hand-over nothing invites anybody back to the source', () => {
+  const over: SummaryInput = { ...following, live: { ...state, stage: 'handed-over', keepReadOnly: true } };
+  for (const now of ['verifying', 'paused', 'failed', 'completed'] as const) {
+    const text = summarize({ ...over, state: now });
+    expect(text).toContain('target has taken over');
+    expect(text).not.toContain('source stays');
+  }
+  expect(summarize({ ...over, state: 'completed', verified: true })).toContain('equals the source as of the cutover');
+  expect(summarize({ ...over, state: 'completed', differences: 2 })).toContain('2 differences');
+});
+
+test('a live job that ended tells whether the source still keeps WAL for it', () => {
+  const clean: LiveState = { ...state, stage: 'cleaned' };
+  expect(summarize({ ...following, state: 'cancelled' })).toContain('keeps its WAL');
+  expect(summarize({ ...following, state: 'cancelled', live: clean })).toContain('Nothing of the job is left');
+  expect(summarize({ ...following, state: 'failed', live: clean })).not.toContain('keeps its WAL');
+  expect(summarize({ ...following, state: 'failed', snapshotAlive: true })).toContain('only what is missing');
+  for (const each of jobStates) expect(summarize({ ...following, state: each })).toMatch(/^(?!.*\s{2})[A-Z].*\.$/);
 });

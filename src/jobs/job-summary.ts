@@ -1,4 +1,5 @@
 import type { ErrorView, JobState, Phase } from '../contract/event.ts';
+import type { LiveProgress, LiveState } from '../contract/live.ts';
 import type { JobOptions } from '../contract/options.ts';
 import type { Totals } from './totals.ts';
 
@@ -15,13 +16,19 @@ export interface SummaryInput {
   readonly snapshotAt: Date | null;
   /** True while the job waits for a free place. */
   readonly queued: boolean;
-  /** True while the job's snapshot is kept: by a pause or for a retry. */
+  /** True while the job's snapshot is kept: by a pause or for a retry; of a live job its slot for a retry. */
   readonly snapshotAlive: boolean;
+  /** What a live job has made; null for one that copies. */
+  readonly live: LiveState | null;
+  /** What a live job in hand last measured. */
+  readonly progress: LiveProgress | null;
 }
 
 /** What is happening now and whether the source is still safe to use, for a person who reads nothing else. Pure. */
 export function summarize(job: SummaryInput): string {
   if (job.queued) return 'Waiting for a free place: other jobs are running. Nothing has been changed.';
+  const live = job.live === null ? null : summarizeLive(job, job.live);
+  if (live !== null) return live;
   switch (job.state) {
     case 'draft':
       return 'Not checked yet. Nothing has been changed on either side.';
@@ -34,7 +41,7 @@ export function summarize(job: SummaryInput): string {
     case 'running':
       return `${work(job)} ${sourceSafe(job)}`;
     case 'following':
-      return 'Following the source: what is written there arrives on the target. The source stays fully usable.';
+      return following(job);
     case 'cutting_over':
       return 'Cutting over: writes on the source wait until the target has taken over.';
     case 'verifying':
@@ -50,6 +57,67 @@ export function summarize(job: SummaryInput): string {
     case 'cancelled':
       return `Cancelled. The source is unchanged. ${targetWarning(job)}`;
   }
+}
+
+/** What of a live job reads differently from a copy; null where it does not. */
+function summarizeLive(job: SummaryInput, live: LiveState): string | null {
+  const takenOver = live.stage === 'handed-over' || live.keepReadOnly;
+  switch (job.state) {
+    case 'verifying':
+      return 'The target has taken over and can be used. Comparing it with the source as both stood at the cutover.';
+    case 'paused':
+      if (takenOver) return 'Interrupted after the target has taken over; resume brings the migration to its end.';
+      return `${paused(job)} ${slotKept(live)}`;
+    case 'completed': {
+      const done = 'The target has taken over.';
+      if (job.verified) return `${done} Verified: it equals the source as of the cutover.`;
+      return `${done} ${unverified(job)}`;
+    }
+    case 'failed': {
+      const error = `Failed: ${sentence(job.error?.message ?? 'see the log')}`;
+      if (takenOver) return `${error} The target has taken over; new sessions on the source are read-only.`;
+      const retry = job.snapshotAlive ? 'Retry copies only what is missing.' : 'A retry starts anew.';
+      const left = job.snapshotAlive || live.stage === 'cleaned' ? '' : ` ${slotKept(live)}`;
+      return `${error} ${retry}${left} The source stays fully usable. ${targetWarning(job)}`;
+    }
+    case 'cancelled': {
+      const left = live.stage === 'cleaned' ? 'Nothing of the job is left on the source.' : slotKept(live);
+      return `Cancelled. ${left} ${targetWarning(job)}`;
+    }
+    case 'running':
+      return live.stage === 'following' ? 'Going on. The source stays fully usable.' : null;
+    default:
+      return null;
+  }
+}
+
+function paused(job: SummaryInput): string {
+  if (job.error !== null) return `Paused: ${sentence(job.error.message)} Resume goes on where it stopped.`;
+  return 'Paused; resume goes on where it stopped.';
+}
+
+function slotKept(live: LiveState): string {
+  return `The source stays usable, but keeps its WAL for replication slot ${live.slot}.`;
+}
+
+function following(job: SummaryInput): string {
+  const usable = 'The source stays fully usable.';
+  const { progress } = job;
+  if (progress === null) return `Following the source: what is written there arrives on the target. ${usable}`;
+  if (!progress.connected) return `Following is interrupted and connecting anew; nothing is lost. ${usable}`;
+  const behind =
+    progress.lagSeconds < 1 ? 'less than a second' : `${Math.round(progress.lagSeconds).toLocaleString('en')} s`;
+  return `Following the source, ${behind} behind. ${usable}`;
+}
+
+function unverified(job: SummaryInput): string {
+  if (job.differences > 0) {
+    const count = job.differences === 1 ? '1 difference' : `${job.differences} differences`;
+    return `Verification found ${count}: read the report before more is built on it.`;
+  }
+  return job.options.verify === 'none'
+    ? 'Not verified (verification was switched off).'
+    : 'Not everything could be verified; see the report.';
 }
 
 function work(job: SummaryInput): string {

@@ -1,3 +1,4 @@
+import type { LiveProgress } from '../contract/live.ts';
 import type { JobView } from '../contract/job.ts';
 import type { EndpointView } from '../contract/options.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
@@ -34,9 +35,19 @@ export interface LiveFacts {
   readonly queued: boolean;
   readonly snapshotAlive: boolean;
   readonly snapshotAt: Date | null;
+  /** What a live run last measured. */
+  readonly progress: LiveProgress | null;
 }
 
-export const notLive: LiveFacts = { queued: false, snapshotAlive: false, snapshotAt: null };
+export const notInHand: LiveFacts = { queued: false, snapshotAlive: false, snapshotAt: null, progress: null };
+
+/** How the job moves its database; null while that is not decided. Pure. */
+export function methodOf(row: Pick<JobRow, 'live' | 'options' | 'state' | 'startedAt'>): 'copy' | 'live' | null {
+  if (row.live !== null) return 'live';
+  if (row.options.method !== 'auto') return row.options.method;
+  const before: readonly JobRow['state'][] = ['draft', 'validating', 'ready', 'blocked'];
+  return row.startedAt === null || before.includes(row.state) ? null : 'copy';
+}
 
 export function toView(row: JobRow, endpoints: Endpoints, live: LiveFacts): JobView {
   return {
@@ -53,8 +64,8 @@ export function toView(row: JobRow, endpoints: Endpoints, live: LiveFacts): JobV
     differences: row.differences,
     error: row.error,
     snapshotAlive: live.snapshotAlive,
-    method: row.live !== null ? 'live' : row.startedAt === null ? null : 'copy',
-    live: null,
+    method: methodOf(row),
+    live: live.progress,
     lastSeq: row.lastSeq,
     createdAt: row.createdAt.toISOString(),
     startedAt: row.startedAt?.toISOString() ?? null,

@@ -9,7 +9,7 @@ import type { Report } from '../contract/report.ts';
 import { PgsluiceError } from '../errors.ts';
 import { parseEndpoint } from '../postgres/settings.ts';
 import { agentSilenceSeconds, describeAgent } from '../store/agent-queries.ts';
-import { firstSeq, readEvents, readLogs } from '../store/event-queries.ts';
+import { firstSeq, lastProgress, readEvents, readLogs } from '../store/event-queries.ts';
 import {
   checksOf,
   claimJob,
@@ -28,8 +28,9 @@ import { streamEvents } from './event-stream.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { JobCounters } from './job-counters.ts';
 import { JobFeed } from './job-feed.ts';
-import { type Endpoints, notLive, openEndpoints, sealEndpoints, toView } from './job-view.ts';
+import { methodOf, notInHand, openEndpoints, sealEndpoints, toView } from './job-view.ts';
 import { JobWriter } from './job-writer.ts';
+import { LiveSweep } from './live-sweep.ts';
 import type { LogQuery, ManagerConfig, ManagerMetrics } from './manager-types.ts';
 import type { JobRooms } from './rooms.ts';
 import { noTotals } from './totals.ts';
@@ -63,7 +64,19 @@ export class JobManager {
     this.#store = store;
     this.#queue = new PQueue({ concurrency: Math.max(1, config.concurrency) });
     this.#counters = new JobCounters();
+    const live = new LiveSweep({
+      store,
+      logger: config.logger,
+      rooms,
+      inHand: (id) => this.#runs.has(id),
+      inTurn: (id, work) => this.#inTurn(id, work),
+      claim: (id) => claimJob(store.db, { id, agentId: store.agentId, silenceSeconds: agentSilenceSeconds }),
+      endpointsOf: (row) => openEndpoints(store.secrets, row),
+      writerFor: (row) => this.#writer(row, () => undefined),
+      goOn: (id) => this.#goOn(id),
+    });
     this.#housekeeping = new Housekeeping({
+      live,
       store,
       logger: config.logger,
       counters: this.#counters,
@@ -115,22 +128,23 @@ export class JobManager {
   }
 
   async list(): Promise<JobView[]> {
-    return (await listJobs(this.#store.db)).map((row) => this.#view(row));
+    return await Promise.all((await listJobs(this.#store.db)).map((row) => this.#view(row)));
   }
 
   async get(id: string): Promise<JobView> {
-    return this.#view(await this.#row(id));
+    return await this.#view(await this.#row(id));
   }
 
   /**
    * Does what a person asks of a job; answers when it has begun, a cancel when both servers are left.
-   * @throws PgsluiceError JOB_NOT_FOUND, INVALID_TRANSITION, NOT_A_LIVE_JOB, JOB_HELD_ELSEWHERE, AGENT_STOPPING.
+   * @throws PgsluiceError JOB_NOT_FOUND, INVALID_TRANSITION, NOT_A_LIVE_JOB, CUTOVER_BLOCKED, CUTOVER_NOT_BEGUN, ALREADY_HANDED_OVER,
+   * JOB_HELD_ELSEWHERE, AGENT_STOPPING.
    */
   async act(id: string, action: JobAction): Promise<JobView> {
     this.#assertOpen();
     await this.#inTurn(id, async () => {
       const row = await this.#row(id);
-      assertAction(row.state, action);
+      assertAction(row.state, action, methodOf(row));
       const run = this.#runs.get(id) ?? null;
       switch (action) {
         case 'validate':
@@ -148,7 +162,8 @@ export class JobManager {
         case 'cancel':
           return await (run ?? (await this.#open(id))).cancel();
         case 'cutover':
-          return;
+          if (run === null) throw await this.#heldElsewhere(row);
+          return await run.cutover();
       }
     });
     return await this.get(id);
@@ -295,6 +310,16 @@ export class JobManager {
     if (this.#queue.size === 0) await run.begun;
   }
 
+  /** Resumes a live job that was interrupted, unless somebody has done something with it meanwhile. */
+  async #goOn(id: string): Promise<void> {
+    if (this.#stopping !== null) return;
+    await this.#inTurn(id, async () => {
+      const row = await this.#row(id);
+      if (row.state !== 'paused' || !row.goesOn || row.held || this.#runs.has(id)) return;
+      await this.#start(id, null, row.startedAt === null ? 'validate' : 'migrate');
+    });
+  }
+
   /** Takes an idle job in hand. */
   async #open(id: string): Promise<ActiveRun> {
     const row = await this.#claim(id);
@@ -359,9 +384,11 @@ export class JobManager {
     });
   }
 
-  #view(row: JobRow): JobView {
-    const endpoints: Endpoints = openEndpoints(this.#store.secrets, row);
-    return toView(row, endpoints, this.#runs.get(row.id)?.live() ?? notLive);
+  async #view(row: JobRow): Promise<JobView> {
+    const facts = this.#runs.get(row.id)?.live() ?? notInHand;
+    // What another agent, or an earlier one, last measured stands in the job's events.
+    const progress = facts.progress ?? (row.live === null ? null : await lastProgress(this.#store.db, row.id));
+    return toView(row, openEndpoints(this.#store.secrets, row), { ...facts, progress });
   }
 
   #feed(id: string): JobFeed {

@@ -7,6 +7,7 @@ import type { ConnectionSettings } from '../postgres/settings.ts';
 import type { PgTools } from '../postgres/tools.ts';
 import type { ServerVersion } from '../postgres/version.ts';
 import type { VerifyInput } from '../verify/verify.ts';
+import type { LiveRooms } from './live-rooms-types.ts';
 
 /** What a run needs of the rooms below, so that the runner is tested without servers. */
 export interface JobRooms {
@@ -15,6 +16,7 @@ export interface JobRooms {
   verifyDatabases(input: VerifyInput): Promise<Verification>;
   /** The report as one printable page. */
   reportHtml(report: Report): string;
+  readonly live: LiveRooms;
 }
 
 export interface ValidateInput {
@@ -41,4 +43,7 @@ export interface ValidateOutcome {
   readonly error: ErrorReport | null;
   /** null when a side was not reached. */
   readonly facts: Facts | null;
+  /** How the database is moved, and why that way where method `auto` chose. */
+  readonly method?: 'copy' | 'live';
+  readonly methodReason?: string;
 }

@@ -1,16 +1,21 @@
 import type { JobEventBody, JobState, LogLevel, Phase } from '../contract/event.ts';
 import type { JobOptions } from '../contract/options.ts';
 import type { PhaseTiming, Report, Verification } from '../contract/report.ts';
-import { type ErrorReport, PgsluiceError, throwIfAborted } from '../errors.ts';
+import { type ErrorReport, type PgsluiceError, throwIfAborted } from '../errors.ts';
 import type { PauseGate } from '../gate.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import type { JobPatch } from '../store/job-queries.ts';
+import { asReport } from './as-report.ts';
+import type { LiveHand } from './live-hand.ts';
 import { planConnections } from './plan-connections.ts';
 import type { Facts, JobRooms } from './rooms.ts';
+import type { Totals } from './totals.ts';
+import type { CutoverReport } from '../contract/live.ts';
 import type { CloneOutcome, CloneRun } from '../clone/clone.ts';
 
 /** What a run is given by the manager: the job, and the ways to tell what happens. */
 export interface RunContext {
+  readonly id: string;
   readonly source: ConnectionSettings;
   readonly target: ConnectionSettings;
   readonly options: JobOptions;
@@ -22,9 +27,19 @@ export interface RunContext {
   readonly gate: PauseGate;
   /** True when an earlier run of this job has changed the target. */
   readonly targetTouched: boolean;
+  /** What a live job has made and last measured; of a job that copies it stays empty. */
+  readonly live: LiveHand;
+  /** A live run that was paused or interrupted goes on: nothing is validated again. */
+  readonly goesOn: boolean;
   emit(event: JobEventBody): void;
   /** Stores and announces a new state; waits while the job is paused. */
   move(to: JobState, reason: string, patch?: JobPatch): Promise<void>;
+  /** Pauses the job with an error that a person has to answer; resolves when that is stored. The gate opens when the job goes on. */
+  pauseWith(error: PgsluiceError): Promise<void>;
+  /** From now on the run takes no place of those that run at once: it only follows. */
+  leavePlace(): void;
+  /** What the job has counted so far, earlier runs included where this one goes on. */
+  totals(): Totals;
   /** Stores that the target is about to be changed: from then on a retry may remove what stands in it. */
   touchTarget(): Promise<void>;
   /** Forgets the checks of earlier validations. */
@@ -35,12 +50,20 @@ export interface RunContext {
 
 /** A copy that failed and still holds its snapshot, or one that is whole and was not verified to its end. */
 export interface HeldCopy {
+  readonly kind: 'copy';
   readonly clone: CloneRun;
   readonly facts: Facts;
   readonly connections: { readonly source: number; readonly target: number };
   /** The result when the copy itself is whole. */
   readonly copied: CloneOutcome | null;
 }
+
+/** A live run that failed while it copied: its slot is kept, so that a retry copies only what is missing. */
+export interface HeldLive {
+  readonly kind: 'live';
+}
+
+export type HeldRun = HeldCopy | HeldLive;
 
 /** How a run ended by itself; what a person or a stop of the agent ended is thrown instead. */
 export interface RunEnd {
@@ -52,7 +75,11 @@ export interface RunEnd {
   /** Timings of the phases that the runner itself drives. */
   readonly phases: readonly PhaseTiming[];
   /** Present when a retry can go on from here. */
-  readonly held: HeldCopy | null;
+  readonly held: HeldRun | null;
+  /** Only of live runs that came to a cutover. */
+  readonly cutover?: CutoverReport;
+  /** What a person still has to do beside what the copy says, in plain sentences. */
+  readonly todo?: readonly string[];
 }
 
 /**
@@ -60,9 +87,9 @@ export interface RunEnd {
  * Closes the clone's connections, except when `held` is answered.
  * @throws the signal's reason when it fires.
  */
-export async function runJob(context: RunContext, held: HeldCopy | null): Promise<RunEnd> {
+export async function runJob(context: RunContext, held: HeldRun | null): Promise<RunEnd> {
   const phases: PhaseTiming[] = [];
-  if (held !== null) return await copyAndVerify(context, held, phases);
+  if (held?.kind === 'copy') return await copyAndVerify(context, held, phases);
 
   await context.clearChecks();
   await context.move('validating', 'Checking both servers.');
@@ -113,7 +140,7 @@ async function prepareCopy(context: RunContext, facts: Facts): Promise<HeldCopy>
     beforeFirstWrite: () => context.touchTarget(),
     emit: (event) => context.emit(event),
   });
-  return { clone, facts, connections, copied: null };
+  return { kind: 'copy', clone, facts, connections, copied: null };
 }
 
 async function copyAndVerify(context: RunContext, work: HeldCopy, phases: PhaseTiming[]): Promise<RunEnd> {
@@ -224,17 +251,6 @@ async function timed<T>(
 
 function log(context: RunContext, level: LogLevel, message: string): void {
   context.emit({ type: 'log', level, message });
-}
-
-/** Any failure in the words of our errors; one that is not ours is a fault of the program and says so. */
-export function asReport(error: unknown): ErrorReport {
-  if (error instanceof PgsluiceError) return error.report();
-  return {
-    code: 'INTERNAL',
-    message: `An unexpected fault: ${error instanceof Error ? error.message : String(error)}`,
-    hint: 'Please report it with the log of this job.',
-    retryable: false,
-  };
 }
 
 function unreached(): ErrorReport {

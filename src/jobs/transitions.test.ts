@@ -26,12 +26,18 @@ test('running is only reached through validation, a pause or a failure', () => {
 });
 
 test('an action is refused with what is possible instead', () => {
-  expect(() => assertAction('running', 'start')).toThrow(
+  expect(() => assertAction('running', 'start', 'copy')).toThrow(
     expect.objectContaining({ code: 'INVALID_TRANSITION', hint: 'Possible now: pause, cancel.' }),
   );
-  expect(() => assertAction('completed', 'cancel')).toThrow(expect.objectContaining({ code: 'INVALID_TRANSITION' }));
-  expect(() => assertAction('running', 'cutover')).toThrow(expect.objectContaining({ code: 'NOT_A_LIVE_JOB' }));
+  expect(() => assertAction('completed', 'cancel', 'copy')).toThrow(
+    expect.objectContaining({ code: 'INVALID_TRANSITION' }),
+  );
+  expect(() => assertAction('running', 'cutover', 'copy')).toThrow(expect.objectContaining({ code: 'NOT_A_LIVE_JOB' }));
+  expect(() => assertAction('cutting_over', 'cutover', 'live')).toThrow(
+    expect.objectContaining({ code: 'INVALID_TRANSITION', hint: 'Possible now: cancel.' }),
+  );
+  expect(() => assertAction('ready', 'cutover', null)).toThrow(expect.objectContaining({ code: 'INVALID_TRANSITION' }));
   for (const action of JobAction.options) {
-    for (const state of allowedActions[action]) expect(() => assertAction(state, action)).not.toThrow();
+    for (const state of allowedActions[action]) expect(() => assertAction(state, action, 'live')).not.toThrow();
   }
 });

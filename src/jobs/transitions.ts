@@ -67,9 +67,12 @@ export function canMove(from: JobState, to: JobState): boolean {
   return transitions[from].includes(to);
 }
 
-/** @throws PgsluiceError INVALID_TRANSITION, or NOT_A_LIVE_JOB for a cutover. */
-export function assertAction(state: JobState, action: JobAction): void {
-  if (action === 'cutover') {
+/**
+ * `method` null: it is not decided yet.
+ * @throws PgsluiceError INVALID_TRANSITION, or NOT_A_LIVE_JOB for the cutover of a job that copies.
+ */
+export function assertAction(state: JobState, action: JobAction, method: 'copy' | 'live' | null): void {
+  if (action === 'cutover' && method === 'copy') {
     throw new PgsluiceError({
       code: 'NOT_A_LIVE_JOB',
       message: 'This job copies once; there is no cutover to do.',

@@ -1,6 +1,7 @@
-import { and, asc, eq, gt, ilike, inArray, sql } from 'drizzle-orm';
+import { and, asc, desc, eq, gt, ilike, inArray, sql } from 'drizzle-orm';
 import type { CheckResult } from '../contract/check.ts';
 import type { JobEvent, LogLevel, Phase, TableProgress } from '../contract/event.ts';
+import type { LiveProgress } from '../contract/live.ts';
 import { rowsOf, type StateDatabase } from './database.ts';
 import { jobChecks, jobEvents, jobs, jobTables, type JobTotals } from './schema.ts';
 
@@ -109,6 +110,27 @@ export async function firstSeq(db: StateDatabase, jobId: string): Promise<number
     .orderBy(asc(jobEvents.seq))
     .limit(1);
   return row?.seq ?? null;
+}
+
+/** Events behind which the newest figures of a live job are looked for. */
+const progressReach = 5_000;
+
+/** What a live job last measured, as its newest events tell it; null when they tell nothing. */
+export async function lastProgress(db: StateDatabase, jobId: string): Promise<LiveProgress | null> {
+  const [row] = await db
+    .select({ progress: sql<LiveProgress>`${jobEvents.body}->'live'` })
+    .from(jobEvents)
+    .where(
+      and(
+        eq(jobEvents.jobId, jobId),
+        gt(jobEvents.seq, sql`(select last_seq from ${jobs} where id = ${jobId}) - ${progressReach}::bigint`),
+        eq(jobEvents.type, 'metric'),
+        sql`${jobEvents.body}->'live' is not null`,
+      ),
+    )
+    .orderBy(desc(jobEvents.seq))
+    .limit(1);
+  return row?.progress ?? null;
 }
 
 /**

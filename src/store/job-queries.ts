@@ -109,6 +109,30 @@ export async function interruptedJobs(
     .orderBy(asc(jobs.createdAt));
 }
 
+/** Live jobs that are over and have, or may have, left something on a server; those that an agent holds are its own care. */
+export async function unclean(db: StateDatabase): Promise<{ id: string }[]> {
+  return await db
+    .select({ id: jobs.id })
+    .from(jobs)
+    .where(
+      and(
+        inArray(jobs.state, ['failed', 'cancelled', 'completed']),
+        eq(jobs.held, false),
+        sql`${jobs.live}->>'stage' <> 'cleaned'`,
+      ),
+    )
+    .orderBy(asc(jobs.createdAt));
+}
+
+/** Live jobs that were interrupted and that no person has paused. */
+export async function goingOn(db: StateDatabase): Promise<{ id: string }[]> {
+  return await db
+    .select({ id: jobs.id })
+    .from(jobs)
+    .where(and(eq(jobs.state, 'paused'), eq(jobs.held, false), eq(jobs.goesOn, true)))
+    .orderBy(asc(jobs.createdAt));
+}
+
 /** Takes an interrupted job from the agent that held it; false when another agent was quicker. */
 export async function takeInterrupted(db: StateDatabase, row: JobRow, agentId: string): Promise<boolean> {
   const taken = await db

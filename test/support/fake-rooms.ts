@@ -99,6 +99,7 @@ export function fakeRooms(changes: Partial<Script> = {}): FakeRooms {
       return verification(script.differences);
     },
     reportHtml: (report) => `<h1>${report.name}</h1>`,
+    live: {} as JobRooms['live'],
   };
 }
 

@@ -1,0 +1,71 @@
+import type { LiveProgress, LiveState } from '../contract/live.ts';
+import { PgsluiceError } from '../errors.ts';
+import type { JobPatch } from '../store/job-queries.ts';
+import { CutoverRequests } from './cutover-requests.ts';
+
+export interface LiveHandInput {
+  readonly state: LiveState | null;
+  patch(patch: JobPatch): Promise<void>;
+}
+
+/**
+ * The live side of a run in hand: what it has made on the servers, what it last measured, and whether the target has taken over.
+ * The state is stored before anything is made, so that whoever comes after a crash knows what to look for.
+ */
+export class LiveHand {
+  readonly requests = new CutoverRequests();
+  readonly #patch: LiveHandInput['patch'];
+  #state: LiveState | null;
+  #progress: LiveProgress | null = null;
+  #committing = false;
+
+  constructor(input: LiveHandInput) {
+    this.#state = input.state;
+    this.#patch = input.patch;
+  }
+
+  get state(): LiveState | null {
+    return this.#state;
+  }
+
+  get progress(): LiveProgress | null {
+    return this.#progress;
+  }
+
+  set progress(progress: LiveProgress | null) {
+    this.#progress = progress;
+  }
+
+  /** Something of this job stands on a server, or may. */
+  get stands(): boolean {
+    return this.#state !== null && this.#state.stage !== 'cleaned';
+  }
+
+  /** The target has taken over, or is about to: there is no way back. */
+  get handedOver(): boolean {
+    return this.#committing || this.#state?.stage === 'handed-over';
+  }
+
+  async save(state: LiveState, patch: JobPatch = {}): Promise<void> {
+    await this.#patch({ ...patch, live: state });
+    this.#state = state;
+  }
+
+  /** Called right before the target's commit; `failed` right after it when the commit did not happen. */
+  commit(what: 'begins' | 'failed'): void {
+    this.#committing = what === 'begins';
+  }
+
+  /** @throws PgsluiceError ALREADY_HANDED_OVER. */
+  assertCancellable(): void {
+    if (this.handedOver) throw alreadyHandedOver();
+  }
+}
+
+export function alreadyHandedOver(): PgsluiceError {
+  return new PgsluiceError({
+    code: 'ALREADY_HANDED_OVER',
+    message: 'The target has taken over; this migration can no longer be cancelled.',
+    hint: 'Let it come to its end, or resume it when it is paused. The report says how the source is made writable again.',
+  });
+}

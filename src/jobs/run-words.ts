@@ -1,0 +1,47 @@
+import type { JobState } from '../contract/event.ts';
+import type { LiveState } from '../contract/live.ts';
+import { PgsluiceError } from '../errors.ts';
+import type { HeldRun, RunEnd } from './run-job.ts';
+
+/** What an interruption leaves, for the log and the state's reason. Pure. */
+export function interruptedWords(live: LiveState | null): string {
+  if (live === null || live.stage === 'cleaned') {
+    return 'The source is unchanged; resume starts the copy anew under a fresh snapshot.';
+  }
+  if (live.stage === 'handed-over') return 'The target has taken over; resume brings the migration to its end.';
+  return `Nothing is lost: replication slot ${live.slot} stays on the source, which keeps its WAL until the job goes on (resume) or is given up (cancel).`;
+}
+
+export const handedOverWords = 'The target has taken over, so there is no way back.';
+
+/** Pure. */
+export function leftForHold(kind: HeldRun['kind'], holdMs: number): string {
+  const minutes = Math.round(holdMs / 60_000);
+  return `The ${kind === 'live' ? 'slot' : 'snapshot'} was kept for ${minutes} minutes and is given up; a retry copies everything anew.`;
+}
+
+/** Pure. */
+export function completedWords(end: RunEnd): string {
+  const { verification } = end;
+  if (verification === null) return 'Done; nothing was verified.';
+  if (verification.verified) return 'Done and verified: the target equals the source.';
+  if (verification.differences.length === 0) return 'Done, but not everything could be verified.';
+  const found = verification.differences.length;
+  return `Done, but verification found ${found} ${found === 1 ? 'difference' : 'differences'}.`;
+}
+
+export function overAlready(): PgsluiceError {
+  return new PgsluiceError({
+    code: 'INVALID_TRANSITION',
+    message: 'The job is coming to its end; it cannot be paused any more.',
+    hint: 'Wait a moment and look at the result.',
+  });
+}
+
+export function notNow(state: JobState): PgsluiceError {
+  return new PgsluiceError({
+    code: 'INVALID_TRANSITION',
+    message: `The job is ${state}; that is not possible now.`,
+    hint: 'Look at the job again.',
+  });
+}
