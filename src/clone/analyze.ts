@@ -1,8 +1,12 @@
 import { qualified } from '../postgres/quote.ts';
 import type { Session } from '../postgres/session.ts';
+import { BuildQueue } from './build-queue.ts';
+import type { BuildTask } from './build-queue.ts';
+import type { SourceTable } from './catalogue.ts';
+import type { SessionPool } from './session-pool.ts';
 
 /** Relations on the target whose statistics are those of a tree: the roots of partitioned tables. */
-export async function listPartitionRoots(target: Session): Promise<{ schema: string; name: string }[]> {
+async function listPartitionRoots(target: Session): Promise<{ schema: string; name: string }[]> {
   return target.query<{ schema: string; name: string }>(
     `SELECT n.nspname AS schema, c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind = 'p' AND NOT c.relispartition AND c.relpersistence <> 't'
@@ -18,6 +22,36 @@ export async function listPartitionLeaves(source: Session): Promise<Set<number>>
   return new Set(rows.map((row) => Number(row.oid)));
 }
 
-export async function analyze(target: Session, relation: { schema: string; name: string }): Promise<void> {
+async function analyze(target: Session, relation: { schema: string; name: string }): Promise<void> {
   await target.run(`ANALYZE ${qualified(relation.schema, relation.name)}`);
+}
+
+/**
+ * After a table's indexes, since expression indexes have statistics of their own. `leaves` are read with their root.
+ */
+export function analyzeTasks(sessions: SessionPool, table: SourceTable, leaves: ReadonlySet<number>): BuildTask[] {
+  if (leaves.has(table.oid) || table.sizeBytes === 0) return [];
+  return [
+    {
+      locks: [table.oid],
+      exclusive: true,
+      priority: -1,
+      run: () => sessions.with((session) => analyze(session, table)),
+    },
+  ];
+}
+
+/** `jobs` at once. */
+export async function analyzeRoots(sessions: SessionPool, jobs: number): Promise<void> {
+  const roots = await sessions.with((session) => listPartitionRoots(session));
+  const queue = new BuildQueue(jobs);
+  queue.add(
+    roots.map((root) => ({
+      locks: [],
+      exclusive: false,
+      priority: 0,
+      run: () => sessions.with((session) => analyze(session, root)),
+    })),
+  );
+  await queue.idle();
 }

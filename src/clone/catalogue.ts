@@ -1,5 +1,6 @@
 import { tableDataMatches } from '../postgres/filters.ts';
 import type { RelationFilter } from '../postgres/filters.ts';
+import { OWN_SCHEMA } from '../postgres/own-objects.ts';
 import type { Session } from '../postgres/session.ts';
 import { listUnstablePartitions } from '../postgres/unstable-partitions.ts';
 import type { RoutingRoot } from '../postgres/unstable-partitions.ts';
@@ -41,10 +42,21 @@ interface TableRow {
 }
 
 /**
+ * `measured` by the server, which has to wait for the lock of whoever rewrites or truncates a table; `estimated` by its last
+ * VACUUM or ANALYZE waits for nobody.
+ */
+export type TableSizes = 'measured' | 'estimated';
+
+const MEASURED = `(pg_relation_size(c.oid) + CASE WHEN c.reltoastrelid = 0 THEN 0 ELSE pg_relation_size(c.reltoastrelid) END)::text AS size,
+       (pg_relation_size(c.oid) / current_setting('block_size')::int8)::text AS pages`;
+const ESTIMATED = `((c.relpages + coalesce((SELECT t.relpages FROM pg_class t WHERE t.oid = c.reltoastrelid), 0))
+         * current_setting('block_size')::int8)::text AS size, c.relpages::text AS pages`;
+
+/**
  * Ordinary tables outside of extensions, and the configuration tables of extensions (pg_extension.extconfig). A column's type
  * is followed through domains to the type that is stored.
  */
-const TABLES = `
+const tablesSql = (sizes: TableSizes): string => `
 WITH RECURSIVE stored(oid, base) AS (
   SELECT t.oid, t.oid FROM pg_type t WHERE t.typtype <> 'd'
   UNION ALL
@@ -56,8 +68,7 @@ WITH RECURSIVE stored(oid, base) AS (
   FROM pg_extension e, LATERAL unnest(e.extconfig, e.extcondition) AS c(oid, condition)
 )
 SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name,
-       (pg_relation_size(c.oid) + CASE WHEN c.reltoastrelid = 0 THEN 0 ELSE pg_relation_size(c.reltoastrelid) END)::text AS size,
-       (pg_relation_size(c.oid) / current_setting('block_size')::int8)::text AS pages,
+       ${sizes === 'measured' ? MEASURED : ESTIMATED},
        c.reltuples::float8 AS tuples, g.condition,
        (SELECT json_agg(json_build_object('name', a.attname, 'type', json_build_object(
                  'name', t.typname, 'kind', t.typtype, 'builtIn', t.oid < 10000 AND t.typnamespace = 'pg_catalog'::regnamespace))
@@ -73,12 +84,17 @@ WHERE c.relkind = 'r' AND c.relpersistence <> 't'
   AND (m.oid IS NULL OR g.oid IS NOT NULL)
 ORDER BY n.nspname, c.relname`;
 
-/** Lists the tables to copy under the session's snapshot. Sizes are measured by the server. */
-export async function listTables(session: Session, filter: RelationFilter, major: number): Promise<SourceTable[]> {
+/** Lists the tables to copy under the session's snapshot. */
+export async function listTables(
+  session: Session,
+  filter: RelationFilter,
+  major: number,
+  sizes: TableSizes = 'measured',
+): Promise<SourceTable[]> {
   const unstable = await listUnstablePartitions(session, major);
-  const rows = await session.query<TableRow & { [column: string]: unknown }>(TABLES);
+  const rows = await session.query<TableRow & { [column: string]: unknown }>(tablesSql(sizes));
   return rows
-    .filter((row) => tableDataMatches(filter, row.schema, row.name))
+    .filter((row) => row.schema !== OWN_SCHEMA && tableDataMatches(filter, row.schema, row.name))
     .map((row) => ({
       oid: Number(row.oid),
       schema: row.schema,

@@ -2,11 +2,11 @@ import type { PhaseTiming, Report, RestoreProblem } from '../contract/report.ts'
 import type { ErrorReport } from '../errors.ts';
 import type { PgsluiceError } from '../errors.ts';
 import type { Archive, ArchiveEntry } from '../postgres/archive.ts';
-import { qualified, quoteIdent } from '../postgres/quote.ts';
+import { qualified } from '../postgres/quote.ts';
 import { openSession } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
 import type { SourceSnapshot } from '../postgres/snapshot.ts';
-import { analyze, listPartitionLeaves, listPartitionRoots } from './analyze.ts';
+import { analyzeRoots, analyzeTasks, listPartitionLeaves } from './analyze.ts';
 import { BuildQueue } from './build-queue.ts';
 import type { BuildTask } from './build-queue.ts';
 import { readRelationOwners } from './catalogue.ts';
@@ -24,15 +24,17 @@ import type { CopyTask } from './plan.ts';
 import { harmful, planStages } from './post-data.ts';
 import type { RestoreStages, TableBuild } from './post-data.ts';
 import { CopyProgress } from './progress.ts';
-import { dropTargetObjects, emptyTables } from './replace.ts';
-import { RESTORE_SETTINGS, adaptToTarget, restoreEntries, restoreEntry } from './restore.ts';
+import { dropTargetObjects, droppedSentence, emptyTables } from './replace.ts';
+import { RESTORE_SETTINGS, restoreEntries } from './restore.ts';
+import { fitArchive, makeMissingSchemas } from './fit.ts';
+import { buildEntry, tellRefusals } from './build-entry.ts';
 import { createRoles } from './roles.ts';
 import { readSequences, writeSequences } from './sequences.ts';
 import type { SequenceValue } from './sequences.ts';
 import { takeMoment } from './source-moment.ts';
 import type { SourceMoment } from './source-moment.ts';
 import { watchStalls } from './stall-watch.ts';
-import { TargetSessions } from './target-sessions.ts';
+import { SessionPool, buildSettings, openControl } from './session-pool.ts';
 
 export type { CloneContext } from './context.ts';
 
@@ -125,13 +127,13 @@ class Clone implements CloneRun {
     if (harmful(this.#problems).length > 0) return this.#refused();
 
     const moment = this.#theMoment();
-    const control = await this.#openControl();
-    // One connection of the target is the control session's, where there is more than one.
-    const sessions = new TargetSessions(
-      context,
-      context.connections.target - (control === null ? 0 : 1),
-      `${RESTORE_SETTINGS}; ${await this.#buildSettings(control)}`,
-    );
+    const control = await openControl(context);
+    const sessions = new SessionPool(context, {
+      side: 'target',
+      // One connection of the target is the control session's, where there is more than one.
+      connections: context.connections.target - (control === null ? 0 : 1),
+      settings: `${RESTORE_SETTINGS}; ${await buildSettings(control, options.indexJobs)}`,
+    });
     const unwatch = watchStalls(
       this.#progress,
       moment.snapshot.workers > 1 || context.connections.source > 1 ? moment.snapshot.holder : null,
@@ -159,7 +161,9 @@ class Clone implements CloneRun {
       await this.#clock.run('sequences', () => this.#setSequences(sessions));
       await this.#clock.run('constraints', () => this.#constraints(sessions, stages));
       if (harmful(this.#problems).length > 0) return this.#refused();
-      await this.#clock.run('analyze', () => this.#analyzeRest(sessions));
+      await this.#clock.run('analyze', async () => {
+        if (!options.schemaOnly) await analyzeRoots(sessions, options.indexJobs);
+      });
       return this.#outcome(null, []);
     } finally {
       unwatch();
@@ -180,7 +184,12 @@ class Clone implements CloneRun {
     const copied = new Set(
       context.options.schemaOnly ? [] : tables.filter((table) => table.via === null).map((table) => table.oid),
     );
-    const archive = await this.#fitArchive(this.#moment.archive);
+    if (this.#fitted === null && this.#moment.archive !== null) {
+      const fitted = await fitArchive(context, this.#moment.archive);
+      this.#fitted = fitted.archive;
+      this.#ownExtensions = fitted.targetExtensions;
+    }
+    const archive = this.#fitted;
     const stages = planStages(archive ?? { entries: [] }, this.#owners, copied);
     if (this.#done.schema) return stages;
 
@@ -197,18 +206,13 @@ class Clone implements CloneRun {
         await emptyTables(target, tables, carriesLargeObjects(context.options));
         log(context, 'warn', `Emptied ${tables.length} table(s) on the target.`);
       } else if (context.replaceTarget) {
-        const dropped = await dropTargetObjects(target, context.options.replace);
-        log(
-          context,
-          'warn',
-          `Dropped ${dropped.length} object(s) on the target: ${dropped.slice(0, 20).join(', ')}${dropped.length > 20 ? ', …' : ''}`,
-        );
+        log(context, 'warn', droppedSentence(await dropTargetObjects(target, context.options.replace)));
       }
       if (archive !== null) {
         const roles = await createRoles(snapshot.holder, target, context.options, archive.entries);
         for (const statement of roles.statements) log(context, 'info', `On the target: ${statement}`);
         this.#todo.push(...roles.todo);
-        await this.#makeMissingSchemas(target, archive.entries);
+        await makeMissingSchemas(target, archive.entries, context.options);
         await this.#restore(target, stages.preData);
       }
     } finally {
@@ -216,36 +220,6 @@ class Clone implements CloneRun {
     }
     this.#done.schema = true;
     return stages;
-  }
-
-  /** The source's archive as this target takes it; also what verification holds the target against. */
-  async #fitArchive(archive: Archive | null): Promise<Archive | null> {
-    if (archive === null || this.#fitted !== null) return this.#fitted;
-    const { target, targetVersion, signal } = this.#context;
-    const session = await openSession(target, { signal, side: 'target', purpose: 'schema', retryForMs: 30_000 });
-    try {
-      const spaces = await session.query<{ name: string }>('SELECT spcname AS name FROM pg_tablespace');
-      const extensions = await session.query<{ name: string }>('SELECT extname AS name FROM pg_extension');
-      const about = { major: targetVersion.major, tablespaces: new Set(spaces.map((row) => row.name)) };
-      this.#fitted = { entries: archive.entries.map((entry) => adaptToTarget(entry, about)) };
-      const brought = new Set(archive.entries.filter(({ type }) => type === 'EXTENSION').map(({ name }) => name));
-      this.#ownExtensions = extensions
-        .map(({ name }) => name)
-        .filter((name) => name !== 'plpgsql' && !brought.has(name));
-      return this.#fitted;
-    } finally {
-      await session.close();
-    }
-  }
-
-  /** With table filters pg_dump leaves the schemas out that the tables stand in. */
-  async #makeMissingSchemas(target: Session, entries: readonly ArchiveEntry[]): Promise<void> {
-    if (this.#context.options.includeTable.length === 0) return;
-    const schemas = new Set(entries.map((entry) => entry.schema).filter((schema) => schema !== null));
-    // Even with IF NOT EXISTS it takes the right to create schemas, which a role may lack where none is missing.
-    const present = await target.query<{ name: string }>('SELECT nspname AS name FROM pg_namespace');
-    for (const { name } of present) schemas.delete(name);
-    for (const schema of schemas) await target.run(`CREATE SCHEMA IF NOT EXISTS ${quoteIdent(schema)}`);
   }
 
   async #restore(session: Session, entries: readonly ArchiveEntry[]): Promise<void> {
@@ -257,18 +231,11 @@ class Clone implements CloneRun {
 
   #note(found: readonly RestoreProblem[]): void {
     this.#problems.push(...found);
-    for (const problem of found) {
-      const level = problem.harmless ? 'info' : 'error';
-      log(
-        this.#context,
-        level,
-        `The target refused ${problem.kind} ${problem.name}: ${problem.error} — ${problem.reason}`,
-      );
-    }
+    tellRefusals(this.#context, found);
   }
 
   async #copy(
-    sessions: TargetSessions,
+    sessions: SessionPool,
     builds: BuildQueue,
     stages: RestoreStages,
     control: Session | null,
@@ -302,7 +269,10 @@ class Clone implements CloneRun {
         onTableDone: (table) => {
           this.#done.tables.add(table.oid);
           const list = stages.builds.get(table.oid) ?? [];
-          builds.add([...this.#buildTasks(sessions, list, table.sizeBytes), ...this.#analyzeTask(sessions, table)]);
+          builds.add([
+            ...this.#buildTasks(sessions, list, table.sizeBytes),
+            ...analyzeTasks(sessions, table, this.#leaves),
+          ]);
         },
       },
       tasks,
@@ -317,7 +287,7 @@ class Clone implements CloneRun {
    * What a failed run may have left in its failed tables: pieces of split ones, rows that were routed through a root, rows of a
    * COMMIT without an answer. Tables that their COPY empties by itself need nothing.
    */
-  async #emptyForRetry(sessions: TargetSessions, tables: readonly SourceTable[]): Promise<void> {
+  async #emptyForRetry(sessions: SessionPool, tables: readonly SourceTable[]): Promise<void> {
     const failed = tables.filter((table) => !this.#done.tables.has(table.oid));
     const roots = new Map(failed.flatMap(({ via }) => (via === null ? [] : [[via.oid, via] as const])));
     for (const table of tables) if (table.via !== null && roots.has(table.via.oid)) this.#done.tables.delete(table.oid);
@@ -340,13 +310,13 @@ class Clone implements CloneRun {
     log(this.#context, 'info', describeTasks([...pieces.values()]));
   }
 
-  async #copyLargeObjects(sessions: TargetSessions): Promise<void> {
+  async #copyLargeObjects(sessions: SessionPool): Promise<void> {
     if (this.#done.largeObjects || !carriesLargeObjects(this.#context.options)) return;
     this.#moved.largeObjects = await carryLargeObjects(this.#context, this.#theMoment().snapshot, sessions);
     this.#done.largeObjects = true;
   }
 
-  #buildTasks(sessions: TargetSessions, list: readonly TableBuild[], sizeBytes: number): BuildTask[] {
+  #buildTasks(sessions: SessionPool, list: readonly TableBuild[], sizeBytes: number): BuildTask[] {
     return list
       .filter(({ entry }) => !this.#done.built.has(entry.dumpId))
       .map(({ entry, table, exclusive }) => ({
@@ -354,7 +324,7 @@ class Clone implements CloneRun {
         exclusive,
         priority: sizeBytes,
         run: async () => {
-          const problems = await this.#build(sessions, entry, table.schema, table.name);
+          const problems = await buildEntry(this.#context, sessions, entry, table);
           this.#done.built.add(entry.dumpId);
           this.#note(problems);
           if (problems.length === 0) this.#moved.indexes += 1;
@@ -362,45 +332,7 @@ class Clone implements CloneRun {
       }));
   }
 
-  async #build(
-    sessions: TargetSessions,
-    entry: ArchiveEntry,
-    schema: string,
-    table: string,
-  ): Promise<RestoreProblem[]> {
-    const context = this.#context;
-    await context.gate.wait(context.signal);
-    const startedAt = Date.now();
-    const tell = (state: 'building' | 'built' | 'failed'): void =>
-      context.emit({
-        type: 'index',
-        kind: entry.type,
-        schema,
-        table,
-        name: entry.name,
-        state,
-        seconds: (Date.now() - startedAt) / 1000,
-      });
-    tell('building');
-    const problems = await sessions.with((session) => restoreEntry(session, entry, context.signal));
-    tell(harmful(problems).length > 0 ? 'failed' : 'built');
-    return problems;
-  }
-
-  /** After a table's indexes, since expression indexes have statistics of their own. Leaves are read with their root. */
-  #analyzeTask(sessions: TargetSessions, table: SourceTable): BuildTask[] {
-    if (this.#leaves.has(table.oid) || table.sizeBytes === 0) return [];
-    return [
-      {
-        locks: [table.oid],
-        exclusive: true,
-        priority: -1,
-        run: () => sessions.with((session) => analyze(session, table)),
-      },
-    ];
-  }
-
-  async #constraints(sessions: TargetSessions, stages: RestoreStages): Promise<void> {
+  async #constraints(sessions: SessionPool, stages: RestoreStages): Promise<void> {
     if (this.#context.options.dataOnly) return;
     const owners = this.#owners;
     const queue = new BuildQueue(this.#context.options.indexJobs);
@@ -410,7 +342,9 @@ class Clone implements CloneRun {
         exclusive: true,
         priority: -at,
         run: () =>
-          this.#build(sessions, entry, entry.schema ?? '', entry.name).then((problems) => this.#note(problems)),
+          buildEntry(this.#context, sessions, entry, { schema: entry.schema ?? '', name: entry.name }).then(
+            (problems) => this.#note(problems),
+          ),
       })),
     );
     await queue.idle();
@@ -419,7 +353,7 @@ class Clone implements CloneRun {
     });
   }
 
-  async #setSequences(sessions: TargetSessions): Promise<void> {
+  async #setSequences(sessions: SessionPool): Promise<void> {
     const { options } = this.#context;
     if (options.schemaOnly) return;
     const values = await readSequences(this.#theMoment().snapshot.holder, options);
@@ -427,45 +361,6 @@ class Clone implements CloneRun {
     this.#sequences = values;
     this.#moved.sequences = values.length;
     log(this.#context, 'info', `Set ${values.length} ${values.length === 1 ? 'sequence' : 'sequences'}.`);
-  }
-
-  async #analyzeRest(sessions: TargetSessions): Promise<void> {
-    if (this.#context.options.schemaOnly) return;
-    const roots = await sessions.with((session) => listPartitionRoots(session));
-    const queue = new BuildQueue(this.#context.options.indexJobs);
-    queue.add(
-      roots.map((root) => ({
-        locks: [],
-        exclusive: false,
-        priority: 0,
-        run: () => sessions.with((session) => analyze(session, root)),
-      })),
-    );
-    await queue.idle();
-  }
-
-  /** Work memory for index builds from what the target says it has; timeouts are off already. */
-  async #buildSettings(control: Session | null): Promise<string> {
-    const jobs = this.#context.options.indexJobs;
-    if (control === null) return 'SELECT 1';
-    const [row] = await control.query<{ bytes: string }>(
-      `SELECT least(1024 * 1024 * 1024, greatest(pg_size_bytes(current_setting('maintenance_work_mem')),
-                    pg_size_bytes(current_setting('effective_cache_size')) / 4 / $1::int))::text AS bytes`,
-      [jobs],
-    );
-    return `SET maintenance_work_mem = '${Math.floor(Number(row?.bytes ?? 0) / 1024)}kB'`;
-  }
-
-  /** Null when the target allows a single connection, which the work itself needs. */
-  async #openControl(): Promise<Session | null> {
-    const context = this.#context;
-    if (context.connections.target < 2) return null;
-    return openSession(context.target, {
-      signal: context.signal,
-      side: 'target',
-      purpose: 'control',
-      retryForMs: 30_000,
-    });
   }
 
   #theMoment(): SourceMoment {
@@ -479,7 +374,7 @@ class Clone implements CloneRun {
 
   #failedTables(failed: readonly FailedTable[]): CloneOutcome {
     const tables = failed.map(({ table, error }) => ({ schema: table.schema, name: table.name, error }));
-    return this.#outcome(failedTablesError(tables, this.canRetry), tables);
+    return this.#outcome(failedTablesError(tables, this.canRetry ? 'snapshot' : 'nothing'), tables);
   }
 
   #outcome(error: PgsluiceError | null, failedTables: CloneOutcome['failedTables']): CloneOutcome {

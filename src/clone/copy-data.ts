@@ -13,7 +13,7 @@ import type { CopyMode } from './copy-table.ts';
 import type { CopyTask } from './plan.ts';
 import { copiedSentence } from './progress.ts';
 import type { CopyProgress } from './progress.ts';
-import type { TargetSessions } from './target-sessions.ts';
+import type { SessionPool } from './session-pool.ts';
 
 export interface FailedTable {
   readonly table: SourceTable;
@@ -25,7 +25,7 @@ const RETRY_AFTER_MS = [500, 2000, 8000];
 
 export interface CopyRunner {
   readonly snapshot: SourceSnapshot;
-  readonly sessions: TargetSessions;
+  readonly sessions: SessionPool;
   readonly progress: CopyProgress;
   readonly mode: CopyMode;
   readonly jobs: number;

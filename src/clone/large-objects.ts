@@ -4,7 +4,7 @@ import { isTransient } from '../postgres/explain.ts';
 import type { SourceSnapshot } from '../postgres/snapshot.ts';
 import type { CloneContext } from './context.ts';
 import { log } from './context.ts';
-import type { TargetSessions } from './target-sessions.ts';
+import type { SessionPool } from './session-pool.ts';
 import { largeObjectsMatch } from '../postgres/filters.ts';
 import { quoteIdent, quoteLiteral } from '../postgres/quote.ts';
 import type { Session } from '../postgres/session.ts';
@@ -136,7 +136,7 @@ async function copyTail(
 export async function carryLargeObjects(
   context: CloneContext,
   snapshot: SourceSnapshot,
-  sessions: TargetSessions,
+  sessions: SessionPool,
 ): Promise<number> {
   if ((await countLargeObjects(snapshot.holder)) === 0) return 0;
   for (let attempt = 0; ; attempt += 1) {

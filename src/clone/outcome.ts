@@ -20,18 +20,25 @@ export function refusedError(refused: readonly RestoreProblem[]): PgsluiceError 
   });
 }
 
-/** Tables that could not be copied; `alive`: their snapshot still is. Pure. */
+/** What a retry finds of the tables that were copied: all under one snapshot that lives, a record of each, or nothing of use. */
+export type Kept = 'snapshot' | 'records' | 'nothing';
+
+const RETRY_HINTS: Readonly<Record<Kept, string>> = {
+  snapshot: 'Remove the cause and retry the job: while its snapshot lives, only these tables are copied again.',
+  records: 'Remove the cause and retry the job: only these tables are copied again.',
+  nothing: 'Remove the cause and retry the job: the snapshot is gone, so every table is copied anew.',
+};
+
+/** Tables that could not be copied. Pure. */
 export function failedTablesError(
   failed: readonly { schema: string; name: string; error: ErrorReport }[],
-  alive: boolean,
+  kept: Kept,
 ): PgsluiceError {
   const names = failed.map((table) => `${entryName(table)}: ${table.error.message}`);
   return new PgsluiceError({
     code: 'TABLES_FAILED',
     message: `${failed.length} ${failed.length === 1 ? 'table' : 'tables'} could not be copied: ${listed(names)}`,
-    hint: alive
-      ? 'Remove the cause and retry the job: while its snapshot lives, only these tables are copied again.'
-      : 'Remove the cause and retry the job: the snapshot is gone, so every table is copied anew.',
+    hint: RETRY_HINTS[kept],
     retryable: true,
   });
 }

@@ -22,6 +22,7 @@ WITH extension_member AS (
   UNION ALL SELECT 'pg_extension'::regclass, oid, 3 FROM dropped_extension
   UNION ALL SELECT 'pg_namespace'::regclass, oid, 1 FROM pg_namespace
     WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema' AND oid NOT IN (SELECT oid FROM kept)
+      AND nspname <> ALL ($2)
   UNION ALL SELECT 'pg_class'::regclass, c.oid, 2 FROM pg_class c
     WHERE c.relnamespace IN (SELECT oid FROM kept) AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('i', 'a'))
@@ -67,16 +68,21 @@ export function dropStatement(object: { type: string; identity: string }): strin
 /**
  * Empties the target in one transaction: everything or, when any of it is refused, nothing. Roles, tablespaces and the
  * database itself stay.
- * `extensions`: also those that the role owns; others were put there by an administrator and stay.
+ * `extensions`: also those that the role owns; others were put there by an administrator and stay. `spared`: schemas that stay
+ * as they are.
  * @returns what was dropped, in PostgreSQL's own words. @throws PgsluiceError when the target refuses.
  */
-export async function dropTargetObjects(target: Session, extensions: boolean): Promise<string[]> {
+export async function dropTargetObjects(
+  target: Session,
+  extensions: boolean,
+  spared: readonly string[] = [],
+): Promise<string[]> {
   const subscriptions = await target
     .query<{ name: string }>(
       `SELECT subname AS name FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())`,
     )
     .catch(() => []);
-  const objects = await target.query<{ type: string; identity: string }>(OBJECTS, [extensions]);
+  const objects = await target.query<{ type: string; identity: string }>(OBJECTS, [extensions, spared]);
   const dropped = objects.map((object) => `${object.type} ${object.identity}`);
   await target.run('BEGIN');
   try {
@@ -100,6 +106,12 @@ export async function dropTargetObjects(target: Session, extensions: boolean): P
     throw error;
   }
   return dropped;
+}
+
+/** What dropTargetObjects did, for the log. Pure. */
+export function droppedSentence(dropped: readonly string[]): string {
+  const named = dropped.slice(0, 20).join(', ');
+  return `Dropped ${dropped.length} object(s) on the target: ${named}${dropped.length > 20 ? ', …' : ''}`;
 }
 
 /** Statements that take global default privileges back to PostgreSQL's own (acldefault). */

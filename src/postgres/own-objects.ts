@@ -3,7 +3,7 @@ import type { ArchiveEntry } from './archive.ts';
 /** Publications and replication slots that follow a source are named by this and their job. */
 const OWN_PREFIX = 'pgsluice_';
 /** Schema in which a target keeps how far a job has come. */
-const OWN_SCHEMA = 'pgsluice_live';
+export const OWN_SCHEMA = 'pgsluice_live';
 
 /** Entries about a publication: itself, and what it publishes (pg_dump names the latter `publication relation`). */
 const PUBLICATION_TYPES: ReadonlySet<string> = new Set([

@@ -2,27 +2,36 @@ import PQueue from 'p-queue';
 import { PgsluiceError, throwIfAborted } from '../errors.ts';
 import { openSession } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
+import type { Side } from '../postgres/settings.ts';
 import type { CloneContext } from './context.ts';
 import { log } from './context.ts';
 
+export interface SessionPoolInput {
+  readonly side: Side;
+  /** Sessions at once, at least 1. */
+  readonly connections: number;
+  /** SQL that every session runs once at its start. */
+  readonly settings: string;
+}
+
 /**
- * Sessions to the target: never more at once than its limits allow, kept open between tasks, shared by copies and index
- * builds. A session whose task failed is closed, since its transaction's state is unknown.
+ * Sessions to one side: never more at once than its limits allow, kept open between tasks; those to the target are shared by
+ * copies and index builds, those to the source are read-only. A session whose task failed is closed, since its transaction's
+ * state is unknown. Where a task needs a session of both sides it takes the target's first.
  */
-export class TargetSessions {
+export class SessionPool {
   readonly #context: CloneContext;
   readonly #queue: PQueue;
   readonly #idle: Session[] = [];
   /** Sessions at work; one that is left running by a failed job would go on building indexes. */
   readonly #busy = new Set<Session>();
   #closed = false;
-  readonly #settings: string;
+  readonly #input: SessionPoolInput;
 
-  /** `settings`: SQL that every session runs once at its start. */
-  constructor(context: CloneContext, connections: number, settings: string) {
+  constructor(context: CloneContext, input: SessionPoolInput) {
     this.#context = context;
-    this.#settings = settings;
-    this.#queue = new PQueue({ concurrency: Math.max(1, connections) });
+    this.#input = input;
+    this.#queue = new PQueue({ concurrency: Math.max(1, input.connections) });
   }
 
   async with<T>(task: (session: Session) => Promise<T>): Promise<T> {
@@ -69,20 +78,44 @@ export class TargetSessions {
   }
 
   async #open(): Promise<Session> {
-    const session = await openSession(this.#context.target, {
+    const { side, settings } = this.#input;
+    const session = await openSession(this.#context[side], {
       signal: this.#context.signal,
-      side: 'target',
+      side,
       purpose: 'copy',
       retryForMs: 30_000,
+      readOnly: side === 'source',
       onRetry: (why, attempt) =>
-        log(this.#context, 'warn', `Connection ${attempt} to the target failed, trying again: ${why}`),
+        log(this.#context, 'warn', `Connection ${attempt} to the ${side} failed, trying again: ${why}`),
     });
     try {
-      await session.run(this.#settings);
+      await session.run(settings);
       return session;
     } catch (error) {
       await session.close();
       throw error;
     }
   }
+}
+
+/** A session to the target beside the pool, for questions; null when the target allows a single connection, which the work itself needs. */
+export async function openControl(context: CloneContext): Promise<Session | null> {
+  if (context.connections.target < 2) return null;
+  return openSession(context.target, {
+    signal: context.signal,
+    side: 'target',
+    purpose: 'control',
+    retryForMs: 30_000,
+  });
+}
+
+/** Work memory for index builds from what the target says it has, as SQL; timeouts are off already. */
+export async function buildSettings(control: Session | null, jobs: number): Promise<string> {
+  if (control === null) return 'SELECT 1';
+  const [row] = await control.query<{ bytes: string }>(
+    `SELECT least(1024 * 1024 * 1024, greatest(pg_size_bytes(current_setting('maintenance_work_mem')),
+                  pg_size_bytes(current_setting('effective_cache_size')) / 4 / $1::int))::text AS bytes`,
+    [jobs],
+  );
+  return `SET maintenance_work_mem = '${Math.floor(Number(row?.bytes ?? 0) / 1024)}kB'`;
 }
