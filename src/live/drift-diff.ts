@@ -67,7 +67,29 @@ export function diffShapes(before: SourceShape, after: SourceShape, options: Dif
     else changes.push(...diffTables(earlier, table, options));
   }
   for (const table of earlierTables.values()) changes.push({ kind: 'table-dropped', table });
-  return changes;
+  return withLeafValues(changes);
+}
+
+/**
+ * A partitioned table notes no values of older rows, since it has none: its partitions do. What is added to the parent reaches
+ * them all with one value. Pure.
+ */
+function withLeafValues(changes: readonly ShapeChange[]): ShapeChange[] {
+  const added = changes.flatMap((change) => (change.kind === 'column-added' ? [change] : []));
+  const childrenOf = (oid: number): typeof added =>
+    added.filter((change) => change.table.parents.some((parent) => parent.oid === oid));
+  const noted = (oid: number, name: string): string | null => {
+    for (const child of childrenOf(oid)) {
+      if (child.column.name !== name || !child.column.inherited) continue;
+      const value = child.column.missing ?? noted(child.table.oid, name);
+      if (value !== null) return value;
+    }
+    return null;
+  };
+  return changes.map((change) => {
+    if (change.kind !== 'column-added' || change.table.kind !== 'p') return change;
+    return { ...change, column: { ...change.column, missing: noted(change.table.oid, change.column.name) } };
+  });
 }
 
 /** The changes of one table. Pure. */

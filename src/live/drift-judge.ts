@@ -20,6 +20,8 @@ export type CarriedChange =
       readonly relation: { readonly oid: number; readonly schema: string; readonly name: string };
       /** False: the target has it, empty. */
       readonly create: boolean;
+      /** Its rows are to be published and copied; a partitioned table has none. */
+      readonly followed: boolean;
       readonly text: string;
     };
 
@@ -59,6 +61,16 @@ function copyAnew(table: TableShape, job: string): string[] {
     `TRUNCATE ONLY ${tableName(table)};`,
     `DELETE FROM pgsluice_live.tables WHERE job = ${quoteLiteral(job)} AND relation = ${table.oid};`,
   ];
+}
+
+/** The job finds its tables on the target by what it has noted of them. */
+function noteName({ table, before }: Extract<ShapeChange, { readonly kind: 'table-renamed' }>, job: string): string {
+  const [schema, name] = [quoteLiteral(table.schema), quoteLiteral(table.name)];
+  const own = `job = ${quoteLiteral(job)}`;
+  if (table.kind === 'r') {
+    return `UPDATE pgsluice_live.tables SET schema_name = ${schema}, table_name = ${name} WHERE ${own} AND relation = ${table.oid};`;
+  }
+  return `UPDATE pgsluice_live.tables SET via_schema = ${schema}, via_name = ${name} WHERE ${own} AND via_schema = ${quoteLiteral(before.schema)} AND via_name = ${quoteLiteral(before.name)};`;
 }
 
 /** Values of rows that are there already came into being on the source and are in no stream. */
@@ -136,7 +148,7 @@ function carriedColumns(changes: readonly ShapeChange[]): CarriedChange[] {
 
 function addedTable(table: TableShape, create: boolean): CarriedChange {
   const relation = { oid: table.oid, schema: table.schema, name: table.name };
-  return { kind: 'add-table', relation, create, text: `table ${tableName(table)} is new` };
+  return { kind: 'add-table', relation, create, followed: table.followed, text: `table ${tableName(table)} is new` };
 }
 
 /**
@@ -173,7 +185,7 @@ export function planChanges(changes: readonly ShapeChange[], options: PlanOption
       (change.kind !== 'enum' && change.kind !== 'table-added' && stopped.has(family(change.table.oid))),
   );
   const carried = changes.filter((change) => !byHand.includes(change));
-  const newTables = carried.flatMap((change) =>
+  const newTables = inOrder(carried).flatMap((change) =>
     change.kind === 'table-added' ? [addedTable(change.table, true)] : [],
   );
   return {
@@ -202,7 +214,9 @@ function familiesOf(changes: readonly ShapeChange[]): ReadonlyMap<number, number
 function pauseFor(changes: readonly ShapeChange[], options: PlanOptions): DriftPause {
   const ordered = inOrder(changes);
   const copies = new Map(ordered.filter(needsCopy).map((change) => [change.table.oid, change.table]));
-  const statements = ordered.flatMap(statementsOf);
+  const statements = ordered.flatMap((change) =>
+    change.kind === 'table-renamed' ? [...statementsOf(change), noteName(change, options.job)] : statementsOf(change),
+  );
   for (const table of copies.values()) statements.push(...copyAnew(table, options.job));
   const onResume = ordered.flatMap((change) =>
     change.kind === 'table-added' && change.table.followed ? [addedTable(change.table, false)] : [],

@@ -113,7 +113,7 @@ SELECT
    UNION ALL ${ofRelations('pg_index', 'indrelid', 't.indexrelid')}
    UNION ALL ${ofRelations('pg_inherits', 'inhrelid', "t.inhrelid || '.' || t.inhparent")}
    UNION ALL ${inSchemas('pg_constraint', 'connamespace')}
-   UNION ALL ${whole('pg_namespace')}
+   UNION ALL ${inSchemas('pg_namespace', 'oid')}
    UNION ALL ${whole('pg_enum')}
  ) tables) AS tables,
  (SELECT string_agg(part, ' ') FROM (
