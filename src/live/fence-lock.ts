@@ -3,16 +3,27 @@ import { PgsluiceError, throwIfAborted } from '../errors.ts';
 import { qualified } from '../postgres/quote.ts';
 import type { Session } from '../postgres/session.ts';
 import { SQLSTATE, sqlStateOf } from '../postgres/sqlstate.ts';
-import type { FencePlan } from './fence-types.ts';
+import type { FencePlan, FencedTable } from './fence-types.ts';
 import { WRITING_MODES } from './other-sessions.ts';
 
 /** Tables in one LOCK statement. */
 const CHUNK = 500;
 const POLL_MS = 25;
-/** Random pause before the next attempt, at most; it doubles from the first value to the second. */
-const FIRST_PAUSE_MS = 40;
+/** How often it is looked whether an attempt has become hopeless. */
+const WATCH_MS = 10;
+/**
+ * Random pause before the next attempt, at most; it doubles from the first value to the second. Not after a circle: that one has cost
+ * nobody more than moments, and whether the next attempt meets one is a matter of luck.
+ */
+const FIRST_PAUSE_MS = 60;
 const LONGEST_PAUSE_MS = 1000;
 const VACUUM_GRACE_MS = 500;
+
+const GIVEN_WAY: ReadonlySet<string> = new Set([
+  SQLSTATE.lockNotAvailable,
+  SQLSTATE.queryCanceled,
+  SQLSTATE.deadlockDetected,
+]);
 
 /** Who keeps the locks from us: sessions and prepared transactions. The server may hide role and age from this role. */
 const HOLDERS = `
@@ -69,6 +80,15 @@ export function pauseBefore(attempt: number, random: number): number {
 }
 
 /**
+ * The table that could not be had goes first. In time the order becomes the one in which the application itself locks, and then those
+ * who hold one table never wait for another that is ours. Pure.
+ */
+export function nextOrder(order: readonly FencedTable[], stuckAt: number | null): readonly FencedTable[] {
+  const first = order.filter((table) => table.oid === stuckAt);
+  return first.length === 0 ? order : [...first, ...order.filter((table) => table.oid !== stuckAt)];
+}
+
+/**
  * Takes SHARE locks on all tables in one transaction of `holder`, which stays open. While some locks are held, others are waited for less
  * than deadlock_timeout in all: a session that has come to wait for us then never finds a deadlock before we give way, and is never
  * its victim. (The check runs once a wait, after deadlock_timeout: documentation, 20.12.)
@@ -80,12 +100,15 @@ export async function takeLocks(input: TakeLocksInput): Promise<{ attempts: numb
   const oids = plan.tables.map((table) => table.oid);
   const inTheWay = (): Promise<Holder[]> => watcher.query<Holder>(HOLDERS, [oids, holder.processId]);
   let seen = 'writers that came and went';
+  let order = plan.tables;
   for (let attempt = 1; ; attempt++) {
     throwIfAborted(signal);
     await sendVacuumsAway(input, await inTheWay());
     const startedAt = now();
     onState(attempt === 1 ? `Locking ${oids.length} tables.` : `Locking ${oids.length} tables, attempt ${attempt}.`);
-    if (await tryOnce(holder, plan)) return { attempts: attempt, startedAt };
+    const result = await watched(input, oids, tryOnce(holder, plan, order));
+    if (result.held) return { attempts: attempt, startedAt };
+    order = nextOrder(order, result.stuckAt);
     const holders = await inTheWay();
     if (holders.length > 0)
       seen = holders
@@ -109,10 +132,23 @@ export async function takeLocks(input: TakeLocksInput): Promise<{ attempts: numb
       give();
       await sleep(POLL_MS, undefined, { signal }).catch(() => throwIfAborted(signal));
     }
-    await sleep(pauseBefore(attempt, Math.random()), undefined, { signal }).catch(() => throwIfAborted(signal));
+    await sleep(pauseBefore(result.circle ? 1 : attempt, Math.random()), undefined, { signal }).catch(() =>
+      throwIfAborted(signal),
+    );
     give();
   }
 }
+
+/** What the holder waits for, and whether whoever holds that waits for one of the fence's tables: then neither can go on. */
+const STUCK = `
+WITH locks AS MATERIALIZED (
+  SELECT pid, relation, granted, mode FROM pg_locks
+  WHERE locktype = 'relation' AND database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+)
+SELECT w.relation::text AS oid, EXISTS (
+  SELECT FROM locks h JOIN locks b ON b.pid = h.pid AND NOT b.granted AND b.relation = ANY ($2::oid[])
+  WHERE h.relation = w.relation AND h.granted AND h.pid <> w.pid AND h.mode IN ${WRITING_MODES}) AS hopeless
+FROM locks w WHERE w.pid = $1 AND NOT w.granted`;
 
 async function stillThere(watcher: Session, oids: readonly number[], vxids: readonly string[]): Promise<boolean> {
   const rows = await watcher.query(
@@ -123,13 +159,45 @@ async function stillThere(watcher: Session, oids: readonly number[], vxids: read
   return rows.length > 0;
 }
 
+type Attempt =
+  | { readonly held: true }
+  /** `circle`: a session that held what we waited for waited for us. */
+  | { readonly held: false; readonly stuckAt: number | null; readonly circle: boolean };
+
+/**
+ * Looks on while `work` locks, and cancels it as soon as it is in a circle with a session that waits for us: giving way at once costs
+ * that session milliseconds instead of the whole patience.
+ */
+async function watched(input: TakeLocksInput, oids: readonly number[], work: Promise<boolean>): Promise<Attempt> {
+  const { holder, watcher } = input;
+  let over = false;
+  let stuckAt: number | null = null;
+  let circle = false;
+  const done = work.finally(() => {
+    over = true;
+  });
+  const watching = (async () => {
+    while (!over) {
+      await Promise.race([sleep(WATCH_MS), done.catch(() => undefined)]);
+      if (over) return;
+      const [row] = await watcher.query<{ oid: string; hopeless: boolean }>(STUCK, [holder.processId, oids]);
+      if (row === undefined) continue;
+      stuckAt = Number(row.oid);
+      circle = row.hopeless;
+      if (circle && !over) return await holder.cancelRunning();
+    }
+  })();
+  const [held] = await Promise.all([done, watching]);
+  return held ? { held } : { held, stuckAt, circle };
+}
+
 /** True when everything is locked; false when we gave way, with nothing locked. */
-async function tryOnce(holder: Session, plan: FencePlan): Promise<boolean> {
+async function tryOnce(holder: Session, plan: FencePlan, tables: readonly FencedTable[]): Promise<boolean> {
   const startedAt = performance.now();
   try {
     await holder.run('BEGIN ISOLATION LEVEL READ COMMITTED');
-    for (let at = 0; at < plan.tables.length; at += CHUNK) {
-      const names = plan.tables.slice(at, at + CHUNK).map((table) => `ONLY ${qualified(table.schema, table.name)}`);
+    for (let at = 0; at < tables.length; at += CHUNK) {
+      const names = tables.slice(at, at + CHUNK).map((table) => `ONLY ${qualified(table.schema, table.name)}`);
       const left = Math.floor(plan.giveUpMs - (performance.now() - startedAt));
       // lock_timeout counts anew for every table, so statement_timeout bounds the waits of a chunk together.
       const patience = at === 0 || left > 0 ? Math.max(1, left) : null;
@@ -145,8 +213,7 @@ async function tryOnce(holder: Session, plan: FencePlan): Promise<boolean> {
     // The locks went with the failed statement already; this only ends the failed transaction.
     if (!holder.lost) await holder.run('ROLLBACK');
     const state = sqlStateOf(error);
-    if (state === SQLSTATE.lockNotAvailable || state === SQLSTATE.queryCanceled || state === SQLSTATE.deadlockDetected)
-      return false;
+    if (state !== null && GIVEN_WAY.has(state)) return false;
     if (state === SQLSTATE.undefinedTable || state === SQLSTATE.invalidSchemaName) throw gone(error);
     throw error;
   }

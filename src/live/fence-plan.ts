@@ -19,11 +19,11 @@ WITH RECURSIVE named AS (
   UNION
   SELECT i.inhparent FROM up JOIN pg_inherits i ON i.inhrelid = up.oid JOIN pg_class p ON p.oid = i.inhparent AND p.relkind = 'p'
 )
-SELECT c.oid::text AS oid, n.nspname::text AS schema, c.relname::text AS name,
+SELECT c.oid::text AS oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind = 'p' AS root,
   has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, ${LOCKING_RIGHTS}) AS lockable
 FROM up JOIN pg_class c ON c.oid = up.oid JOIN pg_namespace n ON n.oid = c.relnamespace
 UNION ALL
-SELECT NULL, schema, name, false FROM named WHERE oid IS NULL
+SELECT NULL, schema, name, false, false FROM named WHERE oid IS NULL
 ORDER BY 1`;
 
 /** The size of the lock table is documented in 20.12; those taken by the fast path are not in it. */
@@ -69,6 +69,8 @@ export interface Powers {
 }
 
 export interface TableRight extends FencedTable {
+  /** A partitioned table. */
+  readonly root: boolean;
   readonly lockable: boolean;
 }
 
@@ -84,7 +86,7 @@ function impossible(message: string, hint: string): PgsluiceError {
 function grantLocking(powers: Powers, lacking: readonly TableRight[]): string {
   const names = lacking.slice(0, NAMED).map((table) => qualified(table.schema, table.name));
   const right = powers.version >= 170_000 ? 'MAINTAIN' : 'UPDATE';
-  const more = lacking.length > NAMED ? `, and the same on ${lacking.length - NAMED} more tables` : '';
+  const more = lacking.length > NAMED ? ` The same is missing on ${lacking.length - NAMED} more.` : '';
   return `GRANT ${right} ON ${names.join(', ')} TO ${quoteIdent(powers.role)};${more}`;
 }
 
@@ -164,10 +166,13 @@ export async function chooseFence(
   session: Session,
   tables: readonly { readonly schema: string; readonly name: string }[],
 ): Promise<FencePlan> {
-  const rows = await session.query<{ oid: string | null; schema: string; name: string; lockable: boolean }>(TABLES, [
-    tables.map((table) => table.schema),
-    tables.map((table) => table.name),
-  ]);
+  const rows = await session.query<{
+    oid: string | null;
+    schema: string;
+    name: string;
+    root: boolean;
+    lockable: boolean;
+  }>(TABLES, [tables.map((table) => table.schema), tables.map((table) => table.name)]);
   const rights: TableRight[] = [];
   for (const row of rows) {
     if (row.oid === null) {
@@ -177,9 +182,10 @@ export async function chooseFence(
         hint: `Drop it on the target as well, or create it again on the source, and resume the job.`,
       });
     }
-    rights.push({ oid: Number(row.oid), schema: row.schema, name: row.name, lockable: row.lockable });
+    rights.push({ oid: Number(row.oid), schema: row.schema, name: row.name, root: row.root, lockable: row.lockable });
   }
-  rights.sort((a, b) => a.oid - b.oid);
+  // A writer locks the partitioned table before the partition.
+  rights.sort((a, b) => Number(b.root) - Number(a.root) || a.oid - b.oid);
   const [powers] = await session.query<
     Omit<Powers, 'overriding' | 'lockSlots' | 'locksInUse'> & { lockSlots: string; locksInUse: string }
   >(POWERS);

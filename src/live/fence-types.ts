@@ -19,7 +19,7 @@ export interface FencePlan {
   /** `lock`: lifts itself when the agent dies. `read-only`: the database default and the end of all other sessions. */
   readonly means: 'lock' | 'read-only';
   readonly database: string;
-  /** Published tables and the partitioned tables above them, by oid. */
+  /** Published tables and the partitioned tables above them, those first. */
   readonly tables: readonly FencedTable[];
   /** How long the locks may be waited for while some are held, in ms: below deadlock_timeout, so that no other session is its victim. */
   readonly giveUpMs: number;
