@@ -109,7 +109,9 @@ export class JobSession {
     this.acting.value = action;
     this.actionError.value = null;
     try {
-      this.model.value = withJob(this.model.value, await api.act(this.id, action));
+      const job = await api.act(this.id, action);
+      // Events that came meanwhile are in the model of now, not in that of the click.
+      this.model.value = withJob(this.model.value, job);
       this.#stream?.wake();
       return true;
     } catch (error) {
