@@ -60,9 +60,9 @@ function asConnected(stream: Socket): Socket {
   return stream;
 }
 
-function buildClient(dialled: Dialled, input: ConnectInput): pg.Client {
+function clientConfig(dialled: Dialled, input: ConnectInput): pg.ClientConfig {
   const { settings } = input;
-  const client = new pg.Client({
+  return {
     host: settings.host,
     port: settings.port,
     user: settings.user,
@@ -76,7 +76,11 @@ function buildClient(dialled: Dialled, input: ConnectInput): pg.Client {
       if (settings.password === null) throw new Error(NO_PASSWORD);
       return settings.password;
     },
-  });
+  };
+}
+
+function buildClient(config: pg.ClientConfig): pg.Client {
+  const client = new pg.Client(config);
   // node-postgres takes PGOPTIONS from the environment when no options are given; sessions here settle themselves.
   const parameters: unknown = Reflect.get(client, 'connectionParameters');
   if (typeof parameters === 'object' && parameters !== null) Reflect.set(parameters, 'options', undefined);
@@ -99,17 +103,25 @@ async function within<T>(stream: Socket, deadline: AbortSignal, work: Promise<T>
 
 type Started = Omit<Connected, 'processId'>;
 
-async function startSession(dialled: Dialled, input: ConnectInput, deadline: AbortSignal): Promise<Started> {
-  const context: ExplainContext = { side: input.side, settings: input.settings, doing: 'connecting' };
-  const { stream } = dialled;
+/** Logs in with node-postgres over a socket that is dialled; `config` hands it that socket. */
+export type LogIn<T> = (config: pg.ClientConfig, dialled: Dialled) => Promise<T>;
+
+const logInToSession: LogIn<Started> = async (config, { stream, encrypted }) => {
   const fate: Connected['fate'] = { error: null, ended: false };
-  const client = buildClient(dialled, input);
+  const client = buildClient(config);
   client.on('error', (error: Error) => {
     fate.error ??= error;
   });
   client.on('end', () => {
     fate.ended = true;
   });
+  await client.connect();
+  return { client, stream, encrypted, fate };
+};
+
+async function start<T>(dialled: Dialled, input: ConnectInput, deadline: AbortSignal, logIn: LogIn<T>): Promise<T> {
+  const context: ExplainContext = { side: input.side, settings: input.settings, doing: 'connecting' };
+  const { stream } = dialled;
   let foreign = false;
   let answered = false;
   stream.once('data', (chunk: Buffer) => {
@@ -118,10 +130,9 @@ async function startSession(dialled: Dialled, input: ConnectInput, deadline: Abo
     if (foreign) stream.destroy();
   });
   try {
-    const connecting = client.connect();
+    const loggingIn = logIn(clientConfig(dialled, input), dialled);
     stream.resume();
-    await within(stream, deadline, connecting);
-    return { client, stream, encrypted: dialled.encrypted, fate };
+    return await within(stream, deadline, loggingIn);
   } catch (error) {
     stream.destroy();
     if (deadline.aborted) throw deadline.reason;
@@ -165,7 +176,7 @@ async function wantsTls(input: ConnectInput, deadline: AbortSignal, context: Exp
   const settings: ConnectionSettings = { ...input.settings, sslmode: 'require', sslrootcert: null, password: null };
   try {
     const dialled = await dial(settings, 'always', deadline, context);
-    const connected = await startSession(dialled, { ...input, settings }, deadline);
+    const connected = await start(dialled, { ...input, settings }, deadline, logInToSession);
     connected.stream.destroy();
     return true;
   } catch (error) {
@@ -174,20 +185,26 @@ async function wantsTls(input: ConnectInput, deadline: AbortSignal, context: Exp
   }
 }
 
-async function attempt(
+async function attempt<T>(
   input: ConnectInput,
   encryption: Encryption,
   deadline: AbortSignal,
   context: ExplainContext,
-): Promise<Started> {
+  logIn: LogIn<T>,
+): Promise<T> {
   const dialled = await dial(input.settings, encryption, deadline, context);
-  return startSession(dialled, input, deadline);
+  return start(dialled, input, deadline, logIn);
 }
 
-async function attempts(input: ConnectInput, deadline: AbortSignal, context: ExplainContext): Promise<Started> {
+async function attempts<T>(
+  input: ConnectInput,
+  deadline: AbortSignal,
+  context: ExplainContext,
+  logIn: LogIn<T>,
+): Promise<T> {
   const [first, second] = encryptionAttempts(input.settings);
   try {
-    return await attempt(input, first, deadline, context);
+    return await attempt(input, first, deadline, context, logIn);
   } catch (error) {
     if (deadline.aborted) throw error;
     if (second === undefined) {
@@ -202,7 +219,7 @@ async function attempts(input: ConnectInput, deadline: AbortSignal, context: Exp
     const brokenTls = error instanceof PgsluiceError && (error.code === 'TLS_FAILED' || error.code === 'SERVER_ERROR');
     if (!refusedForEncryption(error) && !brokenTls) throw error;
     try {
-      return await attempt(input, second, deadline, context);
+      return await attempt(input, second, deadline, context, logIn);
     } catch (again) {
       // The first answer stands when the second way does not exist at all or is refused in the same words.
       if (deadline.aborted) throw again;
@@ -236,7 +253,7 @@ async function poolsTransactions(
 ): Promise<boolean> {
   let second: Started;
   try {
-    second = await attempt(input, started.encrypted ? 'always' : 'never', deadline, context);
+    second = await attempt(input, started.encrypted ? 'always' : 'never', deadline, context, logInToSession);
   } catch (error) {
     if (deadline.aborted) throw error;
     // No second connection to be had: nothing was seen that speaks against this one.
@@ -293,11 +310,11 @@ async function settled(
   }
 }
 
-/**
- * Connects, authenticates and settles once, with libpq's meaning of sslmode, within `connectTimeoutMs` in all. Throws
- * PgsluiceError: the cancellation when `signal` fires, otherwise what the server or the network said, explained.
- */
-export async function connectOnce(input: ConnectInput): Promise<Connected> {
+/** Runs `work` for at most `connectTimeoutMs`, and explains what it throws. */
+async function inTime<T>(
+  input: ConnectInput,
+  work: (deadline: AbortSignal, context: ExplainContext) => Promise<T>,
+): Promise<T> {
   throwIfAborted(input.signal);
   const context: ExplainContext = { side: input.side, settings: input.settings, doing: 'connecting' };
   const controller = new AbortController();
@@ -307,7 +324,7 @@ export async function connectOnce(input: ConnectInput): Promise<Connected> {
   const onAbort = (): void => controller.abort(input.signal.reason);
   input.signal.addEventListener('abort', onAbort, { once: true });
   try {
-    return await settled(input, await attempts(input, controller.signal, context), controller.signal, context);
+    return await work(controller.signal, context);
   } catch (error) {
     throwIfAborted(input.signal);
     const reason: unknown = controller.signal.reason;
@@ -316,4 +333,23 @@ export async function connectOnce(input: ConnectInput): Promise<Connected> {
     clearTimeout(timer);
     input.signal.removeEventListener('abort', onAbort);
   }
+}
+
+/**
+ * Connects, authenticates and settles once, with libpq's meaning of sslmode, within `connectTimeoutMs` in all. Throws
+ * PgsluiceError: the cancellation when `signal` fires, otherwise what the server or the network said, explained.
+ */
+export async function connectOnce(input: ConnectInput): Promise<Connected> {
+  return await inTime(input, async (deadline, context) =>
+    settled(input, await attempts(input, deadline, context, logInToSession), deadline, context),
+  );
+}
+
+/**
+ * Connects and authenticates once like {@link connectOnce}, with `logIn` making the client, which is not settled: for
+ * connections that are no sessions. `logIn` may be called twice, where sslmode allows a second attempt. Throws the same.
+ */
+export async function connectBy<T>(input: Omit<ConnectInput, 'readOnly'>, logIn: LogIn<T>): Promise<T> {
+  const whole: ConnectInput = { ...input, readOnly: true };
+  return await inTime(whole, (deadline, context) => attempts(whole, deadline, context, logIn));
 }
