@@ -1,6 +1,10 @@
-import type { Lsn } from '../postgres/lsn.ts';
+import { PgsluiceError, throwIfAborted } from '../errors.ts';
+import { type Lsn, formatLsn } from '../postgres/lsn.ts';
+import { Replication } from '../postgres/replication.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
-import type { ChangeStream } from './types.ts';
+import { SpoolRoom } from './spool.ts';
+import { Assembler, type CommittedTransaction } from './transactions.ts';
+import type { ChangeStream, StreamItem } from './types.ts';
 
 export interface OpenChangeStream {
   /** Of the source; the role needs REPLICATION. */
@@ -10,7 +14,7 @@ export interface OpenChangeStream {
   /** Everything that committed before it is durable on the target; 0 for what the slot itself remembers. */
   readonly from: Lsn;
   readonly sourceMajor: number;
-  /** Directory of the agent for large transactions; made when it is needed. */
+  /** Directory of the agent for large transactions; made when it is missing. */
   readonly workDir: string;
   /** When it fires, the stream ends with its reason. */
   readonly signal: AbortSignal;
@@ -23,6 +27,286 @@ export interface OpenChangeStream {
   log(level: 'debug' | 'info' | 'warn', message: string): void;
 }
 
-export async function openChangeStream(_input: OpenChangeStream): Promise<ChangeStream> {
-  return await Promise.reject(new Error('not built yet'));
+const MB = 1024 * 1024;
+const SPOOL_ABOVE_BYTES = 8 * MB;
+const QUEUE_BYTES = 32 * MB;
+const SILENCE_MS = 30_000;
+/** Bytes of transactions on disk that wait to be taken, against those in memory. */
+const DISK_AHEAD = 8;
+/** What a transaction on disk counts towards what one `take` answers: one piece of it. */
+const SPOOLED_COUNTS = MB;
+const TICK_MS = 1000;
+const STATUS_EVERY_MS = 10_000;
+
+type Queued =
+  | { readonly kind: 'transaction'; readonly transaction: CommittedTransaction }
+  | { readonly kind: 'position'; readonly lsn: Lsn };
+
+/**
+ * Opens the slot's stream of changes. @throws PgsluiceError: SLOT_ACTIVE (retryable) while another connection has the slot,
+ * SLOT_LOST when it is gone or invalidated, SETTINGS_REFUSED, SPOOL_FAILED, what the server or the network said, the cancellation.
+ */
+export async function openChangeStream(input: OpenChangeStream): Promise<ChangeStream> {
+  throwIfAborted(input.signal);
+  const stream = new LiveStream(input);
+  try {
+    await stream.open();
+    return stream;
+  } catch (error) {
+    await stream.close();
+    throw error;
+  }
+}
+
+/** opening → open → over; over by `close`, by an error, or by the signal, and then for good. */
+class LiveStream implements ChangeStream {
+  readonly #input: OpenChangeStream;
+  readonly #queueLimit: number;
+  readonly #queue: Queued[] = [];
+  #queuedBytes = 0;
+  #queuedOnDisk = 0;
+  #spools: SpoolRoom | null = null;
+  #replication: Replication | null = null;
+  #error: PgsluiceError | null = null;
+  #closed: Promise<void> | null = null;
+  #wake: () => void = () => undefined;
+  #durable: Lsn;
+  /** The furthest that was put into the queue. */
+  #told: Lsn = 0n;
+  #timer: NodeJS.Timeout | null = null;
+  #tickMs = TICK_MS;
+  #tickedAt = 0;
+  #silentMs = 0;
+  #sentAt = 0;
+  #askedAt = 0;
+  #sent: Lsn = 0n;
+  #replyOwed = false;
+
+  constructor(input: OpenChangeStream) {
+    this.#input = input;
+    this.#durable = input.from;
+    this.#queueLimit = input.queueBytes ?? QUEUE_BYTES;
+  }
+
+  async open(): Promise<void> {
+    const { settings, slot, publication, from, sourceMajor, workDir, signal } = this.#input;
+    const log: OpenChangeStream['log'] = (level, message) => this.#input.log(level, message);
+    const spools = await SpoolRoom.open({
+      dir: workDir,
+      slot,
+      onWritten: () => this.#relieve(),
+      onFailure: (error) => this.#fail(error),
+      log,
+    });
+    const assembler = new Assembler({
+      spools,
+      spoolAboveBytes: this.#input.spoolAboveBytes ?? SPOOL_ABOVE_BYTES,
+      onTransaction: (transaction) => this.#putTransaction(transaction),
+      onPosition: (lsn) => this.#putPosition(lsn),
+    });
+    this.#spools = spools;
+    const replication = await Replication.open({
+      settings,
+      slot,
+      publication,
+      from,
+      major: sourceMajor,
+      signal,
+      log,
+      onMessage: (message) => this.#accept(assembler, message),
+      onKeepalive: (walEnd, replyWanted) => {
+        if (assembler.between) this.#putPosition(walEnd);
+        if (replyWanted) this.#reply();
+      },
+      onEnd: (error) => this.#fail(error),
+    });
+    this.#replication = replication;
+    if (replication.confirmed > this.#durable) this.#durable = replication.confirmed;
+    this.#sent = this.#durable;
+    // Four signs of life within the server's patience, while nothing is read from it as well.
+    if (replication.senderTimeoutMs > 0) this.#tickMs = Math.min(TICK_MS, replication.senderTimeoutMs / 4);
+    this.#tickedAt = Date.now();
+    this.#send(false);
+    this.#timer = setInterval(() => this.#tick(), this.#tickMs);
+    this.#relieve();
+    log('debug', `Reading slot ${slot} from ${formatLsn(this.#durable)}.`);
+  }
+
+  async take(maxBytes: number, signal: AbortSignal): Promise<readonly StreamItem[]> {
+    for (;;) {
+      throwIfAborted(signal);
+      if (this.#closed !== null) throw closedError();
+      if (this.#queue.length > 0) return this.#takeQueued(maxBytes);
+      if (this.#error !== null) throw this.#error;
+      await new Promise<void>((resolve) => {
+        const wake = (): void => {
+          signal.removeEventListener('abort', wake);
+          resolve();
+        };
+        signal.addEventListener('abort', wake, { once: true });
+        this.#wake = wake;
+      });
+    }
+  }
+
+  acknowledge(lsn: Lsn): void {
+    if (lsn > this.#durable) this.#durable = lsn;
+  }
+
+  askPosition(): void {
+    this.#send(true);
+  }
+
+  get spooledBytes(): number {
+    return this.#spools?.bytes ?? 0;
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#send(false);
+    this.#wake();
+    await this.#replication?.close();
+    await this.#spools?.close();
+  }
+
+  #accept(assembler: Assembler, message: Buffer): void {
+    assembler.accept(message);
+    if (this.#full()) this.#replication?.pause();
+  }
+
+  #putTransaction(transaction: CommittedTransaction): void {
+    this.#queue.push({ kind: 'transaction', transaction });
+    this.#queuedBytes += transaction.bytes;
+    this.#queuedOnDisk += transaction.spool?.size ?? 0;
+    if (transaction.endLsn > this.#told) this.#told = transaction.endLsn;
+    this.#wake();
+  }
+
+  /** Positions that say nothing new are dropped: a slot begins to read before what was confirmed. */
+  #putPosition(lsn: Lsn): void {
+    if (lsn <= this.#told) return;
+    this.#told = lsn;
+    if (this.#queue.at(-1)?.kind === 'position') this.#queue.pop();
+    this.#queue.push({ kind: 'position', lsn });
+    this.#wake();
+  }
+
+  #takeQueued(maxBytes: number): StreamItem[] {
+    const taken: StreamItem[] = [];
+    let bytes = 0;
+    let count = 0;
+    for (const item of this.#queue) {
+      if (bytes >= maxBytes) break;
+      count += 1;
+      if (item.kind === 'transaction') {
+        const { transaction } = item;
+        const size = transaction.spool === null ? transaction.bytes : SPOOLED_COUNTS;
+        if (taken.length > 0 && bytes + size > maxBytes) {
+          count -= 1;
+          break;
+        }
+        bytes += size;
+        this.#queuedBytes -= transaction.bytes;
+        this.#queuedOnDisk -= transaction.spool?.size ?? 0;
+        this.#decode(transaction);
+      }
+      taken.push(item);
+    }
+    this.#queue.splice(0, count);
+    this.#relieve();
+    return taken;
+  }
+
+  /** Here, so that what cannot be read ends the stream and is handed to nobody. */
+  #decode(transaction: CommittedTransaction): void {
+    try {
+      transaction.decode();
+    } catch (error) {
+      this.#queue.length = 0;
+      if (error instanceof PgsluiceError) this.#fail(error);
+      throw error;
+    }
+  }
+
+  #load(): number {
+    return this.#queuedBytes + this.#queuedOnDisk / DISK_AHEAD + (this.#spools?.unwritten ?? 0);
+  }
+
+  #full(): boolean {
+    return this.#load() > this.#queueLimit;
+  }
+
+  #relieve(): void {
+    const replication = this.#replication;
+    if (replication === null || this.#error !== null || !replication.paused) return;
+    if (this.#load() > this.#queueLimit / 2) return;
+    this.#silentMs = 0;
+    replication.resume();
+  }
+
+  #reply(): void {
+    // A server that shuts down asks again with every answer, as fast as they come.
+    if (Date.now() - this.#sentAt < this.#tickMs / 4) this.#replyOwed = true;
+    else this.#send(false);
+  }
+
+  #send(ask: boolean): void {
+    const replication = this.#replication;
+    if (replication === null || this.#error !== null) return;
+    this.#sentAt = Date.now();
+    if (ask) this.#askedAt = this.#sentAt;
+    this.#sent = this.#durable;
+    this.#replyOwed = false;
+    replication.status(this.#durable, ask);
+  }
+
+  #tick(): void {
+    const replication = this.#replication;
+    if (replication === null || this.#error !== null) return;
+    const now = Date.now();
+    const silence = this.#input.silenceMs ?? SILENCE_MS;
+    // A tick that comes late says nothing about the source: this process was busy or asleep.
+    const passed = Math.min(now - this.#tickedAt, 2 * this.#tickMs);
+    this.#tickedAt = now;
+    this.#silentMs = replication.heard() || replication.paused ? 0 : this.#silentMs + passed;
+    if (this.#silentMs >= silence) {
+      this.#fail(silentError(silence));
+      return;
+    }
+    const ask = now - this.#askedAt >= Math.min(STATUS_EVERY_MS, silence / 3);
+    const changed = this.#durable > this.#sent;
+    if (ask || changed || this.#replyOwed || replication.paused) this.#send(ask);
+  }
+
+  /** The first failure counts; what was received whole before it is still handed out. */
+  #fail(error: PgsluiceError): void {
+    if (this.#error !== null) return;
+    this.#error = error;
+    if (this.#timer !== null) clearInterval(this.#timer);
+    void this.#replication?.close();
+    this.#wake();
+  }
+}
+
+function closedError(): PgsluiceError {
+  return new PgsluiceError({
+    code: 'STREAM_CLOSED',
+    message: 'The change stream was closed.',
+    hint: 'Open it again.',
+    retryable: true,
+  });
+}
+
+function silentError(ms: number): PgsluiceError {
+  return new PgsluiceError({
+    code: 'STREAM_SILENT',
+    message: `The source has said nothing for ${Math.round(ms / 1000)} s, though it was asked to.`,
+    hint: 'The line to it is broken without either side being told, or it is far too busy. It is connected to again.',
+    retryable: true,
+  });
 }
