@@ -42,7 +42,10 @@ function targetWordsOf(job: JobView, live: LiveProgress | null): string {
 
 /** Source, target and the water between them: how much of the database has gone across. */
 export function Channel({ job, fraction, live }: { job: JobView; fraction: number; live: LiveProgress | null }) {
-  const following = job.state === 'following' || job.state === 'cutting_over';
+  const following =
+    job.state === 'following' ||
+    job.state === 'cutting_over' ||
+    (job.state === 'paused' && job.phase === 'follow' && live !== null);
   const share = job.state === 'completed' || following ? 1 : fraction;
   const moving = isActive(job.state) && job.state !== 'validating';
   const differs = job.state === 'completed' && job.differences > 0;

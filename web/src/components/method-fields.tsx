@@ -182,26 +182,28 @@ interface RadiosProps<T extends string> {
 
 function Radios<T extends string>({ name, label, shown, choices, value, onChange }: RadiosProps<T>) {
   return (
-    <div class="choices" role="radiogroup" aria-labelledby={`${name}-label`}>
+    <div class="choice-group" role="radiogroup" aria-labelledby={`${name}-label`}>
       <p class={shown ? 'group-label' : 'visually-hidden'} id={`${name}-label`}>
         {label}
       </p>
-      {choices.map((choice) => (
-        <label key={choice.value} class="choice" data-chosen={choice.value === value ? '' : undefined}>
-          <input
-            type="radio"
-            name={name}
-            data-testid={`${name}-${choice.value}`}
-            checked={choice.value === value}
-            onChange={() => onChange(choice.value)}
-          />
-          <span>
-            <strong>{choice.title}</strong>
-            <span>{choice.text}</span>
-            {choice.cost !== '' && <span class="muted">{choice.cost}</span>}
-          </span>
-        </label>
-      ))}
+      <div class="choices">
+        {choices.map((choice) => (
+          <label key={choice.value} class="choice" data-chosen={choice.value === value ? '' : undefined}>
+            <input
+              type="radio"
+              name={name}
+              data-testid={`${name}-${choice.value}`}
+              checked={choice.value === value}
+              onChange={() => onChange(choice.value)}
+            />
+            <span>
+              <strong>{choice.title}</strong>
+              <span>{choice.text}</span>
+              {choice.cost !== '' && <span class="muted">{choice.cost}</span>}
+            </span>
+          </label>
+        ))}
+      </div>
     </div>
   );
 }

@@ -56,10 +56,23 @@ export function SeriesChart({ times, series, left, right, label }: SeriesChartPr
   }, [palette]);
 
   useEffect(() => {
-    plot.current?.setData([[...times], ...series.map(({ values }) => [...values])]);
+    plot.current?.setData(withGaps(times, series));
   }, [times, palette]);
 
   return <div class="chart" ref={box} role="img" aria-label={label} />;
+}
+
+/** Seconds without a measurement after which the line breaks off: nobody knows what was between. */
+const gap = 20;
+
+function withGaps(times: readonly number[], series: readonly Series[]): uPlot.AlignedData {
+  const breaks = new Set(times.flatMap((time, index) => (time - (times[index - 1] ?? time) > gap ? [index] : [])));
+  const spread = <T,>(values: readonly T[], between: (index: number) => T): T[] =>
+    values.flatMap((value, index) => (breaks.has(index) ? [between(index), value] : [value]));
+  return [
+    spread(times, (index) => (times[index] ?? 0) - gap / 2),
+    ...series.map(({ values }) => spread<number | null>(values, () => null)),
+  ];
 }
 
 /** Colours come from the style sheet, so that the canvas follows light and dark. */
@@ -72,8 +85,8 @@ function chartOptions(
   const style = getComputedStyle(element);
   const colour = (name: string): string => style.getPropertyValue(name).trim();
   const base = { stroke: colour('--muted'), font: `12px ${style.fontFamily}`, ticks: { show: false } };
-  const scaleOf = ({ least }: Axis): uPlot.Scale => ({
-    range: (_chart, _min, max) => [0, Math.max(max, least) * 1.15],
+  const scaleOf = ({ least }: Axis, headroom: number): uPlot.Scale => ({
+    range: (_chart, _min, max) => [0, Math.max(max, least) * headroom],
   });
   const axisOf = ({ size, splits, format }: Axis): uPlot.Axis => ({
     ...base,
@@ -90,8 +103,9 @@ function chartOptions(
     scales: {
       // A line does not jump from edge to edge while there are only a few points.
       x: { range: (_chart, min, max) => [Math.min(min, max - shortestWindow), max] },
-      left: scaleOf(left),
-      ...(right === undefined ? {} : { right: scaleOf(right) }),
+      // Bytes and seconds rise together: with the same headroom one line would hide the other.
+      left: scaleOf(left, 1.15),
+      ...(right === undefined ? {} : { right: scaleOf(right, 1.6) }),
     },
     axes: [
       {
@@ -119,14 +133,14 @@ function chartOptions(
   };
 }
 
-/** At most five lines at round binary sizes. */
+/** At most six lines at round binary sizes. */
 export function binarySplits(most: number): number[] {
-  return stepped(most, 2 ** Math.ceil(Math.log2(Math.max(1, most) / 4)));
+  return stepped(most, 2 ** Math.ceil(Math.log2(Math.max(1, most) / 5)));
 }
 
-/** At most five lines at 1, 2 or 5 times a power of ten. */
+/** At most six lines at 1, 2 or 5 times a power of ten. */
 export function decimalSplits(most: number): number[] {
-  const rough = Math.max(most, 1e-9) / 4;
+  const rough = Math.max(most, 1e-9) / 5;
   const power = 10 ** Math.floor(Math.log10(rough));
   const factor = [1, 2, 5, 10].find((candidate) => candidate * power >= rough) ?? 10;
   return stepped(most, factor * power);

@@ -1,11 +1,13 @@
 import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import type { JobView } from '../../../src/contract/job.ts';
+import type { CutoverReport } from '../../../src/contract/live.ts';
 import type { Report, Verification } from '../../../src/contract/report.ts';
 import { api, toApiError, type ApiError } from '../api.ts';
 import { Figure, ProblemNote } from '../components/parts.tsx';
 import { Differences } from '../components/result-card.tsx';
-import { formatBytes, formatCount, formatDate, formatDuration, formatMoment, plural } from '../format.ts';
+import { formatBytes, formatCount, formatDate, formatDuration, formatMoment, formatMs, plural } from '../format.ts';
+import { stepWords } from '../live/words.ts';
 import { jobHref } from '../router.ts';
 import { fileNameOf, saveFile } from '../save-file.ts';
 
@@ -103,6 +105,7 @@ function Sheet({ report }: { report: Report }) {
           ))}
         </tbody>
       </table>
+      {report.cutover !== null && <CutoverPart cutover={report.cutover} />}
       {verification !== null && <VerificationPart verification={verification} />}
       {report.restoreProblems.length > 0 && (
         <>
@@ -120,6 +123,45 @@ function Sheet({ report }: { report: Report }) {
         </>
       )}
     </article>
+  );
+}
+
+function CutoverPart({ cutover }: { cutover: CutoverReport }) {
+  return (
+    <>
+      <h2>How it was cut over</h2>
+      <dl class="totals">
+        {cutover.downtimeMs !== null && (
+          <Figure name="Writers waited" value={formatMs(cutover.downtimeMs)} detail="until the hand-over" />
+        )}
+        <Figure
+          name="Writes were held by"
+          value={cutover.fencedBy === 'lock' ? 'locks on every table' : (cutover.fencedBy ?? 'nothing')}
+        />
+        {cutover.lsn !== null && <Figure name="Followed to" value={cutover.lsn} />}
+        <Figure name="Attempts" value={formatCount(cutover.attempts)} />
+      </dl>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Step</th>
+            <th scope="col">Found</th>
+            <th scope="col" class="numeric">
+              Time
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {cutover.steps.map((step) => (
+            <tr key={step.step + step.startedAt}>
+              <td>{stepWords[step.step]}</td>
+              <td>{step.detail}</td>
+              <td class="numeric">{step.ms === null ? 'not finished' : formatMs(step.ms)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </>
   );
 }
 
