@@ -35,6 +35,8 @@ export interface OtherSession {
   readonly pid: number;
   readonly role: string;
   readonly application: string;
+  /** Virtual transaction id, which changes with every transaction; empty where it was not asked for. */
+  readonly transaction: string;
   /** ms since 1970; null where the server does not show it to this role. */
   readonly since: number | null;
 }

@@ -27,7 +27,7 @@ const COLUMNS = `a.pid, coalesce(a.usename::text, '') AS role, coalesce(a.applic
  * (autovacuum) are no clients.
  */
 const OTHERS = `
-SELECT ${COLUMNS}, extract(epoch FROM a.xact_start) * 1000 AS since,
+SELECT ${COLUMNS}, '' AS transaction, extract(epoch FROM a.xact_start) * 1000 AS since,
   m.rolsuper OR NOT coalesce(r.rolsuper, false)
     AND (pg_has_role(m.oid, 'pg_signal_backend', 'USAGE') OR r.oid IS NOT NULL AND pg_has_role(m.oid, r.oid, 'USAGE')) AS endable
 FROM pg_stat_activity a
@@ -39,17 +39,19 @@ WHERE a.datname = current_database() AND a.usesysid IS NOT NULL AND a.pid <> pg_
 
 /** Other sessions that hold a writing lock on one of the tables `$2`, or with `granted` false wait for one. */
 const ON_TABLES = (granted: boolean): string => `
-SELECT ${COLUMNS}, extract(epoch FROM min(coalesce((to_jsonb(l) ->> 'waitstart')::timestamptz, a.xact_start))) * 1000 AS since
+SELECT ${COLUMNS}, l.virtualtransaction AS transaction,
+  extract(epoch FROM min(coalesce((to_jsonb(l) ->> 'waitstart')::timestamptz, a.xact_start))) * 1000 AS since
 FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
 WHERE l.locktype = 'relation' AND ${granted ? '' : 'NOT '}l.granted AND l.mode IN ${WRITING_MODES}
   AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
   AND l.relation = ANY ($2::oid[]) AND a.usesysid IS NOT NULL AND NOT ${OURS}
-GROUP BY 1, 2, 3 ORDER BY 1`;
+GROUP BY 1, 2, 3, 4 ORDER BY 1`;
 
 interface Row {
   pid: number;
   role: string;
   application: string;
+  transaction: string;
   since: string | null;
 }
 
@@ -57,6 +59,7 @@ const other = (row: Row): OtherSession => ({
   pid: row.pid,
   role: row.role,
   application: row.application,
+  transaction: row.transaction,
   since: row.since === null ? null : Number(row.since),
 });
 
