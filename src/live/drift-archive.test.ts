@@ -45,7 +45,7 @@ test('entries are known by type, schema and name, in whatever order; what a job 
 test('entries of one name are matched by what they say before one is called changed', () => {
   const grant = (to: string): ArchiveEntry => entry('DEFAULT ACL', 'DEFAULT PRIVILEGES FOR TABLES', [`GRANT ${to};`]);
   const diff = diffArchives({ entries: [grant('a'), grant('b')] }, { entries: [grant('b'), grant('c'), grant('a')] });
-  expect(diff).toEqual({ added: [grant('c')], removed: [], changed: [] });
+  expect(diff).toMatchObject({ added: [grant('c')], removed: [], changed: [] });
 });
 
 test('what the cutover makes, and what the catalogue tells exactly, needs nothing', () => {
@@ -53,6 +53,18 @@ test('what the cutover makes, and what the catalogue tells exactly, needs nothin
   expect(planArchive(diff, { carry: false })).toEqual({ statements: [], restore: [], pause: null });
   const back = diffArchives({ entries: [table, trigger, unique] }, { entries: [] });
   expect(planArchive(back, { carry: false })).toEqual({ statements: [], restore: [], pause: null });
+});
+
+test('a comment on what waits for the cutover waits with it', () => {
+  const made = { ...trigger, dumpId: 7 };
+  const about = entry('COMMENT', 'TRIGGER tr ON t', [`COMMENT ON TRIGGER tr ON s.t IS 'x';`], {
+    dumpId: 8,
+    dependencies: [7],
+    section: 'post-data',
+  });
+  const onIndex = entry('COMMENT', 'INDEX i', [`COMMENT ON INDEX s.i IS 'x';`], { dumpId: 9, section: 'post-data' });
+  const diff = diffArchives({ entries: [] }, { entries: [made, about, onIndex] });
+  expect(planArchive(diff, { carry: false })).toEqual({ statements: [], restore: [onIndex], pause: null });
 });
 
 test('comments, owners, bodies and plain indexes are brought along without asking', () => {

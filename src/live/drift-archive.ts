@@ -9,6 +9,8 @@ export interface ArchiveDiff {
   /** In the order of the old one. */
   readonly removed: readonly ArchiveEntry[];
   readonly changed: readonly { readonly old: ArchiveEntry; readonly fresh: ArchiveEntry }[];
+  /** Those of both archives that the cutover makes: triggers, foreign keys …, and what is said about them. */
+  readonly atCutover: ReadonlySet<ArchiveEntry>;
 }
 
 /** Entries about the dump itself, or about rows. */
@@ -57,7 +59,20 @@ export function diffArchives(old: Archive, fresh: Archive): ArchiveDiff {
     else changed.push({ old: other, fresh: entry });
   }
   const left = new Set([...earlier.values()].flat());
-  return { added, removed: old.entries.filter((entry) => left.has(entry)), changed };
+  const removed = old.entries.filter((entry) => left.has(entry));
+  return { added, removed, changed, atCutover: new Set([...madeAtCutover(old), ...madeAtCutover(fresh)]) };
+}
+
+/** A comment or privilege on a trigger has to wait for it. */
+function madeAtCutover(archive: Archive): ArchiveEntry[] {
+  const ids = new Set<number>();
+  return archive.entries.filter((entry) => {
+    const about = entry.section === 'post-data' && entry.dependencies.some((id) => ids.has(id));
+    if (!AT_CUTOVER.has(entry.type) && !about) return false;
+    // 0 stands for entries without an identity of their own.
+    if (entry.section === 'post-data' && entry.dumpId !== 0) ids.add(entry.dumpId);
+    return true;
+  });
 }
 
 /** Made by the cutover from the archive that is then the newest; nothing has to be done before. */
@@ -168,7 +183,7 @@ function changeEntry(old: ArchiveEntry, fresh: ArchiveEntry): Step {
  * tables is left to the catalogue (planChanges). Pure.
  */
 export function planArchive(diff: ArchiveDiff, options: { readonly carry: boolean }): ArchivePlan {
-  const matters = (entry: ArchiveEntry): boolean => !AT_CUTOVER.has(entry.type) && !isByShape(entry);
+  const matters = (entry: ArchiveEntry): boolean => !diff.atCutover.has(entry) && !isByShape(entry);
   const steps: Step[] = [
     ...diff.removed
       .filter(matters)

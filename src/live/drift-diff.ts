@@ -209,13 +209,28 @@ function diffConstraints(
   return changes;
 }
 
+/** How the target knows a table of the source; a renamed one keeps its old name there for a while. */
+export interface KnownAs {
+  /** pg_class.oid on the source. */
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+}
+
 /**
- * The target's tables as if their oids and attnums were the source's, matched by name: what diffShapes then finds is what the
- * target lacks. Tables that the source does not have keep an oid that no table of the source has. Pure.
+ * The target's tables as if their oids and attnums were the source's, matched by the names that `known` has for them, else by
+ * name: what diffShapes then finds is what the target lacks. Tables that the source does not have keep an oid that no table of
+ * the source has. Pure.
  */
-export function alignByName(target: SourceShape, source: SourceShape): SourceShape {
+export function alignByName(target: SourceShape, source: SourceShape, known: readonly KnownAs[] = []): SourceShape {
   const key = (of: { readonly schema: string; readonly name: string }): string => JSON.stringify([of.schema, of.name]);
-  const tables = new Map(source.tables.map((table) => [key(table), table]));
+  const byOid = new Map(source.tables.map((table) => [table.oid, table]));
+  const called = new Set(known.map((gate) => gate.oid));
+  const tables = new Map(source.tables.filter((table) => !called.has(table.oid)).map((table) => [key(table), table]));
+  for (const gate of known) {
+    const table = byOid.get(gate.oid);
+    if (table !== undefined) tables.set(key(gate), table);
+  }
   const enums = new Map(source.enums.map((one) => [key(one), one.oid]));
   return {
     ...target,

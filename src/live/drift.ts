@@ -5,7 +5,7 @@ import { openSession } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import { alignByName, diffShapes } from './drift-diff.ts';
-import type { ShapeChange } from './drift-diff.ts';
+import type { KnownAs, ShapeChange } from './drift-diff.ts';
 import { describeChange, planChanges } from './drift-judge.ts';
 import type { CarriedChange, DriftPlan, PlanOptions } from './drift-judge.ts';
 import { readFingerprints, readShape } from './drift-shape.ts';
@@ -243,6 +243,19 @@ export async function carryColumns(
     if (!target.lost) await target.run('ROLLBACK');
     throw error;
   }
+}
+
+/**
+ * The target as it is, in the source's oids: what a watch tells changes against when nobody has kept the shape that the target
+ * was fitted to. Rows rewritten by a command meanwhile do not show in it. `gates`: the names by which the target has its tables.
+ */
+export async function fittedShape(
+  target: Session,
+  source: SourceShape,
+  filter: RelationFilter,
+  gates: readonly KnownAs[],
+): Promise<SourceShape> {
+  return { ...alignByName(await readShape(target, filter), source, gates), fingerprint: '', catalogue: '' };
 }
 
 export interface TargetGap {

@@ -1,7 +1,7 @@
 import type { JobEventBody } from '../contract/event.ts';
 import type { JobOptions } from '../contract/options.ts';
 import type { Difference, Verification } from '../contract/report.ts';
-import { throwIfAborted } from '../errors.ts';
+import { PgsluiceError, throwIfAborted } from '../errors.ts';
 import { dumpArchive } from '../postgres/archive.ts';
 import type { Archive, ArchiveEntry } from '../postgres/archive.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
@@ -119,12 +119,13 @@ export async function verifyDatabases(input: VerifyInput): Promise<Verification>
       sourceArchive === null
         ? snapshot.withFreeConnection(() => dump(input, 'source', snapshot.id))
         : Promise.resolve(sourceArchive),
-      moment === null ? dump(input, 'target', null) : moment.withFreeConnection(() => dump(input, 'target', moment.id)),
+      moment === null ? dump(input, 'target', null) : dumpMoment(input, moment, findings),
     );
-    const [here, there] = [withoutOwn(archives[0]), withoutOwn(archives[1])];
+    const here = withoutOwn(archives[0]);
+    const there = archives[1] === null ? null : withoutOwn(archives[1]);
     const [sourceVersion, targetVersion] = await askBoth(sides, readServerVersion);
     const versions = { sourceVersion, targetVersion };
-    const objectsCompared = await compareCatalogues(input, sides, versions, here, there, findings);
+    const objectsCompared = there === null ? 0 : await compareCatalogues(input, sides, versions, here, there, findings);
     const readers = moment?.workers ?? input.connections.target;
     const jobs = Math.min(snapshot.workers, readers, input.options.tableJobs);
     await compareContents(input, sides, versions, Math.max(1, jobs), findings);
@@ -173,6 +174,17 @@ function dump(input: VerifyInput, side: 'source' | 'target', snapshotId: string 
     workDir: input.workDir,
     signal: input.signal,
   });
+}
+
+/** pg_dump locks what the snapshot shows, and a target in use may have dropped or renamed some of it: null, and the reason noted. */
+async function dumpMoment(input: VerifyInput, moment: SourceSnapshot, findings: Findings): Promise<Archive | null> {
+  try {
+    return await moment.withFreeConnection(() => dump(input, 'target', moment.id));
+  } catch (error) {
+    if (!(error instanceof PgsluiceError) || error.code !== 'PG_TOOL_FAILED' || input.signal.aborted) throw error;
+    findings.fail(`Objects could not be compared as of the target's moment: ${error.message}`);
+    return null;
+  }
 }
 
 /** Names every object that is missing, extra or different; answers how many of the source's were compared. */
