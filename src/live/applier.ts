@@ -82,7 +82,7 @@ export class Applier {
 
   /**
    * Opens the one session that applies and enters it in the progress row.
-   * @throws PgsluiceError SETTING_REFUSED; PROGRESS_TAKEN when the row is not as given; as openSession does.
+   * @throws PgsluiceError SETTINGS_REFUSED; PROGRESS_TAKEN when the row is not as given; as openSession does.
    */
   static async open(input: ApplierInput): Promise<Applier> {
     const session = await openApplySession(input.settings, input.job, input.signal);

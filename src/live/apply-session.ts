@@ -45,7 +45,7 @@ export function wrongSettings(found: ReadonlyMap<string, string>): string[] {
 /**
  * Opens the session that applies, with every setting read back: one that was refused or left out would make other values of the same
  * text, or lose what the source has been told is durable.
- * @throws PgsluiceError SETTING_REFUSED, and as openSession does.
+ * @throws PgsluiceError SETTINGS_REFUSED, and as openSession does.
  */
 export async function openApplySession(
   settings: ConnectionSettings,
@@ -69,7 +69,7 @@ export async function openApplySession(
     const wrong = wrongSettings(new Map(rows.map(({ name, value }) => [name, value])));
     if (wrong.length === 0) return session;
     throw new PgsluiceError({
-      code: 'SETTING_REFUSED',
+      code: 'SETTINGS_REFUSED',
       message: `The target's session is not as it has to be for changes to be written exactly: ${wrong.join('; ')}.`,
       hint: 'Connect to the server directly, not through a pooler or proxy that answers SET itself, then start the job again.',
     });

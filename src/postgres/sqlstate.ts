@@ -57,7 +57,7 @@ function property(value: unknown, key: string): unknown {
 /** The text of one field of an error as PostgreSQL sent it (protocol, 55.8), looked up along the chain of causes. */
 export function serverField(
   error: unknown,
-  field: 'code' | 'severity' | 'routine' | 'detail' | 'hint' | 'message',
+  field: 'code' | 'severity' | 'routine' | 'detail' | 'hint' | 'message' | 'schema' | 'table',
 ): string | null {
   const source = serverErrorOf(error);
   const value = property(source, field);
