@@ -1,3 +1,4 @@
+import { connect, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -106,6 +107,30 @@ async function stream(slot: string): Promise<Client> {
   return receiver;
 }
 
+/** A line that swallows every CancelRequest (protocol, 55.7) and every end of a connection from the client. */
+async function startDeafLine(port: number): Promise<{ readonly port: number; cancels: number; close(): void }> {
+  const server = createServer((inner) => {
+    inner.on('error', () => undefined);
+    inner.once('data', (first: Buffer) => {
+      if (first.length >= 8 && first.readInt32BE(4) === 80_877_102) {
+        line.cancels += 1;
+        inner.destroy();
+        return;
+      }
+      const outer = connect(port, '127.0.0.1');
+      outer.on('error', () => undefined);
+      outer.write(first);
+      inner.pipe(outer, { end: false });
+      outer.pipe(inner);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the line has no port');
+  const line = { port: address.port, cancels: 0, close: () => void server.close() };
+  return line;
+}
+
 const ordinary = { schema: 'public', name: 'plain' };
 
 describe('making a slot', () => {
@@ -145,6 +170,31 @@ describe('making a slot', () => {
     await expect(making).rejects.toMatchObject({ code: 'CANCELLED', message: 'stop it' });
     expect(await slots()).toEqual([]);
     expect(await source.sessions()).toEqual([]);
+  });
+
+  test('a cancellation that the server never hears of leaves nothing behind either', async () => {
+    const line = await startDeafLine(source.port);
+    try {
+      await source.run(`BEGIN; INSERT INTO plain VALUES (2, 'x'); PREPARE TRANSACTION 'deaf'`, 'shop');
+      const controller = new AbortController();
+      const said: string[] = [];
+      const making = createSlot({
+        settings: { ...settings(), port: line.port },
+        name: slotName('deaf'),
+        signal: controller.signal,
+        onWait: (text) => said.push(text),
+        log: () => undefined,
+      });
+      making.catch(() => undefined);
+      await expect.poll(() => said, { timeout: 10_000 }).toHaveLength(1);
+      controller.abort(cancelledError('stop it'));
+      await expect(making).rejects.toMatchObject({ code: 'CANCELLED' });
+      expect(line.cancels).toBeGreaterThan(0);
+      expect(await slots()).toEqual([]);
+      expect(await source.sessions()).toEqual([]);
+    } finally {
+      line.close();
+    }
   });
 
   test('a job that goes on is given its own slot again, at what was confirmed', async () => {

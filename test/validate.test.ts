@@ -136,6 +136,7 @@ const ids = [
     'objects.inventory',
   ],
   ['objects.invalid-indexes', 'objects.not-valid', 'objects.disabled-triggers', 'objects.subscriptions'],
+  ['leftovers.source', 'leftovers.target'],
 ].flat();
 
 describe('a pair that fits', () => {

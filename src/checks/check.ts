@@ -17,6 +17,8 @@ export interface Scope {
   readonly options: JobOptions;
   /** The target's contents were made by this very job. */
   readonly ownTarget: boolean;
+  /** Slots and publications of this job, and of others that its agent knows. */
+  readonly ownNames: readonly string[];
   readonly signal: AbortSignal;
 }
 

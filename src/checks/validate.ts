@@ -19,6 +19,10 @@ import type { Identity } from './database.ts';
 import { connectionsAvailable, readConnectionUse, shareConnections } from './headroom.ts';
 import { objectChecks } from './objects.ts';
 import { privilegeChecks } from './privilege.ts';
+import { leftoverChecks } from './leftovers.ts';
+import { liveChecks } from './live.ts';
+import { chooseMethod, decidesMethod, wantsLive } from './method.ts';
+import type { MethodChoice } from './method.ts';
 import { serverChecks } from './server.ts';
 import { OLDEST_MAJOR, TOOLS_CHECK, judgeTools, searchTools, versionChecks } from './version.ts';
 
@@ -33,6 +37,8 @@ export interface ValidationInput {
   readonly onCheck: (check: CheckResult) => void;
   /** The target's contents were made by this very job (a retry): it then need not be empty. */
   readonly ownTarget?: boolean;
+  /** Slots and publications of this job and of others that the agent knows: they are no leftovers. */
+  readonly ownNames?: readonly string[];
 }
 
 /** What later steps plan with. */
@@ -47,7 +53,12 @@ export interface SideFacts {
 }
 
 export interface ValidationOutcome {
+  /** As they are shown: where method `auto` decides by them, failed live checks are warnings here. */
   readonly checks: CheckResult[];
+  /** How the database is to be moved; of no meaning when blocked. */
+  readonly method: MethodChoice['method'];
+  /** One sentence. */
+  readonly methodReason: string;
   readonly blocked: boolean;
   /** The first failed check in the order of the families, connect first. */
   readonly error: ErrorReport | null;
@@ -95,6 +106,8 @@ const families: readonly (readonly Check[])[] = [
   privilegeChecks,
   capacityChecks,
   objectChecks,
+  liveChecks,
+  leftoverChecks,
 ];
 
 /** Checks that need no more than a connection, whatever the server's version. */
@@ -174,6 +187,11 @@ function toResult(head: Pick<CheckResult, 'id' | 'side' | 'title'>, verdict: Ver
   };
 }
 
+/** A check that decides between methods stops nothing: what it found is told as the reason to copy. */
+function softened(check: CheckResult): CheckResult {
+  return check.outcome === 'failed' ? { ...check, outcome: 'warned', code: null } : check;
+}
+
 async function readSideFacts(database: Database, available: number): Promise<SideFacts> {
   const { systemIdentifier } = await readFingerprint(database);
   const size = await database.one<{ bytes: number }>('SELECT pg_database_size(current_database())::float8 AS bytes');
@@ -207,7 +225,7 @@ async function readFacts(source: Database, target: Database): Promise<{ source: 
  */
 export async function validate(input: ValidationInput): Promise<ValidationOutcome> {
   const { options, signal } = input;
-  const scope: Scope = { options, ownTarget: input.ownTarget ?? false, signal };
+  const scope: Scope = { options, ownTarget: input.ownTarget ?? false, ownNames: input.ownNames ?? [], signal };
   throwIfAborted(signal);
   const started = performance.now();
   const [source, target] = await Promise.all([
@@ -217,17 +235,19 @@ export async function validate(input: ValidationInput): Promise<ValidationOutcom
   const reachMs = performance.now() - started;
   const sides = { source, target };
   const checks: CheckResult[] = [];
+  const judged: CheckResult[] = [];
   const errors: ErrorReport[] = [];
   const note = (head: Pick<CheckResult, 'id' | 'side' | 'title'>, verdict: Verdict, elapsedMs: number): void => {
-    const check = toResult(head, verdict, elapsedMs);
+    const found = toResult(head, verdict, elapsedMs);
+    judged.push(found);
+    const check = found.family === 'live' && decidesMethod(options) ? softened(found) : found;
     checks.push(check);
-    if (verdict.outcome === 'failed') {
-      const { found, remedy, retryable } = verdict;
+    if (check.outcome === 'failed') {
       errors.push({
-        code: verdict.code ?? 'CHECK_FAILED',
-        message: found,
-        hint: remedy,
-        retryable: retryable ?? false,
+        code: check.code ?? 'CHECK_FAILED',
+        message: check.found,
+        hint: check.remedy,
+        retryable: verdict.retryable ?? false,
       });
     }
     input.onCheck(check);
@@ -235,6 +255,7 @@ export async function validate(input: ValidationInput): Promise<ValidationOutcom
   try {
     let tools: PgTools | null = null;
     for (const family of families) {
+      if (family === liveChecks && !wantsLive(options)) continue;
       for (const check of family) {
         throwIfAborted(signal);
         const start = performance.now();
@@ -265,7 +286,8 @@ export async function validate(input: ValidationInput): Promise<ValidationOutcom
       target.session?.lost
         ? null
         : { ...(await readFacts(source.database, target.database)), tools };
-    return { checks, blocked: errors.length > 0, error: errors[0] ?? null, facts };
+    const { method, reason } = chooseMethod(judged, options);
+    return { checks, method, methodReason: reason, blocked: errors.length > 0, error: errors[0] ?? null, facts };
   } finally {
     await Promise.all([source.session?.close(), target.session?.close()]);
   }

@@ -4,7 +4,7 @@ import { type Lsn, formatLsn, parseLsn } from '../postgres/lsn.ts';
 import { quoteIdent, quoteLiteral } from '../postgres/quote.ts';
 import { type Session, openSession } from '../postgres/session.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
-import { SQLSTATE, sqlStateOf } from '../postgres/sqlstate.ts';
+import { SQLSTATE, serverField, sqlStateOf } from '../postgres/sqlstate.ts';
 import { type OnWait, withNameLock } from './name-lock.ts';
 import { holdingPurpose, jobOfName } from './names.ts';
 import { describeWait, readWaitedFor } from './slot-wait.ts';
@@ -98,6 +98,13 @@ function explainCreation(error: unknown, name: string, role: string): unknown {
       `The source has no replication slot left for ${name}: ${error.message}`,
       'Drop slots that nobody uses (SELECT slot_name, active FROM pg_replication_slots; SELECT pg_drop_replication_slot(…);), or raise max_replication_slots and restart it.',
     );
+  // The list of allowed output plugins (output_plugin_libraries) answers with the same state as a missing right.
+  if (state === SQLSTATE.insufficientPrivilege && serverField(error, 'routine') === 'StartupDecodingContext')
+    return explained(
+      'OUTPUT_PLUGIN_REFUSED',
+      `The source does not allow its own output plugin pgoutput: ${error.message}`,
+      `Run there as a superuser: ALTER SYSTEM SET output_plugin_libraries = 'pgoutput, test_decoding'; SELECT pg_reload_conf();`,
+    );
   if (state === SQLSTATE.insufficientPrivilege)
     return explained(
       'REPLICATION_DENIED',
@@ -186,7 +193,7 @@ async function endProcess(session: Session, pid: number, signal: AbortSignal): P
 /**
  * Makes the slot, or answers the one that stands: a job that goes on uses its own again. Under the name's advisory lock. It waits
  * for every transaction that has written and runs, which no timeout bounds; `signal` ends it, and then no slot remains.
- * @throws PgsluiceError SLOT_LOST, SLOT_NAME_TAKEN, SLOT_BUSY, LOGICAL_DECODING_OFF, NO_SLOT_LEFT, REPLICATION_DENIED; the
+ * @throws PgsluiceError SLOT_LOST, SLOT_NAME_TAKEN, SLOT_BUSY, LOGICAL_DECODING_OFF, NO_SLOT_LEFT, REPLICATION_DENIED, OUTPUT_PLUGIN_REFUSED; the
  * signal's reason; a lost connection (retryable: called again, it answers the slot that the server may have finished).
  */
 export async function createSlot(input: CreateSlotInput): Promise<CreatedSlot> {
