@@ -194,7 +194,7 @@ describe('a job from its creation to its removal', () => {
     expect(job).toMatchObject({ name: 'move the shop', state: 'draft', source: { hasPassword: true, user: 'reader' } });
     expect((await client.list()).map((each) => each.id)).toEqual([id]);
     await problemIn(await post(`/api/jobs/${id}/pause`), 409, 'INVALID_TRANSITION');
-    await problemIn(await post(`/api/jobs/${id}/cutover`), 409, 'NOT_A_LIVE_JOB');
+    await problemIn(await post(`/api/jobs/${id}/cutover`), 409, 'INVALID_TRANSITION');
     await problemIn(await call(`/api/jobs/${id}/report`), 409, 'REPORT_NOT_READY');
   });
 
@@ -242,6 +242,7 @@ describe('a job from its creation to its removal', () => {
     expect(lines.filter((line) => / INFO  table t\d+ line \d+$/.test(line))).toHaveLength(10_000);
 
     expect(await client.report(id)).toMatchObject({ jobId: id, state: 'completed' });
+    await problemIn(await post(`/api/jobs/${id}/cutover`), 409, 'NOT_A_LIVE_JOB');
     for (const html of [
       await call(`/api/jobs/${id}/report?format=html`),
       await call(`/api/jobs/${id}/report`, { headers: { accept: 'text/html,*/*' } }),
