@@ -33,9 +33,9 @@ export interface CutoverInput {
   writeSequences(target: Session, sequences: readonly SequenceLike[]): Promise<void>;
   /** Foreign keys, triggers, rules, policies, privileges and sequences, inside of the target's open transaction. */
   finish(target: Session, sequences: readonly SequenceLike[]): Promise<{ readonly detail: string }>;
-  /** Marks the job's progress as finished; touches exactly one row, or this agent no longer leads. */
+  /** Marks the job's progress as finished, or fails when this agent no longer leads. Asked for after `pauseApply`. */
   readonly finishProgressSql: string;
-  /** Of the source, under the fence. */
+  /** Of the source, under the fence. After a rollback it is the giver's to close. */
   openSourceSnapshot(): Promise<{ readonly detail: string }>;
   /** Of the target, right after the COMMIT and before anybody is told of it. */
   openTargetSnapshot(): Promise<{ readonly detail: string }>;
@@ -48,9 +48,9 @@ export interface CutoverInput {
   dropSlot(): Promise<void>;
   /** After every change of the timeline. */
   onStep(steps: readonly CutoverStep[]): void;
-  log(level: 'debug' | 'info' | 'warn' | 'error', message: string): void;
+  readonly log: (level: 'debug' | 'info' | 'warn' | 'error', message: string) => void;
   /** ms since 1970 */
-  now?(): number;
+  readonly now?: () => number;
 }
 
 export type CutoverOutcome =

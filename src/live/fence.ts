@@ -291,8 +291,12 @@ async function raiseReadOnly(input: RaiseFenceInput, watcher: Session, now: () =
     return new StandingFence(input, { watcher, holder: null }, { attempts: 1, startedAt, readOnly });
   } catch (error) {
     if (!signal.aborted && !watcher.lost) {
-      await undoReadOnly(watcher, readOnly);
-      await record(null);
+      try {
+        await undoReadOnly(watcher, readOnly);
+        await record(null);
+      } catch (undo) {
+        log('warn', `The source could not be made writable for new sessions again yet: ${words(undo)}`);
+      }
     }
     throw error;
   }
