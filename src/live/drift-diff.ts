@@ -16,7 +16,13 @@ export type ShapeChange =
     }
   | { readonly kind: 'column-dropped'; readonly table: TableShape; readonly column: ColumnShape }
   | {
-      readonly kind: 'column-renamed' | 'column-type';
+      readonly kind: 'column-renamed';
+      readonly table: TableShape;
+      readonly column: ColumnShape;
+      readonly before: ColumnShape;
+    }
+  | {
+      readonly kind: 'column-type';
       readonly table: TableShape;
       readonly column: ColumnShape;
       readonly before: ColumnShape;

@@ -2,7 +2,7 @@ import { quoteLiteral } from '../postgres/quote.ts';
 import type { ShapeChange } from './drift-diff.ts';
 import { alignByName, diffShapes } from './drift-diff.ts';
 import type { SourceShape, TableShape } from './drift-shape.ts';
-import { addColumn, dropColumn, inOrder, statementsOf, tableName } from './drift-sql.ts';
+import { addColumn, dropColumn, inOrder, statementsOf, stepAside, tableName } from './drift-sql.ts';
 
 /** What the job does by itself. Both kinds may be repeated. */
 export type CarriedChange =
@@ -214,9 +214,21 @@ function familiesOf(changes: readonly ShapeChange[]): ReadonlyMap<number, number
 function pauseFor(changes: readonly ShapeChange[], options: PlanOptions): DriftPause {
   const ordered = inOrder(changes);
   const copies = new Map(ordered.filter(needsCopy).map((change) => [change.table.oid, change.table]));
-  const statements = ordered.flatMap((change) =>
-    change.kind === 'table-renamed' ? [...statementsOf(change), noteName(change, options.job)] : statementsOf(change),
+  const aside = stepAside(ordered);
+  const first = aside.changes.findIndex(
+    (change) => change.kind === 'table-renamed' || change.kind === 'column-renamed',
   );
+  const steps = aside.changes.map((change, at) => {
+    const renamed = ordered[at];
+    const noted = renamed?.kind === 'table-renamed' ? [noteName(renamed, options.job)] : [];
+    return [...statementsOf(change), ...noted];
+  });
+  // What is dropped goes before, so that its name is free.
+  const statements = [
+    ...steps.slice(0, Math.max(0, first)),
+    aside.statements,
+    ...steps.slice(Math.max(0, first)),
+  ].flat();
   for (const table of copies.values()) statements.push(...copyAnew(table, options.job));
   const onResume = ordered.flatMap((change) =>
     change.kind === 'table-added' && change.table.followed ? [addedTable(change.table, false)] : [],

@@ -207,6 +207,43 @@ export function inOrder(changes: readonly ShapeChange[]): ShapeChange[] {
   return changes.toSorted((a, b) => RANK[a.kind] - RANK[b.kind] || depth(a) - depth(b));
 }
 
+type Renaming = Extract<ShapeChange, { readonly kind: 'table-renamed' | 'column-renamed' }>;
+
+/** What a renaming takes the name away from; another one may be about to leave that name. */
+function namesOf(change: Renaming): { readonly from: string; readonly to: string } {
+  if (change.kind === 'table-renamed') return { from: tableName(change.before), to: tableName(change.table) };
+  const { table, before, column } = change;
+  return { from: `${table.oid}.${before.name}`, to: `${table.oid}.${column.name}` };
+}
+
+/**
+ * Renamings that exchange names or hand them on get theirs by way of a name that nobody has: first all of them leave their
+ * place, then each takes the new one. Answers the changes to go on with. Pure.
+ */
+export function stepAside(changes: readonly ShapeChange[]): { statements: string[]; changes: ShapeChange[] } {
+  const renamings = changes.filter(
+    (change): change is Renaming => change.kind === 'table-renamed' || change.kind === 'column-renamed',
+  );
+  const left = new Set(renamings.map((change) => namesOf(change).from));
+  const statements: string[] = [];
+  const rest = changes.map((change): ShapeChange => {
+    if (change.kind !== 'table-renamed' && change.kind !== 'column-renamed') return change;
+    if (!left.has(namesOf(change).to)) return change;
+    if (change.kind === 'table-renamed') {
+      const aside = { ...change.before, name: `pgsluice_aside_${change.table.oid}` };
+      statements.push(...statementsOf({ ...change, table: aside }));
+      return { ...change, before: aside };
+    }
+    const aside = { ...change.before, name: `pgsluice_aside_${change.before.attnum}` };
+    // A table that gets another name by these statements has its old one still.
+    const tableNow = renamings.find((one) => one.kind === 'table-renamed' && one.table.oid === change.table.oid);
+    const table = tableNow?.kind === 'table-renamed' ? tableNow.before : change.table;
+    statements.push(...statementsOf({ ...change, table, column: aside }));
+    return { ...change, before: aside };
+  });
+  return { statements, changes: rest };
+}
+
 /** The statements that make one change on the target; empty where its parent's statement does, or no statement can. */
 export function statementsOf(change: ShapeChange): string[] {
   switch (change.kind) {
