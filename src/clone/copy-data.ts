@@ -21,7 +21,7 @@ export interface FailedTable {
 }
 
 /** Attempts at one table, with the wait before each further one in ms. */
-const RETRY_AFTER_MS = [500, 2000, 8000];
+export const RETRY_AFTER_MS: readonly number[] = [500, 2000, 8000];
 
 export interface CopyRunner {
   readonly snapshot: SourceSnapshot;
@@ -58,7 +58,7 @@ async function copyWithRetry(context: CloneContext, runner: CopyRunner, task: Co
       throwIfAborted(context.signal);
       // A task that empties its table first is simply done again; for any other, rows could be stored twice.
       if (error instanceof CommitUnknownError && !fillsAlone(task, runner.mode)) {
-        const outcome = await askOutcome(context, runner, error);
+        const outcome = await askOutcome(context, runner.sessions, error);
         if (outcome === 'committed') {
           meter.commit(error.transferred.bytes, error.transferred.rows);
           return;
@@ -80,24 +80,24 @@ async function copyWithRetry(context: CloneContext, runner: CopyRunner, task: Co
 }
 
 /** Asks until the transaction has ended, which is soon: its backend has lost its client. */
-async function askOutcome(
+export async function askOutcome(
   context: CloneContext,
-  runner: CopyRunner,
+  sessions: SessionPool,
   unknown: CommitUnknownError,
 ): Promise<'committed' | 'aborted' | null> {
   for (let attempt = 0; attempt < 20; attempt += 1) {
     await sleep(100 * (attempt + 1), undefined, { signal: context.signal });
-    const outcome = await runner.sessions.with((target) => outcomeOf(target, unknown)).catch(() => null);
+    const outcome = await sessions.with((target) => outcomeOf(target, unknown)).catch(() => null);
     if (outcome !== null) return outcome;
   }
   return null;
 }
 
-function unknownOutcome(name: string, cause: unknown): PgsluiceError {
+export function unknownOutcome(name: string, cause: unknown): PgsluiceError {
   return new PgsluiceError({
     code: 'COMMIT_UNKNOWN',
     message: `The target ended the connection while it committed rows of ${name}, and cannot say any more whether they are stored.`,
-    hint: 'Retry the job: it empties this table before it copies it again.',
+    hint: 'Retry the job: it makes sure of that before it copies this table again.',
     retryable: true,
     cause,
   });

@@ -68,6 +68,14 @@ export function copyStatements(task: CopyTask, mode: CopyMode): { out: string; i
   };
 }
 
+/** SQL of the rows' own transaction on the target. */
+export interface Beside {
+  /** Makes the table, before its rows; '' where it stands. */
+  readonly before: string;
+  /** After the rows: what has to be true exactly when they are stored. */
+  after(transferred: Transferred): string;
+}
+
 /**
  * Copies one task in one target transaction: a failed one leaves nothing behind. Both sessions are of no use after an error.
  * @throws PgsluiceError which explains the failing side; CommitUnknownError when the connection broke during COMMIT.
@@ -79,12 +87,25 @@ export async function copyTask(
   mode: CopyMode,
   gate: PauseGate,
   onProgress: (bytes: number, rows: number) => void,
+  beside: Beside | null = null,
 ): Promise<Transferred> {
   const { table } = task;
   const name = qualified(table.schema, table.name);
   const statements = copyStatements(task, mode);
   const small = isSmall(task, mode);
-  const transaction = small ? null : await beginCopy(target, fillsAlone(task, mode) ? name : null, mode);
+  const alone = fillsAlone(task, mode);
+  const before = beside?.before ?? '';
+  const transaction =
+    small && beside === null
+      ? null
+      : await beginCopy(
+          target,
+          // FREEZE wants the table made or emptied in the COPY's own transaction.
+          before === '' && alone && !small ? `TRUNCATE ONLY ${name}` : before,
+          mode,
+          // Whatever cannot simply be done again has to be asked for should its COMMIT stay without an answer.
+          !alone || before !== '',
+        );
   let transferred: Transferred;
   try {
     transferred = await transferCopy({
@@ -104,15 +125,16 @@ export async function copyTask(
     throw error;
   }
   if (transaction === null) return transferred;
+  const after = beside?.after(transferred) ?? '';
   // A COMMIT that answers ROLLBACK raises nothing by itself.
-  const result = await target.client.query('COMMIT').catch((error: unknown) => {
+  const command = await lastCommand(target, after === '' ? 'COMMIT' : `${after};\nCOMMIT`).catch((error: unknown) => {
     if (target.lost) throw new CommitUnknownError(transaction, transferred, error);
     throw explainError(error, { side: 'target', settings: target.settings });
   });
-  if (result.command !== 'COMMIT') {
+  if (command !== 'COMMIT') {
     throw new PgsluiceError({
       code: 'COMMIT_REFUSED',
-      message: `The target answered ${result.command} to the COMMIT of ${name}; none of its rows were stored.`,
+      message: `The target answered ${command} to the COMMIT of ${name}; none of its rows were stored.`,
       hint: "Look at the target's log for the error, then retry the job.",
       retryable: true,
     });
@@ -120,22 +142,27 @@ export async function copyTask(
   return transferred;
 }
 
+/** Several statements in one round trip are answered by a list of results, which the driver's types leave out. */
+async function lastCommand(session: Session, sql: string): Promise<string> {
+  const result: { command: string } | { command: string }[] = await session.client.query(sql);
+  return (Array.isArray(result) ? result.at(-1)?.command : result.command) ?? 'nothing';
+}
+
 interface Transaction {
   readonly id: string;
   readonly serverStartedAt: string;
 }
 
-/** Opens the target's transaction in one round trip and learns its number. `truncate`: the table to empty first. */
-async function beginCopy(target: Session, truncate: string | null, mode: CopyMode): Promise<Transaction> {
+/** Opens the target's transaction and runs `first` in it, in one round trip; `numbered` asks for its number as well. */
+async function beginCopy(target: Session, first: string, mode: CopyMode, numbered: boolean): Promise<Transaction> {
   await target.run(
     [
       'BEGIN',
       ...(mode.replicaRole ? ["SET LOCAL session_replication_role = 'replica'"] : []),
-      // FREEZE wants the TRUNCATE in the COPY's own transaction.
-      ...(truncate === null ? [] : [`TRUNCATE ONLY ${truncate}`]),
-    ].join('; '),
+      ...(first === '' ? [] : [first]),
+    ].join(';\n'),
   );
-  if (truncate !== null) return { id: '', serverStartedAt: '' };
+  if (!numbered) return { id: '', serverStartedAt: '' };
   const [row] = await target.query<{ id: string; started: string }>(
     'SELECT txid_current()::text AS id, pg_postmaster_start_time()::text AS started',
   );

@@ -4,7 +4,7 @@ import { isLeftOut } from './restore.ts';
 import type { OwningTable, RelationOwners } from './catalogue.ts';
 
 /** pg_catalog oids that pg_dump prints as an entry's class (PostgreSQL's catalogue headers; fixed). */
-const PG_CLASS = 1259;
+export const PG_CLASS = 1259;
 const PG_CONSTRAINT = 2606;
 
 /** What is built on one table once its rows are in. */

@@ -117,6 +117,17 @@ export class CopyProgress {
     this.#emit({ type: 'table', table: state.progress });
   }
 
+  /** A table that an earlier run has copied: it counts as done, and not into the rates. */
+  addCopied(table: SourceTable, format: CopyFormat, rows: number, bytes: number): void {
+    this.add(table, format, 1);
+    const state = this.#state(table.oid);
+    Object.assign(state, { piecesDone: 1, doneRows: rows, doneBytes: bytes });
+    this.#rows += rows;
+    this.#bytes += bytes;
+    state.progress = { ...state.progress, state: 'copied' };
+    this.#tell(state, true);
+  }
+
   /** Rows and bytes that the target has committed, and tables that are complete. */
   get totals(): { tables: number; rows: number; bytes: number } {
     const done = [...this.#tables.values()];

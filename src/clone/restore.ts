@@ -68,6 +68,25 @@ function errorText(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** What it means that the target refused one statement of an entry. Pure. */
+export function refusal(entry: ArchiveEntry, statement: string, error: unknown): RestoreProblem {
+  const verdict = judgeRefusal({
+    type: entry.type,
+    name: entry.name,
+    statement,
+    sqlState: sqlStateOf(error),
+    error: errorText(error),
+  });
+  return {
+    kind: entry.type,
+    name: entryName(entry),
+    statement: statement.length > 2000 ? `${statement.slice(0, 2000)} …` : statement,
+    error: errorText(error),
+    harmless: verdict.harmless,
+    reason: verdict.reason,
+  };
+}
+
 /**
  * Runs the statements of one entry, each on its own, and judges those that are refused.
  * @returns the refusals, harmless ones included. @throws when the connection is lost or the job was cancelled.
@@ -84,21 +103,7 @@ export async function restoreEntry(
       await session.run(statement);
     } catch (error) {
       if (signal.aborted || session.lost) throw error;
-      const verdict = judgeRefusal({
-        type: entry.type,
-        name: entry.name,
-        statement,
-        sqlState: sqlStateOf(error),
-        error: errorText(error),
-      });
-      problems.push({
-        kind: entry.type,
-        name: entryName(entry),
-        statement: statement.length > 2000 ? `${statement.slice(0, 2000)} …` : statement,
-        error: errorText(error),
-        harmless: verdict.harmless,
-        reason: verdict.reason,
-      });
+      problems.push(refusal(entry, statement, error));
     }
   }
   return problems;

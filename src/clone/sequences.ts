@@ -67,13 +67,18 @@ export async function readSequences(source: Session, filter: RelationFilter): Pr
   return values;
 }
 
-/** Sets the target's sequences. @throws PgsluiceError when one is missing or may not be set. */
-export async function writeSequences(target: Session, values: readonly SequenceValue[]): Promise<void> {
-  for (const chunk of chunks(values, CHUNK)) {
+/** Statements that set sequences; many in one. Pure. */
+export function sequenceStatements(values: readonly SequenceValue[]): string[] {
+  return [...chunks(values, CHUNK)].map((chunk) => {
     const calls = chunk.map(
       (value) =>
         `setval(${quoteLiteral(qualified(value.schema, value.name))}::regclass, ${value.lastValue}, ${value.isCalled})`,
     );
-    await target.run(`SELECT ${calls.join(', ')}`);
-  }
+    return `SELECT ${calls.join(', ')};`;
+  });
+}
+
+/** Sets the target's sequences. @throws PgsluiceError when one is missing or may not be set. */
+export async function writeSequences(target: Session, values: readonly SequenceValue[]): Promise<void> {
+  for (const statement of sequenceStatements(values)) await target.run(statement);
 }

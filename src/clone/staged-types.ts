@@ -33,7 +33,13 @@ export interface LiveCopyContext {
   readonly archive: string | null;
   /** Tables with a record in the target. Asked once an earlier run of the job can write no more of them. */
   readCopied(target: Session): Promise<readonly CopiedTable[]>;
+  /** May be called inside of an open transaction of `target`, and is then part of it. */
   storeArchive(target: Session, json: string): Promise<void>;
+  /**
+   * Asked right before the first of these tables is copied: when it resolves, every change that a later snapshot of one of them
+   * does not hold is sent. A table may have been made after the publication and before the schema was read.
+   */
+  publish(tables: readonly SourceTable[]): Promise<void>;
   /**
    * SQL that is run in the target's transaction of a table's rows, after them; replaces an older record of the table. It has
    * to fail where another agent has taken the job over.
@@ -85,8 +91,8 @@ export interface StagedClone {
   /**
    * Copies every table of the archive without a record, each under a snapshot of its own that ends with its COPY, and builds
    * the indexes of each as soon as it is in. Tables that the source has made since the archive was dumped are not copied.
-   * @throws PgsluiceError TABLES_FAILED, SCHEMA_DRIFT (the columns of a table are no longer those of the target's, or it is
-   * gone), RESTORE_REFUSED; always after all other tables have gone on.
+   * Complete already, it answers at once. @throws PgsluiceError TABLES_FAILED, SCHEMA_DRIFT (the columns of a table are no longer
+   * those of the target's, or it is gone), RESTORE_REFUSED; always after all other tables have gone on.
    */
   copy(): Promise<{ readonly tables: readonly CopiedTable[]; readonly moved: Report['moved'] }>;
   /**
