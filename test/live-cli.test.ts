@@ -98,7 +98,7 @@ test('clone --method live --cutover auto --json ends with 0, and the last line s
     ['clone', '--method', 'live', '--cutover', 'auto', '--json', ...urls],
     { state },
   );
-  expect({ code, result }, stderr).toMatchObject({
+  expect({ code, result, stderr }).toMatchObject({
     code: 0,
     result: { status: 'completed', verified: true, tables: 2, differences: [], error: null },
   });
