@@ -175,7 +175,7 @@ describe('a source that cannot be followed', () => {
     const outcome = await run({ source: unfit.url('shop'), options: { method: 'auto', cutover: 'manual' } });
     expect(outcome).toMatchObject({ blocked: false, error: null, method: 'copy' });
     expect(outcome.methodReason).toMatch(
-      /^Method copy, because the source cannot be followed: wal_level is replica: .* \(and 3 more checks failed\)$/,
+      /^The source cannot be followed: wal_level is replica: .* \(and 3 more checks failed\)$/,
     );
     expect(check(outcome, 'live.wal-level')).toMatchObject({ outcome: 'warned', code: null });
     expect(check(outcome, 'live.wal-level').remedy).toContain('wal_level = logical');

@@ -22,7 +22,7 @@ test('auto copies unless a cutover was asked for', () => {
   expect(wantsLive(options({}))).toBe(false);
   expect(chooseMethod([], options({}))).toEqual({
     method: 'copy',
-    reason: 'Method copy: no cutover was asked for, so the source may stand still meanwhile.',
+    reason: 'No cutover was asked for, so the source may stand still meanwhile.',
   });
   expect(chooseMethod([live('passed'), live('warned')], options({ cutover: 'manual' })).method).toBe('live');
 });
@@ -33,10 +33,10 @@ test('auto copies where something stands against following, and says what', () =
   expect(decidesMethod(options({ method: 'live' }))).toBe(false);
   expect(chooseMethod([live('passed'), live('failed', 'wal_level is replica.')], asked)).toEqual({
     method: 'copy',
-    reason: 'Method copy, because the source cannot be followed: wal_level is replica.',
+    reason: 'The source cannot be followed: wal_level is replica.',
   });
   expect(chooseMethod([live('failed', 'A.'), live('failed', 'B.'), live('failed', 'C.')], asked).reason).toBe(
-    'Method copy, because the source cannot be followed: A. (and 2 more checks failed)',
+    'The source cannot be followed: A. (and 2 more checks failed)',
   );
   expect(chooseMethod([{ ...live('failed'), family: 'capacity' }, live('passed')], asked).method).toBe('live');
 });
@@ -49,5 +49,5 @@ test('auto takes nothing for checked that was not', () => {
 test('a part of a database is not followed', () => {
   const part = options({ cutover: 'auto', schemaOnly: true });
   expect(wantsLive(part)).toBe(false);
-  expect(chooseMethod([], part).reason).toContain('only one of schema and data');
+  expect(chooseMethod([], part).reason).toContain('Only one of schema and data');
 });

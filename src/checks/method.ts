@@ -31,18 +31,18 @@ export function chooseMethod(
   if (!wantsLive(options)) {
     const why =
       options.cutover === null
-        ? 'no cutover was asked for, so the source may stand still meanwhile'
-        : 'only one of schema and data is moved, which cannot be followed';
-    return { method: 'copy', reason: `Method copy: ${why}.` };
+        ? 'No cutover was asked for, so the source may stand still meanwhile.'
+        : 'Only one of schema and data is moved, which cannot be followed.';
+    return { method: 'copy', reason: why };
   }
   const live = checks.filter((check) => check.family === 'live');
   const against = live.filter((check) => check.outcome === 'failed');
   const [first] = against;
   if (first !== undefined) {
     const more = against.length === 1 ? '' : ` (and ${count(against.length - 1, 'more check')} failed)`;
-    return { method: 'copy', reason: `Method copy, because the source cannot be followed: ${first.found}${more}` };
+    return { method: 'copy', reason: `The source cannot be followed: ${first.found}${more}` };
   }
   if (live.every((check) => check.outcome === 'skipped'))
-    return { method: 'copy', reason: 'Method copy: whether the source can be followed could not be checked.' };
-  return { method: 'live', reason: 'Method live: a cutover was asked for, and nothing stands against following.' };
+    return { method: 'copy', reason: 'Whether the source can be followed could not be checked.' };
+  return { method: 'live', reason: 'A cutover was asked for, and nothing stands against following.' };
 }
