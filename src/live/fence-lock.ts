@@ -170,24 +170,22 @@ type Attempt =
  */
 async function watched(input: TakeLocksInput, oids: readonly number[], work: Promise<boolean>): Promise<Attempt> {
   const { holder, watcher } = input;
-  let over = false;
+  const over = new AbortController();
   let stuckAt: number | null = null;
   let circle = false;
-  const done = work.finally(() => {
-    over = true;
-  });
-  const watching = (async () => {
-    while (!over) {
-      await Promise.race([sleep(WATCH_MS), done.catch(() => undefined)]);
-      if (over) return;
+  const done = work.finally(() => over.abort());
+  const watching = async (): Promise<void> => {
+    for (;;) {
+      await sleep(WATCH_MS, undefined, { signal: over.signal }).catch(() => undefined);
+      if (over.signal.aborted) return;
       const [row] = await watcher.query<{ oid: string; hopeless: boolean }>(STUCK, [holder.processId, oids]);
       if (row === undefined) continue;
       stuckAt = Number(row.oid);
       circle = row.hopeless;
-      if (circle && !over) return await holder.cancelRunning();
+      if (circle) return await holder.cancelRunning();
     }
-  })();
-  const [held] = await Promise.all([done, watching]);
+  };
+  const [held] = await Promise.all([done, watching()]);
   return held ? { held } : { held, stuckAt, circle };
 }
 
