@@ -30,9 +30,9 @@ const equals = (of: TargetColumn): string => `OPERATOR(${quoteIdent(of.equality.
 function rowsOf(plan: TablePlan, parameters: readonly number[]): string {
   const arrays = parameters.map((at, index) => {
     const { arrayType } = column(plan, at);
-    return `$${index + 1}::${arrayType === null ? 'pg_catalog._text' : type(arrayType)}`;
+    return `pg_catalog.unnest($${index + 1}::${arrayType === null ? 'pg_catalog._text' : type(arrayType)})`;
   });
-  return `pg_catalog.unnest(${arrays.join(', ')}) AS u (${parameters.map((at) => `c${at}`).join(', ')})`;
+  return `ROWS FROM (${arrays.join(', ')}) AS u (${parameters.map((at) => `c${at}`).join(', ')})`;
 }
 
 /** The value in u. A text is read by the type's own input function; no other cast is in the way, since there is none from text. */
