@@ -113,5 +113,7 @@ export const LiveState = z.object({
   readOnly: z.object({ database: z.string(), before: z.string().nullable() }).nullable(),
   /** True from the cutover's end on: the source stays read-only for new sessions because the target has taken over. */
   keepReadOnly: z.boolean(),
+  /** The hand-over's command or webhook has been run; while it is false after the hand-over, whoever goes on runs it. */
+  told: z.boolean().optional(),
 });
 export type LiveState = z.infer<typeof LiveState>;

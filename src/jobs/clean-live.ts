@@ -12,7 +12,7 @@ export interface CleaningInput {
   readonly ms: number;
   /** Ends it early. */
   readonly signal?: AbortSignal;
-  log(level: LogLevel, message: string): void;
+  readonly log: (level: LogLevel, message: string) => void;
   /** Stores that nothing is left. */
   save(state: LiveState): Promise<void>;
 }

@@ -86,7 +86,12 @@ function summarizeLive(job: SummaryInput, live: LiveState): string | null {
     }
     case 'running':
       return live.stage === 'following' ? 'Going on. The source stays fully usable.' : null;
-    default:
+    case 'draft':
+    case 'validating':
+    case 'ready':
+    case 'blocked':
+    case 'following':
+    case 'cutting_over':
       return null;
   }
 }

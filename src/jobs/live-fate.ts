@@ -7,6 +7,8 @@ const beyondRepair: ReadonlySet<string> = new Set([
   'SLOT_GIVEN_UP',
   'TARGET_DIVERGED',
   'CUTOVER_SPLIT',
+  'PROGRESS_MISSING',
+  'PUBLICATION_MISSING',
   'INTERNAL',
 ]);
 

@@ -5,7 +5,7 @@ import { CutoverRequests } from './cutover-requests.ts';
 
 export interface LiveHandInput {
   readonly state: LiveState | null;
-  patch(patch: JobPatch): Promise<void>;
+  readonly patch: (patch: JobPatch) => Promise<void>;
 }
 
 /**
@@ -43,7 +43,7 @@ export class LiveHand {
 
   /** The target has taken over, or is about to: there is no way back. */
   get handedOver(): boolean {
-    return this.#committing || this.#state?.stage === 'handed-over';
+    return this.#committing || isHandedOver(this.#state);
   }
 
   async save(state: LiveState, patch: JobPatch = {}): Promise<void> {
@@ -60,6 +60,11 @@ export class LiveHand {
   assertCancellable(): void {
     if (this.handedOver) throw alreadyHandedOver();
   }
+}
+
+/** Pure. */
+export function isHandedOver(live: LiveState | null): boolean {
+  return live !== null && (live.stage === 'handed-over' || live.keepReadOnly);
 }
 
 export function alreadyHandedOver(): PgsluiceError {

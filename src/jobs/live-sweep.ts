@@ -13,14 +13,14 @@ export interface LiveSweepInput {
   readonly logger: Logger;
   readonly rooms: JobRooms;
   /** True for a job that this process works on. */
-  inHand(id: string): boolean;
-  inTurn(id: string, work: () => Promise<void>): Promise<void>;
+  readonly inHand: (id: string) => boolean;
+  readonly inTurn: (id: string, work: () => Promise<void>) => Promise<void>;
   /** Takes an idle job for this agent; null when another one holds it. */
-  claim(id: string): Promise<JobRow | null>;
-  endpointsOf(row: JobRow): Endpoints;
-  writerFor(row: JobRow): JobWriter;
+  readonly claim: (id: string) => Promise<JobRow | null>;
+  readonly endpointsOf: (row: JobRow) => Endpoints;
+  readonly writerFor: (row: JobRow) => JobWriter;
   /** Resumes an interrupted job. */
-  goOn(id: string): Promise<void>;
+  readonly goOn: (id: string) => Promise<void>;
 }
 
 /**

@@ -29,6 +29,7 @@ import { Housekeeping } from './housekeeping.ts';
 import { JobCounters } from './job-counters.ts';
 import { JobFeed } from './job-feed.ts';
 import { methodOf, notInHand, openEndpoints, sealEndpoints, toView } from './job-view.ts';
+import { alreadyHandedOver, isHandedOver } from './live-hand.ts';
 import { JobWriter } from './job-writer.ts';
 import { LiveSweep } from './live-sweep.ts';
 import type { LogQuery, ManagerConfig, ManagerMetrics } from './manager-types.ts';
@@ -145,6 +146,8 @@ export class JobManager {
     await this.#inTurn(id, async () => {
       const row = await this.#row(id);
       assertAction(row.state, action, methodOf(row));
+      // A run from the beginning would empty a target that is in use.
+      if (action !== 'cancel' && row.state !== 'paused' && isHandedOver(row.live)) throw alreadyHandedOver();
       const run = this.#runs.get(id) ?? null;
       switch (action) {
         case 'validate':

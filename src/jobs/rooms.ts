@@ -44,6 +44,6 @@ export interface ValidateOutcome {
   /** null when a side was not reached. */
   readonly facts: Facts | null;
   /** How the database is moved, and why that way where method `auto` chose. */
-  readonly method?: 'copy' | 'live';
-  readonly methodReason?: string;
+  readonly method: 'copy' | 'live';
+  readonly methodReason: string;
 }

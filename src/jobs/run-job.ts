@@ -1,14 +1,16 @@
 import type { JobEventBody, JobState, LogLevel, Phase } from '../contract/event.ts';
 import type { JobOptions } from '../contract/options.ts';
 import type { PhaseTiming, Report, Verification } from '../contract/report.ts';
-import { type ErrorReport, type PgsluiceError, throwIfAborted } from '../errors.ts';
+import { type ErrorReport, PgsluiceError, throwIfAborted } from '../errors.ts';
 import type { PauseGate } from '../gate.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import type { JobPatch } from '../store/job-queries.ts';
 import { asReport } from './as-report.ts';
+import { cleanLive } from './clean-live.ts';
 import type { LiveHand } from './live-hand.ts';
 import { planConnections } from './plan-connections.ts';
 import type { Facts, JobRooms } from './rooms.ts';
+import { runLive } from './run-live.ts';
 import type { Totals } from './totals.ts';
 import type { CutoverReport } from '../contract/live.ts';
 import type { CloneOutcome, CloneRun } from '../clone/clone.ts';
@@ -90,6 +92,8 @@ export interface RunEnd {
 export async function runJob(context: RunContext, held: HeldRun | null): Promise<RunEnd> {
   const phases: PhaseTiming[] = [];
   if (held?.kind === 'copy') return await copyAndVerify(context, held, phases);
+  if (context.goesOn) return await runLive(context, { facts: null, chosen: false, phases });
+  if (context.live.stands && context.goal === 'migrate') await cleanFirst(context);
 
   await context.clearChecks();
   await context.move('validating', 'Checking both servers.');
@@ -116,7 +120,34 @@ export async function runJob(context: RunContext, held: HeldRun | null): Promise
   );
   if (context.goal === 'validate') return { ...base, status: 'ready', error: null };
 
+  const chosen = context.options.method === 'auto';
+  if (chosen) log(context, 'info', `Method auto takes ${outcome.method}: ${outcome.methodReason}`);
+  if (outcome.method === 'live') return await runLive(context, { facts: outcome.facts, chosen, phases });
   return await copyAndVerify(context, await prepareCopy(context, outcome.facts), phases);
+}
+
+/** What an earlier run has left on the servers goes before a new one makes its own. */
+async function cleanFirst(context: RunContext): Promise<void> {
+  const { state } = context.live;
+  if (state === null) return;
+  const done = await cleanLive({
+    rooms: context.rooms,
+    job: context.id,
+    endpoints: { source: context.source, target: context.target },
+    state,
+    ms: 30_000,
+    signal: context.signal,
+    log: (level, message) => log(context, level, message),
+    save: (cleaned) => context.live.save(cleaned),
+  });
+  throwIfAborted(context.signal);
+  if (done) return;
+  throw new PgsluiceError({
+    code: 'LEFTOVERS_REMAIN',
+    message: 'What the run before has left on the servers could not be removed, so the job cannot begin anew.',
+    hint: 'The log says what is left and why. When both servers are reached again, retry.',
+    retryable: true,
+  });
 }
 
 async function prepareCopy(context: RunContext, facts: Facts): Promise<HeldCopy> {
@@ -153,8 +184,6 @@ async function copyAndVerify(context: RunContext, work: HeldCopy, phases: PhaseT
         'running',
         `Copying with up to ${connections.source} connections to the source and ${connections.target} to the target.`,
       );
-      if (context.options.method === 'auto')
-        log(context, 'info', 'Method auto takes copy: this version has no live replication.');
       if (clone.snapshot === null && context.targetTouched) {
         log(
           context,
@@ -219,7 +248,7 @@ export function besideCopy(
 }
 
 /** Differences that a person was told of and that change nothing of what was moved. */
-function acceptedDifferences(copied: CloneOutcome): { kind: string; name: string; reason: string }[] {
+export function acceptedDifferences(copied: CloneOutcome): { kind: string; name: string; reason: string }[] {
   const reason = 'the target had this extension before, and it stays.';
   return [
     ...copied.restoreProblems.filter((problem) => problem.harmless),

@@ -85,6 +85,8 @@ export function fakeRooms(changes: Partial<Script> = {}): FakeRooms {
         blocked: script.blocked,
         error: script.blocked ? notEmpty.report() : null,
         facts,
+        method: 'copy' as const,
+        methodReason: 'Nobody asked for little downtime.',
       });
     },
     createClone: (input) => {

@@ -24,6 +24,8 @@ export async function writeLongLog(state: string, lines: number): Promise<string
       },
       validate: async () => ({
         checks: [],
+        method: 'copy',
+        methodReason: 'Asked for.',
         blocked: false,
         error: null,
         facts: {

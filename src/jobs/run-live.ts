@@ -1,0 +1,157 @@
+import { PgsluiceError, throwIfAborted } from '../errors.ts';
+import type { PhaseTiming } from '../contract/report.ts';
+import { formatLsn, type Lsn } from '../postgres/lsn.ts';
+import { asReport } from './as-report.ts';
+import { LiveMetrics } from './live-metrics.ts';
+import type { LivePlace, TargetProgress } from './live-rooms-types.ts';
+import { LiveWatch } from './live-watch.ts';
+import { linked, type LiveWork, type OpenCopy, stateOf } from './live-work.ts';
+import { untilAnswered } from './patience.ts';
+import { planConnections } from './plan-connections.ts';
+import type { Facts } from './rooms.ts';
+import type { RunContext, RunEnd } from './run-job.ts';
+import { copyTables, newState, openCopy, prepareSource } from './run-live-copy.ts';
+import { liftReadOnly } from './run-live-cutover.ts';
+import { finishLive, goOnAfterCommit } from './run-live-finish.ts';
+import { followToTheEnd } from './run-live-follow.ts';
+
+/** One more connection than the copy takes: the watch over the slot has its own. */
+const watching = 1;
+
+export interface LiveStart {
+  /** As validation found them; null for a run that goes on. */
+  readonly facts: Facts | null;
+  /** The method was chosen by `auto`. */
+  readonly chosen: boolean;
+  readonly phases: PhaseTiming[];
+}
+
+/**
+ * One run of a live job: from where the job stands (its stored state and the target's progress) to the hand-over and the
+ * comparison. @throws the job's signal's reason.
+ */
+export async function runLive(context: RunContext, start: LiveStart): Promise<RunEnd> {
+  const link = linked(context.signal);
+  const { controller } = link;
+  const say: LivePlace['say'] = (level, message) => context.emit({ type: 'log', level, message });
+  const place: LivePlace = {
+    job: context.id,
+    source: context.source,
+    target: context.target,
+    signal: controller.signal,
+    log: say,
+    say,
+  };
+  let { facts } = start;
+  const todo: string[] = [];
+  try {
+    const fresh = !context.live.stands;
+    if (fresh) {
+      const names = context.rooms.live.names(context.id);
+      await context.live.save(newState(names, start.chosen), { goesOn: true });
+    }
+    await context.move(
+      'running',
+      fresh ? 'Making the replication slot, then copying.' : 'Going on where the job stands.',
+    );
+    facts ??= await untilAnswered(context, { ...place, what: 'Reaching both servers' }, () =>
+      context.rooms.live.readFacts({ ...place, pgBinDir: context.pgBinDir }),
+    );
+    const plan = planConnections(
+      { source: facts.source.connectionsAvailable, target: facts.target.connectionsAvailable },
+      context.options,
+    );
+    const work: LiveWork = {
+      context,
+      rooms: context.rooms.live,
+      place,
+      facts,
+      connections: { source: Math.max(1, plan.source - watching), target: plan.target },
+      phases: start.phases,
+      metrics: new LiveMetrics(
+        (event) => context.emit(event),
+        () => context.totals(),
+      ),
+      todo,
+    };
+    return await fromWhereItStands(work, controller);
+  } catch (error) {
+    throwIfAborted(context.signal);
+    const failure: unknown = controller.signal.aborted ? controller.signal.reason : error;
+    // A fault of the program: whoever holds the run logs where it was met.
+    if (!(failure instanceof PgsluiceError)) throw failure;
+    return { ...failedEnd(failure), facts, phases: start.phases, todo };
+  } finally {
+    // Whatever still runs on a session of this run ends with it.
+    controller.abort(new Error('the run has come to its end'));
+    link.release();
+  }
+}
+
+type Failed = Omit<RunEnd, 'facts' | 'phases' | 'todo'>;
+
+function failedEnd(failure: unknown): Failed {
+  return { status: 'failed', error: asReport(failure), copy: null, verification: null, held: null };
+}
+
+async function fromWhereItStands(work: LiveWork, controller: AbortController): Promise<RunEnd> {
+  const { context, place } = work;
+  let begin: Lsn = 0n;
+  if (stateOf(context).stage === 'preparing') {
+    begin = await prepareSource(work);
+    await context.live.save({ ...stateOf(context), stage: 'copying' });
+    place.log('info', `Slot ${stateOf(context).slot} keeps every change since ${formatLsn(begin)}.`);
+  }
+  const standing = stateOf(context).stage === 'copying' ? null : await leading(work);
+  if (standing?.finished === true) return await goOnAfterCommit(work, standing);
+  await liftReadOnly(work);
+  const watch = new LiveWatch(work, begin, (error) => {
+    // Past the hand-over the slot is of no use to anybody.
+    if (!context.live.handedOver) controller.abort(error);
+  });
+  try {
+    if (standing !== null) {
+      const copy = openCopy(work, standing);
+      const applied = standing.applied ?? 0n;
+      return await followAndFinish(work, watch, { copy, applied, takeUp: () => copy.staged.schema() });
+    }
+    if (!context.goesOn) await context.clearTables();
+    const copied = await copyTables(work, watch);
+    if (!copied.ok) {
+      const { error, again, outcome } = copied;
+      const held = again ? ({ kind: 'live' } as const) : null;
+      return { ...failedEnd(error), copy: outcome, facts: work.facts, phases: work.phases, todo: work.todo, held };
+    }
+    await context.live.save({ ...stateOf(context), stage: 'following' });
+    return await followAndFinish(work, watch, { copy: copied.copy, applied: begin });
+  } finally {
+    await watch.stop();
+  }
+}
+
+/** `takeUp`: reads what an earlier run has stored of the copy. */
+async function followAndFinish(
+  work: LiveWork,
+  watch: LiveWatch,
+  { copy, applied, takeUp }: { copy: OpenCopy; applied: Lsn; takeUp?: () => Promise<void> },
+): Promise<RunEnd> {
+  const { context, place } = work;
+  const { staged } = copy;
+  try {
+    if (takeUp !== undefined) await untilAnswered(context, { ...place, what: 'Reading the archive' }, takeUp);
+    await context.move('following', 'Every table is copied; following the source.');
+    context.leavePlace();
+    const end = await followToTheEnd(work, { copy, watch, applied });
+    if (end.kind === 'handed-over') return await finishLive(work, staged, end.hand);
+  } finally {
+    await staged.close();
+  }
+  return await goOnAfterCommit(work, await leading(work));
+}
+
+async function leading(work: LiveWork): Promise<TargetProgress> {
+  const { context, rooms, place } = work;
+  return await untilAnswered(context, { ...place, what: 'Reading the progress on the target' }, () =>
+    rooms.takeOver(place, false),
+  );
+}
