@@ -405,7 +405,7 @@ describe('the publication', () => {
 
 test('leftovers are found; those that somebody uses or that are to be kept stay', async () => {
   const maker = await session();
-  for (const job of ['old', 'kept']) await createPublication(maker, slotName(job), [ordinary], never);
+  for (const job of ['old', 'kept', 'used']) await createPublication(maker, slotName(job), [ordinary], never);
   await source.run(`CREATE PUBLICATION theirs FOR TABLE plain`, 'shop');
   for (const job of ['old', 'kept', 'used']) await create(slotName(job));
   const alive = await session(holdingPurpose('slot', 'alive'));
@@ -418,10 +418,10 @@ test('leftovers are found; those that somebody uses or that are to be kept stay'
     { name: 'pgsluice_used', active: true },
   ]);
   expect(found.slots.every((slot) => slot.retainedBytes > 0)).toBe(true);
-  expect(found.publications).toEqual(['pgsluice_alive', 'pgsluice_kept', 'pgsluice_old']);
+  expect(found.publications).toEqual(['pgsluice_alive', 'pgsluice_kept', 'pgsluice_old', 'pgsluice_used']);
   expect(await dropLeftovers(maker, [slotName('kept')])).toEqual(['slot pgsluice_old', 'publication pgsluice_old']);
   expect(await slots()).toEqual(['pgsluice_kept', 'pgsluice_used']);
-  expect(await publications()).toEqual(['pgsluice_alive', 'pgsluice_kept', 'theirs']);
+  expect(await publications()).toEqual(['pgsluice_alive', 'pgsluice_kept', 'pgsluice_used', 'theirs']);
 });
 
 describe('cleaning up', () => {

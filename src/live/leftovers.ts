@@ -34,12 +34,11 @@ SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_ba
  */
 export async function dropLeftovers(session: Session, keep: readonly string[]): Promise<readonly string[]> {
   const found = await findLeftovers(session);
-  const busy = new Set(found.slots.filter((slot) => slot.active).map((slot) => slot.name));
   const names = new Set([...found.slots.map((slot) => slot.name), ...found.publications]);
   const dropped: string[] = [];
   for (const name of names) {
     const job = jobOfName(name);
-    if (job === null || keep.includes(name) || busy.has(name)) continue;
+    if (job === null || keep.includes(name)) continue;
     if ((await session.query(ALIVE, [job])).length > 0 || !(await tryNameLock(session, name))) continue;
     try {
       const slots = await session.query(
