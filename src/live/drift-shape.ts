@@ -87,10 +87,10 @@ const USER_SCHEMA = `n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_s
 
 /** One number for a set of row versions, whatever their order: cheaper than sorting them, and a changed row changes its xmin. */
 const digest = (key: string): string =>
-  `count(*) || ':' || coalesce(sum(hashtextextended(${key} || ':' || t.xmin::text, 0)::numeric), 0) AS part`;
+  `count(*) || ':' || coalesce(sum(hashtext(${key} || ':' || t.xmin)), 0) AS part`;
 
-const ofRelations = (catalogue: string, relation: string, key: string): string =>
-  `SELECT ${digest(`'${catalogue}' || ${key}`)} FROM ${catalogue} t JOIN mine ON mine.oid = t.${relation}`;
+const ofRelations = (catalogue: string, relation: string, key: string, only = 'true'): string =>
+  `SELECT ${digest(`'${catalogue}' || ${key}`)} FROM ${catalogue} t JOIN mine ON mine.oid = t.${relation} WHERE ${only}`;
 
 const inSchemas = (catalogue: string, schema: string): string =>
   `SELECT ${digest(`'${catalogue}' || t.oid`)} FROM ${catalogue} t JOIN spaces ON spaces.oid = t.${schema}`;
@@ -104,11 +104,11 @@ const whole = (catalogue: string): string =>
  */
 const FINGERPRINTS = `
 WITH spaces AS MATERIALIZED (SELECT n.oid FROM pg_namespace n WHERE ${USER_SCHEMA}),
-mine AS MATERIALIZED (SELECT c.oid FROM pg_class c JOIN spaces ON spaces.oid = c.relnamespace)
+mine AS MATERIALIZED (SELECT c.oid, c.relkind FROM pg_class c JOIN spaces ON spaces.oid = c.relnamespace)
 SELECT
  (SELECT string_agg(part, ' ') FROM (
    ${ofRelations('pg_class', 'oid', 't.oid')}
-   UNION ALL ${ofRelations('pg_attribute', 'attrelid', "t.attrelid || '.' || t.attnum")}
+   UNION ALL ${ofRelations('pg_attribute', 'attrelid', "t.attrelid || '.' || t.attnum", "t.attnum > 0 AND relkind IN ('r', 'p', 'c')")}
    UNION ALL ${ofRelations('pg_attrdef', 'adrelid', 't.oid')}
    UNION ALL ${ofRelations('pg_index', 'indrelid', 't.indexrelid')}
    UNION ALL ${ofRelations('pg_inherits', 'inhrelid', "t.inhrelid || '.' || t.inhparent")}
