@@ -5,7 +5,6 @@ import type { DriftFinding } from '../src/live/drift.ts';
 import { alignByName, diffShapes } from '../src/live/drift-diff.ts';
 import { readShape } from '../src/live/drift-shape.ts';
 import type { SourceShape } from '../src/live/drift-shape.ts';
-import { awaitWriters } from '../src/live/drift-writers.ts';
 import type { Relation } from '../src/live/types.ts';
 import { parseLsn } from '../src/postgres/lsn.ts';
 import { openSession } from '../src/postgres/session.ts';
@@ -554,6 +553,26 @@ describe('a relation that the stream shows in another shape', () => {
     }
   });
 
+  it('of a table whose copy was given up: it is copied again, once it is empty', async () => {
+    const both = await pair();
+    try {
+      const input = { source: both.source, target: both.target, filter, job: 'j1', carry: false, before: both.before };
+      const relation = await relationOf(both.source, 'keyless');
+      const refused = await examineDrift({ ...input, relation, gate: null });
+      expect(refused.plan.pause?.statements).toEqual([
+        'TRUNCATE ONLY "s"."keyless";',
+        `DELETE FROM pgsluice_live.tables WHERE job = 'j1' AND relation = ${relation.oid};`,
+      ]);
+      for (const statement of refused.plan.pause?.statements ?? []) await both.target.run(statement);
+      const copied = { kind: 'add-table', relation: { oid: relation.oid }, create: false, followed: true };
+      expect(refused.plan.pause?.onResume).toMatchObject([copied]);
+      const again = await examineDrift({ ...input, relation, gate: null });
+      expect(again).toMatchObject({ kind: 'changed', plan: { pause: null, carry: [copied] } });
+    } finally {
+      await both.close();
+    }
+  });
+
   it('of a table that is on neither side any more', async () => {
     const both = await pair();
     try {
@@ -569,33 +588,4 @@ describe('a relation that the stream shows in another shape', () => {
       await both.close();
     }
   });
-});
-
-it('waits for those who wrote to a new table before it was published, and for nobody else', async () => {
-  const both = await pair();
-  const open = (): Promise<Session> =>
-    openSession(both.source.settings, { signal: never, side: 'source', purpose: 'writer' });
-  const [early, reader, late] = [await open(), await open(), await open()];
-  try {
-    await early.run('BEGIN; INSERT INTO s.keyless VALUES (8)');
-    await reader.run('BEGIN; SELECT * FROM s.keyless');
-    const [table] = await both.source.query<{ oid: string }>(`SELECT 's.keyless'::regclass::oid::text AS oid`);
-    const waits: string[] = [];
-    let over = false;
-    const waiting = (async () => {
-      await awaitWriters(both.source, [Number(table?.oid)], never, (text) => waits.push(text));
-      over = true;
-    })();
-    await expect.poll(() => waits.length).toBe(1);
-    expect(waits[0]).toContain(`process ${early.processId}`);
-    await late.run('BEGIN; INSERT INTO s.keyless VALUES (9)');
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    expect(over).toBe(false);
-    await early.run('COMMIT');
-    await waiting;
-    expect(waits.join()).not.toContain(String(late.processId));
-  } finally {
-    await Promise.all([early, reader, late].map((session) => session.close()));
-    await both.close();
-  }
 });

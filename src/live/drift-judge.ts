@@ -148,7 +148,21 @@ function carriedColumns(changes: readonly ShapeChange[]): CarriedChange[] {
 
 function addedTable(table: TableShape, create: boolean): CarriedChange {
   const relation = { oid: table.oid, schema: table.schema, name: table.name };
-  return { kind: 'add-table', relation, create, followed: table.followed, text: `table ${tableName(table)} is new` };
+  const text = `table ${tableName(table)} is ${create ? 'new' : 'copied'}`;
+  return { kind: 'add-table', relation, create, followed: table.followed, text };
+}
+
+/** For a table of the target that has no record of a copy: its rows are copied once it is empty. Pure. */
+export function planCopy(table: TableShape, empty: boolean, options: PlanOptions): DriftPlan {
+  const copy = addedTable(table, false);
+  if (empty) return { carry: [copy], pause: null };
+  const pause: DriftPause = {
+    message: `The target has rows in ${tableName(table)} of which nobody knows which changes they hold; they have to be copied anew.`,
+    statements: copyAnew(table, options.job),
+    sourceStatements: [],
+    onResume: [copy],
+  };
+  return { carry: [], pause };
 }
 
 /**
@@ -233,6 +247,7 @@ function pauseFor(changes: readonly ShapeChange[], options: PlanOptions): DriftP
   const onResume = ordered.flatMap((change) =>
     change.kind === 'table-added' && change.table.followed ? [addedTable(change.table, false)] : [],
   );
+  onResume.push(...[...copies.values()].map((table) => addedTable(table, false)));
   const lost = ordered.filter((change) => change.kind === 'replica-identity' && change.lost);
   const sourceStatements = lost.flatMap((change) =>
     change.kind === 'enum' ? [] : [`ALTER TABLE ONLY ${tableName(change.table)} REPLICA IDENTITY FULL;`],

@@ -6,7 +6,7 @@ import type { Session } from '../postgres/session.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import { alignByName, diffShapes } from './drift-diff.ts';
 import type { KnownAs, ShapeChange } from './drift-diff.ts';
-import { describeChange, planChanges } from './drift-judge.ts';
+import { describeChange, planChanges, planCopy } from './drift-judge.ts';
 import type { CarriedChange, DriftPlan, PlanOptions } from './drift-judge.ts';
 import { readFingerprints, readShape } from './drift-shape.ts';
 import type { SourceShape } from './drift-shape.ts';
@@ -42,8 +42,8 @@ import type { Relation } from './types.ts';
  *
  * Tables are known by oid. A renamed table keeps sending under its oid, its changes go to the old name on the target until
  * `seenAt`; a table dropped and created anew under its name is two tables. TRUNCATE then DROP: the stream's TRUNCATE comes
- * before `seenAt`, the target drops its table after it. A new table sends nothing until it has joined the publication: it joins, then
- * `awaitWriters`, then its copy under a snapshot of its own, which covers all rows of before; apply stands still until the
+ * before `seenAt`, the target drops its table after it. A new table sends nothing until it has joined the publication: it joins,
+ * then those who wrote to it before are waited for (publication.ts), then its copy under a snapshot of its own, which covers all rows of before; apply stands still until the
  * copy's gate is known.
  */
 
@@ -203,6 +203,13 @@ export async function examineDrift(input: ExamineInput): Promise<StreamDrift> {
   if (target === undefined) {
     if (present === null) return { kind: 'gone', plan: none };
     return { kind: 'changed', plan: planChanges([{ kind: 'table-added', table: present }], input) };
+  }
+  if (input.gate === null && present?.followed === true) {
+    // Its record was deleted so that it is copied anew; rows in it would be there twice.
+    const [row] = await input.target.query<{ empty: boolean }>(
+      `SELECT NOT EXISTS (SELECT FROM ONLY ${tableName(target)}) AS empty`,
+    );
+    return { kind: 'changed', plan: planCopy(present, row?.empty === true, input) };
   }
   const types = await typesOf(input.source, relation);
   const before = input.before.tables.find((table) => table.oid === relation.oid) ?? null;
