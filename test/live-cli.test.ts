@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import type { JobView } from '../src/contract/job.ts';
 import { root } from './support/binaries.ts';
 import { runCli, type CliOutcome } from './support/cli.ts';
 import { contentsOf } from './support/contents.ts';
@@ -87,7 +86,7 @@ function start(args: readonly string[]): {
 const cli = (...args: string[]): Promise<CliOutcome> => runCli(args, { state });
 
 async function leftOnSource(name: string): Promise<unknown[]> {
-  const slots = await source.query(`SELECT slot_name FROM pg_replication_slots`);
+  const slots = await source.query(`SELECT slot_name FROM pg_replication_slots WHERE database = '${name}'`);
   const publications = await source.query(`SELECT pubname FROM pg_publication`, name);
   return [...slots, ...publications];
 }
@@ -129,11 +128,13 @@ test('a clone that follows is found by commands of another terminal, takes no ot
     })
     .toBe(3040);
 
-  const shown = await cli('show', id.slice(0, 5));
+  let shown = await cli('show', id.slice(0, 5));
+  await expect
+    .poll(async () => (shown = await cli('show', id.slice(0, 5))).stdout, { timeout: 30_000 })
+    .toMatch(/Applied {2}50 inserts, 1 update, 10 deletes/);
   expect(shown.code).toBe(0);
   expect(shown.stdout).toMatch(/State {4}following/);
   expect(shown.stdout).toMatch(/Lag .*source at \w+\/\w+/);
-  expect(shown.stdout).toMatch(/Applied {2}50 inserts, 1 updates, 10 deletes/);
   expect(shown.stdout).toMatch(/Slot .*source keeps/);
   const second = await runCli(['clone', '--method', 'copy', ...urls], { state });
   expect(second).toMatchObject({ code: 2, stderr: expect.stringContaining('[FOREGROUND_AGENT]') });
@@ -158,11 +159,10 @@ test('Ctrl-C leaves a job that follows resumable and says what the source keeps;
   expect(clone.printed()).toMatch(new RegExp(`pgsluice resume ${id}`));
   expect(clone.printed()).toMatch(new RegExp(`keeps all of its WAL[^]*pgsluice cancel ${id}`));
   expect(await leftOnSource(name)).toHaveLength(2);
-  const job = JSON.parse((await cli('show', id, '--json')).stdout) as JobView;
-  expect(job).toMatchObject({ state: 'paused', method: 'live' });
+  expect((await cli('show', id)).stdout).toMatch(/State {4}paused/);
 
   const early = await cli('cutover', id);
-  expect(early).toMatchObject({ code: 1, stderr: expect.stringContaining(`pgsluice resume ${id}`) });
+  expect(early).toMatchObject({ code: 2, stderr: expect.stringContaining(`pgsluice resume ${id}`) });
 
   await source.run('INSERT INTO orders (customer, total) VALUES (1, 12345)', name);
   const resumed = start(['resume', id]);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { formatBytes, formatPercent, formatRemaining, formatSeconds, plural } from './format.ts';
+import { formatBytes, formatLasting, formatPercent, formatRemaining, formatSeconds, plural } from './format.ts';
 
 test.each([
   [0, '0 B'],
@@ -21,6 +21,15 @@ test.each([
   [7800, '2 h 10 min'],
 ])('%d seconds are %s', (seconds, text) => {
   expect(formatSeconds(seconds)).toBe(text);
+});
+
+test.each([
+  [220, 'about 3 min 40 s'],
+  [7200, 'about 2 h'],
+  [3 * 86_400 + 5000, 'about 3 days'],
+  [1e9, 'more than a year'],
+])('what lasts %d s lasts %s', (seconds, text) => {
+  expect(formatLasting(seconds)).toBe(text);
 });
 
 test('the remaining time is a range until it is known', () => {

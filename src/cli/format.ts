@@ -31,6 +31,13 @@ export function formatSeconds(seconds: number): string {
   return minutes % 60 === 0 ? `${minutes / 60} h` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
+/** How long something lasts that nobody plans to the minute: `3 h 10 min`, `12 days`, `more than a year`. */
+export function formatLasting(seconds: number): string {
+  const days = Math.floor(seconds / 86_400);
+  if (days >= 365) return 'more than a year';
+  return days >= 2 ? `about ${days} days` : `about ${formatSeconds(seconds)}`;
+}
+
 /** What is left, as a range until it is known. */
 export function formatRemaining(remaining: { readonly low: number; readonly high: number } | null): string {
   if (remaining === null) return 'time left not known yet';

@@ -1,5 +1,5 @@
 import type { CutoverReport, CutoverStep, Guardrail, LiveProgress, SlotHealth } from '../contract/live.ts';
-import { formatBytes, formatCount, formatSeconds } from './format.ts';
+import { formatBytes, formatCount, formatLasting, formatSeconds, plural } from './format.ts';
 import { plainStyle, type Style } from './style.ts';
 import { clean } from './text.ts';
 
@@ -31,7 +31,7 @@ export function slotText(slot: SlotHealth): string {
   if (slot.walStatus === 'lost') return `${kept}; the slot is lost`;
   const status = slot.walStatus === 'unreserved' ? ' (about to be lost)' : '';
   if (slot.lastsSeconds === null) return `${kept}${status}`;
-  return `${kept}${status}, lasts about ${formatSeconds(slot.lastsSeconds)} at ${formatBytes(slot.walBytesPerSecond)}/s`;
+  return `${kept}${status}, lasts ${formatLasting(slot.lastsSeconds)} at ${formatBytes(slot.walBytesPerSecond)}/s`;
 }
 
 export function liveFigures(live: LiveProgress): string[] {
@@ -69,7 +69,7 @@ export function formatMs(ms: number): string {
 /** What `show` says of a job that follows its source. */
 export function liveLines(live: LiveProgress, style: Style): string[] {
   const { applied } = live;
-  const counts = `${formatCount(applied.inserts)} inserts, ${formatCount(applied.updates)} updates, ${formatCount(applied.deletes)} deletes in ${formatCount(applied.transactions)} transactions`;
+  const counts = `${plural(applied.inserts, 'insert')}, ${plural(applied.updates, 'update')}, ${plural(applied.deletes, 'delete')} in ${plural(applied.transactions, 'transaction')}`;
   return [
     `Lag      ${formatBytes(live.lagBytes)}, ${formatSeconds(live.lagSeconds)}; source at ${live.sourceLsn}, target at ${live.appliedLsn}`,
     `Applied  ${counts}; now ${rateTexts(live).join(', ')}`,

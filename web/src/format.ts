@@ -52,6 +52,13 @@ export function formatBehind(seconds: number): string {
   return seconds < 0.05 ? 'In step' : `${formatDuration(seconds)} behind`;
 }
 
+/** How long something lasts that nobody plans to the minute. */
+export function formatLasting(seconds: number): string {
+  const days = Math.floor(seconds / 86_400);
+  if (days >= 365) return 'more than a year';
+  return days >= 2 ? `about ${days} days` : `about ${formatDuration(seconds)}`;
+}
+
 /** Milliseconds as `840 ms`, from ten seconds on as `12 s`. */
 export function formatMs(ms: number): string {
   return ms < 10_000 ? `${formatCount(Math.round(ms))} ms` : formatDuration(ms / 1000);

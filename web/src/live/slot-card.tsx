@@ -1,7 +1,7 @@
 import type { SlotHealth } from '../../../src/contract/live.ts';
 import type { JobOptions } from '../../../src/contract/options.ts';
 import { Figure, ProgressBar } from '../components/parts.tsx';
-import { formatBytes, formatDuration, formatRate } from '../format.ts';
+import { formatBytes, formatLasting, formatRate } from '../format.ts';
 import type { Tone } from '../words.ts';
 import { slotSentence } from './words.ts';
 
@@ -28,7 +28,7 @@ export function SlotCard({ slot, options }: { slot: SlotHealth; options: JobOpti
         />
         <Figure
           name="Lasts"
-          value={slot.lastsSeconds === null ? 'without an end in sight' : `about ${roughly(slot.lastsSeconds)}`}
+          value={slot.lastsSeconds === null ? 'without an end in sight' : formatLasting(slot.lastsSeconds)}
           {...(slot.lastsSeconds === null ? {} : { detail: 'at this rate, if nothing were applied' })}
         />
       </dl>
@@ -45,10 +45,4 @@ export function SlotCard({ slot, options }: { slot: SlotHealth; options: JobOpti
       </p>
     </section>
   );
-}
-
-/** Nobody plans with the seconds of hours, or with the minutes of days. */
-function roughly(seconds: number): string {
-  const days = seconds / 86_400;
-  return days >= 2 ? `${Math.floor(days)} days` : formatDuration(seconds);
 }

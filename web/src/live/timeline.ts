@@ -34,8 +34,7 @@ export function timelineOf(steps: readonly CutoverStep[], runningMs: number, ove
   }));
   if (over) return begun;
   const seen = new Set(steps.map(({ step }) => step));
-  const last = Math.max(-1, ...steps.map(({ step }) => stepOrder.indexOf(step)));
-  const later = stepOrder.filter((step, index) => index > last && !seen.has(step));
+  const later = stepOrder.filter((step) => !seen.has(step));
   return [
     ...begun,
     ...later.map((step): TimelineRow => ({ step, status: 'to-come', ms: null, detail: '', from: 0, share: 0 })),
