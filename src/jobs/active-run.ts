@@ -284,7 +284,8 @@ export class ActiveRun {
       error: null,
       verified: false,
       differences: 0,
-      ...(goesOn ? { goesOn } : {}),
+      // A live job that was asked to run goes on from its first moment, whenever its agent ends.
+      ...(goesOn || (goal === 'migrate' && this.#row.options.method === 'live') ? { goesOn: true } : {}),
       ...(anew ? { snapshotAt: null, totals: this.writer.log.totals.totals } : {}),
     });
     this.#workDir ??= await mkdtemp(join(store.workRoot, `pgsluice-${this.id}-`));
