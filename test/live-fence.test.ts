@@ -243,12 +243,9 @@ test('ten fences over writers that lock two tables in opposite order: no deadloc
   };
   const writers = Array.from({ length: 6 }, (_, at) => writer(at));
   let attempts = 0;
-  const times: number[] = [];
   for (let round = 0; round < 10; round++) {
-    const askedAt = Date.now();
-    const { fence } = await raise('mover', { deadlineAt: Date.now() + 20_000 });
+    const { fence } = await raise('mover', { deadlineAt: Date.now() + 60_000 });
     attempts += fence.attempts;
-    times.push(fence.raisedAt - askedAt);
     await sleep(250);
     await fence.lift();
     await sleep(100);
@@ -259,7 +256,6 @@ test('ten fences over writers that lock two tables in opposite order: no deadloc
   await server.run('SELECT pg_reload_conf()');
   expect(outcomes.length).toBeGreaterThan(200);
   expect(outcomes.filter((outcome) => outcome !== 'done')).toEqual([]);
-  process.stdout.write(`attempts ${attempts}, ms until fenced ${times.join(' ')}\n`);
   expect(attempts).toBeGreaterThan(10);
   const [sums] = await server.query(
     'SELECT (SELECT sum(n) FROM shop.orders WHERE id BETWEEN 10 AND 15)::int AS orders, (SELECT sum(n) FROM shop.items WHERE id BETWEEN 10 AND 15)::int AS items',
@@ -389,7 +385,9 @@ test('a role with pg_signal_backend that owns the database refuses everybody but
 test('where the tables may not be locked the database is made read-only, or the GRANT is named', async () => {
   const refused = await failure(planFor('reader'));
   expect(refused.code).toBe('FENCE_IMPOSSIBLE');
-  expect(refused.hint).toContain('GRANT UPDATE ON "shop"."days", "shop"."orders", "shop"."items" TO "reader";');
+  expect(refused.hint).toContain(
+    `GRANT ${server.major >= 17 ? 'MAINTAIN' : 'UPDATE'} ON "shop"."days", "shop"."orders", "shop"."items" TO "reader";`,
+  );
   await server.run('ALTER DATABASE shop OWNER TO reader; GRANT pg_signal_backend TO reader');
   try {
     const app = await connect('app');

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PgsluiceError, throwIfAborted } from '../errors.ts';
-import { qualified } from '../postgres/quote.ts';
+import { qualified, quoteLiteral } from '../postgres/quote.ts';
 import type { Session } from '../postgres/session.ts';
 import { SQLSTATE, sqlStateOf } from '../postgres/sqlstate.ts';
 import type { FencePlan, FencedTable } from './fence-types.ts';
@@ -9,6 +9,8 @@ import { WRITING_MODES } from './other-sessions.ts';
 /** Tables in one LOCK statement. */
 const CHUNK = 500;
 const POLL_MS = 25;
+/** How long a moment is watched for in which nobody holds any of the tables. */
+const LURK_MS = 250;
 /** How often it is looked whether an attempt has become hopeless. */
 const WATCH_MS = 10;
 /**
@@ -24,6 +26,9 @@ const GIVEN_WAY: ReadonlySet<string> = new Set([
   SQLSTATE.queryCanceled,
   SQLSTATE.deadlockDetected,
 ]);
+
+/** The language is dropped, or not for this role: then there is no lurking. */
+const NO_PLPGSQL: ReadonlySet<string> = new Set([SQLSTATE.undefinedObject, SQLSTATE.insufficientPrivilege]);
 
 /** Who keeps the locks from us: sessions and prepared transactions. The server may hide role and age from this role. */
 const HOLDERS = `
@@ -132,6 +137,11 @@ export async function takeLocks(input: TakeLocksInput): Promise<{ attempts: numb
       give();
       await sleep(POLL_MS, undefined, { signal }).catch(() => throwIfAborted(signal));
     }
+    if (result.circle) {
+      const patience = Math.min(LURK_MS, Math.max(1, Math.floor(deadlineAt - now())));
+      const since = await lurk(holder, order, patience, now);
+      if (since !== null) return { attempts: attempt + 1, startedAt: since };
+    }
     await sleep(pauseBefore(result.circle ? 1 : attempt, Math.random()), undefined, { signal }).catch(() =>
       throwIfAborted(signal),
     );
@@ -212,6 +222,47 @@ async function tryOnce(holder: Session, plan: FencePlan, tables: readonly Fenced
     if (!holder.lost) await holder.run('ROLLBACK');
     const state = sqlStateOf(error);
     if (state !== null && GIVEN_WAY.has(state)) return false;
+    if (state === SQLSTATE.undefinedTable || state === SQLSTATE.invalidSchemaName) throw gone(error);
+    throw error;
+  }
+}
+
+/**
+ * Where writers lock in opposite orders, every wait for the second table meets one that waits for the first. So the server itself tries
+ * again and again to lock all at once without waiting, which keeps nobody; each try that fails lets go of everything.
+ * @returns since when all is locked, ms since 1970; null when no such moment came.
+ */
+async function lurk(
+  holder: Session,
+  tables: readonly FencedTable[],
+  patienceMs: number,
+  now: () => number,
+): Promise<number | null> {
+  const names = tables.map((table) => `ONLY ${qualified(table.schema, table.name)}`).join(', ');
+  const body = `DECLARE until timestamptz := clock_timestamp() + interval '${patienceMs} ms';
+BEGIN
+  LOOP
+    BEGIN
+      LOCK TABLE ${names} IN SHARE MODE NOWAIT;
+      PERFORM set_config('pgsluice.fenced_at', clock_timestamp()::text, true);
+      RETURN;
+    EXCEPTION WHEN lock_not_available THEN
+      IF clock_timestamp() > until THEN RAISE; END IF;
+    END;
+    PERFORM pg_sleep(0.001);
+  END LOOP;
+END`;
+  try {
+    await holder.run(`BEGIN ISOLATION LEVEL READ COMMITTED; DO LANGUAGE plpgsql ${quoteLiteral(body)}`);
+    const askedAt = now();
+    const [row] = await holder.query<{ ms: string }>(
+      `SELECT extract(epoch FROM clock_timestamp() - current_setting('pgsluice.fenced_at')::timestamptz) * 1000 AS ms`,
+    );
+    return Math.floor(askedAt - Number(row?.ms ?? 0));
+  } catch (error) {
+    if (!holder.lost) await holder.run('ROLLBACK');
+    const state = sqlStateOf(error);
+    if (state !== null && (GIVEN_WAY.has(state) || NO_PLPGSQL.has(state))) return null;
     if (state === SQLSTATE.undefinedTable || state === SQLSTATE.invalidSchemaName) throw gone(error);
     throw error;
   }
