@@ -201,9 +201,9 @@ export class TupleReader {
       if (all < 0x80) return this.#text.substring(from, to);
     }
     const text = buffer.toString('utf8', from, to);
-    // What is no UTF-8 would be replaced without a word; a server sends such bytes for a database in SQL_ASCII.
+    // What is no UTF-8 would be replaced without a word. A server checks what it converts, not what was in UTF-8 already.
     if (text.includes('\uFFFD') && !Buffer.from(text).equals(buffer.subarray(from, to))) {
-      throw unreadable('a value is not UTF-8; a database in SQL_ASCII may hold anything');
+      throw unreadable('a value is not UTF-8');
     }
     return text;
   }

@@ -2,7 +2,9 @@ import { PgsluiceError, throwIfAborted } from '../errors.ts';
 import { type Lsn, formatLsn } from '../postgres/lsn.ts';
 import { Replication } from '../postgres/replication.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
+import { SQLSTATE, serverField } from '../postgres/sqlstate.ts';
 import { SpoolRoom } from './spool.ts';
+import { StopWatch } from './stopping.ts';
 import { Assembler, type CommittedTransaction } from './transactions.ts';
 import type { ChangeStream, StreamItem } from './types.ts';
 
@@ -38,6 +40,15 @@ const SPOOLED_COUNTS = MB;
 const TICK_MS = 1000;
 const STATUS_EVERY_MS = 10_000;
 
+/** The first major that can send a large transaction before it commits. */
+const STREAMS_FROM = 14;
+
+/**
+ * Slots whose source failed to do so: it cannot read its own catalogue when a savepoint's ALTER TABLE was rolled back and
+ * the table is altered again before the commit (15 to 18: "could not map filenode"); sent whole, such a transaction comes.
+ */
+const sentWhole = new Set<string>();
+
 type Queued =
   | { readonly kind: 'transaction'; readonly transaction: CommittedTransaction }
   | { readonly kind: 'position'; readonly lsn: Lsn };
@@ -62,6 +73,7 @@ export async function openChangeStream(input: OpenChangeStream): Promise<ChangeS
 class LiveStream implements ChangeStream {
   readonly #input: OpenChangeStream;
   readonly #queueLimit: number;
+  readonly #streaming: boolean;
   readonly #queue: Queued[] = [];
   #queuedBytes = 0;
   #queuedOnDisk = 0;
@@ -73,6 +85,7 @@ class LiveStream implements ChangeStream {
   #durable: Lsn;
   /** The furthest that was put into the queue. */
   #told: Lsn = 0n;
+  readonly #stopping: StopWatch;
   #timer: NodeJS.Timeout | null = null;
   #tickMs = TICK_MS;
   #tickedAt = 0;
@@ -86,10 +99,17 @@ class LiveStream implements ChangeStream {
     this.#input = input;
     this.#durable = input.from;
     this.#queueLimit = input.queueBytes ?? QUEUE_BYTES;
+    this.#streaming = input.sourceMajor >= STREAMS_FROM && !sentWhole.has(input.slot);
+    this.#stopping = new StopWatch({
+      settings: input.settings,
+      signal: input.signal,
+      onStopping: () => this.#fail(stoppingError()),
+      log: (level, message) => input.log(level, message),
+    });
   }
 
   async open(): Promise<void> {
-    const { settings, slot, publication, from, sourceMajor, workDir, signal } = this.#input;
+    const { settings, slot, publication, from, workDir, signal } = this.#input;
     const log: OpenChangeStream['log'] = (level, message) => this.#input.log(level, message);
     const spools = await SpoolRoom.open({
       dir: workDir,
@@ -110,7 +130,7 @@ class LiveStream implements ChangeStream {
       slot,
       publication,
       from,
-      major: sourceMajor,
+      streaming: this.#streaming,
       signal,
       log,
       onMessage: (message) => this.#accept(assembler, message),
@@ -118,7 +138,7 @@ class LiveStream implements ChangeStream {
         if (assembler.between) this.#putPosition(walEnd);
         if (replyWanted) this.#reply();
       },
-      onEnd: (error) => this.#fail(error),
+      onEnd: (error) => this.#fail(this.#streaming ? this.#judge(error) : error),
     });
     this.#replication = replication;
     if (replication.confirmed > this.#durable) this.#durable = replication.confirmed;
@@ -250,6 +270,7 @@ class LiveStream implements ChangeStream {
   }
 
   #reply(): void {
+    this.#stopping.asked();
     // A server that shuts down asks again with every answer, as fast as they come.
     if (Date.now() - this.#sentAt < this.#tickMs / 4) this.#replyOwed = true;
     else this.#send(false);
@@ -278,9 +299,22 @@ class LiveStream implements ChangeStream {
       this.#fail(silentError(silence));
       return;
     }
+    this.#stopping.tick(replication.paused, now);
     const ask = now - this.#askedAt >= Math.min(STATUS_EVERY_MS, silence / 3);
     const changed = this.#durable > this.#sent;
     if (ask || changed || this.#replyOwed || replication.paused) this.#send(ask);
+  }
+
+  #judge(error: PgsluiceError): PgsluiceError {
+    if (serverField(error, 'code') !== SQLSTATE.internalError) return error;
+    sentWhole.add(this.#input.slot);
+    return new PgsluiceError({
+      code: 'STREAMING_FAILED',
+      message: `The source could not send a large transaction before its end: ${serverField(error, 'message') ?? error.message}.`,
+      hint: 'It is connected to again and asked for whole transactions from here on, which takes it more disk.',
+      retryable: true,
+      cause: error,
+    });
   }
 
   /** The first failure counts; what was received whole before it is still handed out. */
@@ -307,6 +341,15 @@ function silentError(ms: number): PgsluiceError {
     code: 'STREAM_SILENT',
     message: `The source has said nothing for ${Math.round(ms / 1000)} s, though it was asked to.`,
     hint: 'The line to it is broken without either side being told, or it is far too busy. It is connected to again.',
+    retryable: true,
+  });
+}
+
+function stoppingError(): PgsluiceError {
+  return new PgsluiceError({
+    code: 'CONNECTION_LOST',
+    message: 'The source is being shut down and waits for this connection, so it was ended.',
+    hint: 'It is connected to again when it is back; the slot keeps what it needs.',
     retryable: true,
   });
 }

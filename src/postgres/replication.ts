@@ -28,8 +28,8 @@ export interface ReplicationInput {
   readonly publication: string;
   /** Transactions that committed before it are not sent. */
   readonly from: Lsn;
-  /** Decides what the server is asked for: streamed transactions from 14 on. */
-  readonly major: number;
+  /** Large transactions may be sent before they commit; servers from 14 on can. */
+  readonly streaming: boolean;
   readonly signal: AbortSignal;
   /** One message of pgoutput; its bytes are overwritten later. What it throws ends the connection. */
   onMessage(message: Buffer): void;
@@ -73,12 +73,10 @@ const GOODBYE_MS = 500;
 const TERMINATE = Buffer.from([0x58, 0, 0, 0, 4]);
 
 /** START_REPLICATION takes its options as strings, and the list of publications inside of one is split like a list of names. */
-export function startSql(input: Pick<ReplicationInput, 'slot' | 'publication' | 'major'>, from: Lsn): string {
-  const streams = input.major >= 14;
+export function startSql(input: Pick<ReplicationInput, 'slot' | 'publication' | 'streaming'>, from: Lsn): string {
   const options = [
-    `proto_version '${streams ? 2 : 1}'`,
+    ...(input.streaming ? [`proto_version '2'`, `streaming 'on'`] : [`proto_version '1'`]),
     `publication_names ${quoteLiteral(quoteIdent(input.publication))}`,
-    ...(streams ? [`streaming 'on'`, `messages 'off'`] : []),
   ];
   return `START_REPLICATION SLOT ${quoteIdent(input.slot)} LOGICAL ${formatLsn(from)} (${options.join(', ')})`;
 }
