@@ -11,11 +11,12 @@ export interface CuttableProxy {
 
 /**
  * Passes bytes to `127.0.0.1:targetPort` both ways until it is cut. Where `loseAnswerTo` says so of a chunk from the client,
- * the server gets it and the client never hears of that connection again but for its end.
+ * the server gets it and the client never hears of that connection again but for its end. `rewrite` may change what the client says.
  */
 export async function startProxy(
   targetPort: number,
   loseAnswerTo: (chunk: Buffer) => boolean = () => false,
+  rewrite: (chunk: Buffer) => Buffer = (chunk) => chunk,
 ): Promise<CuttableProxy> {
   const sockets = new Set<Socket>();
   const server = createServer((inner) => {
@@ -35,7 +36,7 @@ export async function startProxy(
     inner.on('data', (chunk: Buffer) => {
       const lose = loseAnswerTo(chunk);
       if (lose) outer.removeAllListeners('data');
-      if (!outer.write(chunk)) {
+      if (!outer.write(rewrite(chunk))) {
         inner.pause();
         outer.once('drain', () => inner.resume());
       }
