@@ -18,11 +18,6 @@ export class Timeline {
     return cutoverSteps.flatMap((name) => this.#steps.get(name) ?? []);
   }
 
-  /** Names of what runs now. */
-  get running(): readonly StepName[] {
-    return this.steps.filter((step) => step.ms === null).map((step) => step.step);
-  }
-
   /** Runs one step; its answer's `detail` becomes the step's. `say` tells meanwhile what it waits for. A failure is its last detail. */
   async run<T extends { readonly detail: string }>(
     step: StepName,
