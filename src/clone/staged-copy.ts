@@ -41,6 +41,8 @@ interface Waiting {
   readonly task: CopyTask;
   /** Attempts that failed. */
   failures: number;
+  /** Attempts at which somebody else had the table locked. */
+  locked: number;
   /** ms since 1970 */
   notBefore: number;
   told: { readonly by: string; readonly at: number } | null;
@@ -56,7 +58,7 @@ export async function copyStaged(
   input: StagedCopyInput,
   tasks: readonly CopyTask[],
 ): Promise<FailedTable[]> {
-  const waiting: Waiting[] = tasks.map((task) => ({ task, failures: 0, notBefore: 0, told: null }));
+  const waiting: Waiting[] = tasks.map((task) => ({ task, failures: 0, locked: 0, notBefore: 0, told: null }));
   const failed: FailedTable[] = [];
   const worker = async (): Promise<void> => {
     while (waiting.length > 0) {
@@ -94,7 +96,7 @@ async function attempt(
   const { table } = item.task;
   const name = qualified(table.schema, table.name);
   try {
-    const result = await copyTable(context, input, item.task, item.failures > 0);
+    const result = await copyTable(context, input, item);
     if ('by' in result) {
       tellLock(context, input.progress, item, result.by);
       return true;
@@ -129,23 +131,24 @@ function tellLock(context: CloneContext, progress: CopyProgress, item: Waiting, 
     item.told = { by, at: now };
   }
   progress.setWaiting(what);
+  item.locked += 1;
   item.notBefore = now + LOCKED_AGAIN_MS;
 }
 
 /**
- * Copies one table under a snapshot of its own; the record is written in the transaction of the rows. `repeated`: rows of an
- * attempt whose end is unknown may stand in the table.
+ * Copies one table under a snapshot of its own; the record is written in the transaction of the rows. After a failure rows of
+ * an attempt whose end is unknown may stand in the table.
  * @returns who keeps the table locked, when it is. @throws CommitUnknownError for a table that may simply be copied again;
  * PgsluiceError.
  */
 async function copyTable(
   context: CloneContext,
   runner: StagedCopyInput,
-  task: CopyTask,
-  repeated: boolean,
+  { task, failures, locked }: Waiting,
 ): Promise<CopiedTable | { readonly by: string }> {
   const { table } = task;
   const { making } = runner;
+  const repeated = failures > 0;
   const name = qualified(table.schema, table.name);
   const expected = making === null ? (runner.targetColumns.get(name) ?? null) : null;
   let meter: CopyMeter | null = null;
@@ -157,7 +160,7 @@ async function copyTable(
   try {
     return await runner.targets.with((target) =>
       runner.sources.with(async (source) => {
-        const opened = await openTableSnapshot(source, table, expected, context.sourceVersion.major);
+        const opened = await openTableSnapshot(source, table, expected, context.sourceVersion.major, locked);
         if (opened.kind === 'locked') return { by: opened.by };
         snapshot = opened.snapshot;
         meter = runner.progress.begin(table.oid);

@@ -70,7 +70,7 @@ export async function withStage<T>(context: CloneContext, work: (sessions: Stage
 }
 
 /** How long the question for a table's size queues behind whoever has it locked, ms. */
-const SIZE_TIMEOUT_MS = 1000;
+const SIZE_TIMEOUT_MS = 300;
 
 /** The job's tables as the source has them now. A locked table makes nobody wait: sizes are the planner's then. */
 export async function listTablesNow(context: CloneContext, source: Session): Promise<SourceTable[]> {

@@ -4,8 +4,14 @@ import type { Session } from '../postgres/session.ts';
 import { SQLSTATE, sqlStateOf } from '../postgres/sqlstate.ts';
 import type { SourceTable } from './catalogue.ts';
 
-/** How long one attempt queues for the lock of a table; behind it in the queue others would have to wait. */
-const LOCK_TIMEOUT_MS = 2000;
+/**
+ * How long an attempt queues for the lock of a table, ms: at first hardly, since other tables could be copied meanwhile; then
+ * longer, so that a table that many have locked for a moment each is reached at last.
+ */
+function lockTimeoutMs(earlierAttempts: number): number {
+  return Math.min(5000, 200 * 2 ** Math.min(earlierAttempts, 10));
+}
+
 /** Up to this size it is worth a look whether there is a row at all, bytes. */
 const LOOKED_INTO_BYTES = 512 * 1024;
 
@@ -45,19 +51,20 @@ export async function readTargetColumns(target: Session): Promise<ReadonlyMap<st
 /**
  * Begins a transaction whose snapshot holds the table as it is: the lock comes first, so that no TRUNCATE and no rewriting can
  * end between the two. @throws PgsluiceError SCHEMA_DRIFT when the table is gone, or another one stands in its place, or its
- * columns are not `expected`, in which order ever; the session is of no use then.
+ * columns are not `expected`, in whatever order; the session is of no use then.
  */
 export async function openTableSnapshot(
   session: Session,
   table: SourceTable,
   expected: ReadonlySet<string> | null,
   major: number,
+  earlierAttempts: number,
 ): Promise<TableSnapshot> {
   const name = qualified(table.schema, table.name);
   try {
     // LOCK TABLE takes no snapshot; the SELECT below is the first statement that does (documentation, 13.3.1 and LOCK).
     await session.run(
-      `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS};
+      `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL lock_timeout = ${lockTimeoutMs(earlierAttempts)};
        LOCK TABLE ONLY ${name} IN ACCESS SHARE MODE; SET LOCAL lock_timeout = 0`,
     );
   } catch (error) {
