@@ -174,7 +174,14 @@ export class BatchWriter {
       }
     }
     await this.#flush();
-    this.#context.transaction.send(`TRUNCATE ${[...tables].join(', ')}`, [], 0, { check: () => undefined });
+    const { transaction } = this.#context;
+    await transaction.settled();
+    // The server truncates no table whose deferred constraints it has yet to look at. On the source nothing was left to look at either.
+    const deferred = await this.#context.shapes.deferrable(gates.map((gate) => gate.via ?? gate));
+    const whatever = { check: () => undefined };
+    if (deferred.length > 0) transaction.send(`SET CONSTRAINTS ${deferred.join(', ')} IMMEDIATE`, [], 0, whatever);
+    transaction.send(`TRUNCATE ${[...tables].join(', ')}`, [], 0, whatever);
+    if (deferred.length > 0) transaction.send(`SET CONSTRAINTS ${deferred.join(', ')} DEFERRED`, [], 0, whatever);
     this.#counts.truncates += 1;
   }
 

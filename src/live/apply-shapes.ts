@@ -1,3 +1,4 @@
+import { qualified } from '../postgres/quote.ts';
 import type { Session } from '../postgres/session.ts';
 import { type RelationPlan, SchemaDriftError, misfits, planRelation, samePlan, sameShape } from './apply-plan.ts';
 import { type TargetTable, readTargetTable } from './target-table.ts';
@@ -53,6 +54,17 @@ export class Shapes {
     this.#latest.set(relation.oid, planned);
     this.#plans.set(relation, planned);
     return planned;
+  }
+
+  /** Names of the deferrable constraints of tables on the target, quoted. */
+  async deferrable(tables: readonly { readonly schema: string; readonly name: string }[]): Promise<string[]> {
+    const rows = await this.#session.query<{ schema: string; name: string }>(
+      `SELECT cn.nspname AS schema, k.conname AS name FROM unnest($1::text[], $2::text[]) AS w (schema, name)
+       JOIN pg_namespace n ON n.nspname = w.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name
+       JOIN pg_constraint k ON k.conrelid = c.oid AND k.condeferrable JOIN pg_namespace cn ON cn.oid = k.connamespace`,
+      [tables.map((table) => table.schema), tables.map((table) => table.name)],
+    );
+    return rows.map((row) => qualified(row.schema, row.name));
   }
 
   async #drift(
