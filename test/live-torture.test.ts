@@ -20,11 +20,14 @@ const hugeRows = number('PGSLUICE_TORTURE_HUGE_ROWS', 60_000);
 const firstSeed = number('PGSLUICE_TORTURE_SEED', Math.floor(Math.random() * 1e9));
 const ownerOnly = process.env['PGSLUICE_TORTURE_OWNER'] !== 'superuser';
 
+/** The job has come to an end that no waiting will change. */
+class JobOver extends Error {}
+
 async function until<T>(what: string, ms: number, ask: () => Promise<T | null>): Promise<T> {
   const end = Date.now() + ms;
   for (;;) {
     const answer = await ask().catch((error: unknown) => {
-      if (Date.now() > end) throw error;
+      if (Date.now() > end || error instanceof JobOver) throw error;
       return null;
     });
     if (answer !== null) return answer;
@@ -100,6 +103,7 @@ async function oneRun(seed: number): Promise<void> {
         -6000,
       );
 
+    await until('validation to pass', 60_000, async () => ((await job()).state === 'validating' ? null : true));
     // Faults at random moments, spread over the time that the writers have.
     const startedAt = Date.now();
     const faults: { at: number; name: string; act: () => Promise<void> }[] = [];
@@ -138,8 +142,8 @@ async function oneRun(seed: number): Promise<void> {
 
     const following = await until('the job to follow', 240_000, async () => {
       const view = await job();
-      if (['failed', 'cancelled', 'completed'].includes(view.state))
-        throw new Error(`${view.state}: ${view.summary}\n${await told()}`);
+      if (['failed', 'cancelled', 'completed', 'blocked'].includes(view.state))
+        throw new JobOver(`${view.state}: ${view.summary}\n${await told()}`);
       // Caught up to within a second's work, with the writers still writing.
       return view.state === 'following' && (view.live?.lagBytes ?? Infinity) < 4_000_000 ? view : null;
     }).catch(async (error: unknown) => {

@@ -138,7 +138,7 @@ async function start<T>(dialled: Dialled, input: ConnectInput, deadline: AbortSi
     if (deadline.aborted) throw deadline.reason;
     if (foreign) throw connectionError(context, notPostgres('its first bytes belong to another protocol.'), error);
     if (sqlStateOf(error) !== null) throw error;
-    if (!answered) throw connectionError(context, notPostgres('it closed the connection without a word.'), error);
+    if (!answered) throw connectionError(context, notPostgres('it closed the connection without a word.', true), error);
     throw error;
   }
 }

@@ -276,7 +276,7 @@ export async function dial(
     raw.destroy();
     if (signal.aborted) throw error;
     throw resetBeforeAnswer(error)
-      ? connectionError(context, notPostgres('it cut the connection at once.'), error)
+      ? connectionError(context, notPostgres('it cut the connection at once.', true), error)
       : explainError(error, context);
   }
 }

@@ -92,9 +92,11 @@ export function connectTimeout(seconds: number | null): Explanation {
 }
 
 /** The answer of something that is not PostgreSQL. */
-export function notPostgres(what: string): Explanation {
+/** `mute`: it ended the connection before it had said anything, as a server or a line does that is about to go away. */
+export function notPostgres(what: string, mute = false): Explanation {
   return {
     code: 'NOT_POSTGRESQL',
+    retryable: mute,
     says: `does not answer as a PostgreSQL server: ${what}`,
     hint: "Check the port (PostgreSQL's own is 5432) and that no web server, SSH or proxy for another protocol listens there.",
   };

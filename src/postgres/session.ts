@@ -195,6 +195,10 @@ const RETRIED: ReadonlySet<string> = new Set([
   'TOO_MANY_CONNECTIONS',
 ]);
 
+function isRetried({ code, retryable }: PgsluiceError): boolean {
+  return RETRIED.has(code) || (code === 'NOT_POSTGRESQL' && retryable);
+}
+
 /** Wait before the next try in ms: doubles from 100 ms to 2 s, with up to a quarter of chance so that workers spread. */
 export function backoffMs(attempt: number, random: number): number {
   return Math.min(2000, 100 * 2 ** (attempt - 1)) * (1 + random / 4);
@@ -226,7 +230,7 @@ export async function openSession(settings: ConnectionSettings, options: Session
     } catch (error) {
       throwIfAborted(options.signal);
       const pause = backoffMs(attempt, Math.random());
-      if (!(error instanceof PgsluiceError) || !RETRIED.has(error.code) || Date.now() + pause > until) throw error;
+      if (!(error instanceof PgsluiceError) || !isRetried(error) || Date.now() + pause > until) throw error;
       options.onRetry?.(error.message, attempt);
       try {
         await sleep(pause, undefined, { signal: options.signal });
