@@ -265,7 +265,7 @@ export class Assembler {
   #toDisk(open: OpenTransaction): void {
     open.spool = this.#input.spools.create();
     this.#inMemory -= open.bytes;
-    open.spool.append(open.log.takeWhole());
+    open.spool.append(open.log.takeAll());
   }
 
   #largestToDisk(): void {
