@@ -9,8 +9,8 @@ export const PROGRESS_SCHEMA = 'pgsluice_live';
 
 /** Two jobs that share a target make and drop the schema one after the other. */
 const LOCK = `SELECT pg_advisory_xact_lock(hashtextextended('${PROGRESS_SCHEMA}', 0))`;
-/** How long taking over waits for a transaction of the agent before, whose session it has ended. */
-const TAKE_OVER_LOCK_TIMEOUT = '10s';
+/** How long a transaction of the agent before is waited for, whose session was ended. */
+const LOCK_TIMEOUT = '10s';
 
 /**
  * `applied`: every transaction of the source that ends at or before it is in the target, none after it. `epoch` grows with each
@@ -103,7 +103,7 @@ export async function takeOver(target: Session, job: string): Promise<ProgressSt
   await endFormerSession(target, job);
   await target.run('BEGIN');
   try {
-    await target.run(`SET LOCAL lock_timeout = '${TAKE_OVER_LOCK_TIMEOUT}'`);
+    await target.run(`SET LOCAL lock_timeout = '${LOCK_TIMEOUT}'`);
     const [row] = await target.query<ProgressRow & Record<string, unknown>>(
       `UPDATE ${PROGRESS_SCHEMA}.progress SET epoch = epoch + 1 WHERE job = $1 RETURNING applied::text, epoch::text, finished`,
       [job],
@@ -213,7 +213,7 @@ export function finishSql(job: string, epoch: bigint): string {
 export async function dropProgress(target: Session, job: string): Promise<void> {
   await target.run('BEGIN');
   try {
-    await target.run(LOCK);
+    await target.run(`SET LOCAL lock_timeout = '${LOCK_TIMEOUT}'; ${LOCK}`);
     const [found] = await target.query<{ there: boolean }>(
       `SELECT to_regclass('${PROGRESS_SCHEMA}.progress') IS NOT NULL AS there`,
     );
