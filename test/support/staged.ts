@@ -174,3 +174,31 @@ export async function openStaged(input: StagedInput): Promise<StagedRun> {
     },
   };
 }
+
+/** Opens it, and closes it whatever happens. */
+export async function use<T>(input: StagedInput, work: (run: StagedRun) => Promise<T>): Promise<T> {
+  const run = await openStaged(input);
+  try {
+    return await work(run);
+  } finally {
+    await run.close();
+  }
+}
+
+/** Schema, rows and rest; the source has to stand still for what follows. */
+export async function toTheCutover({ clone }: StagedRun): Promise<void> {
+  await clone.schema();
+  await clone.copy();
+  await clone.buildRest();
+}
+
+export const wide = (table: string, rows: number): string =>
+  `CREATE TABLE ${table} (id bigint PRIMARY KEY, filler text);
+   INSERT INTO ${table} SELECT i, repeat(md5(i::text), 20) FROM generate_series(1, ${rows}) i;`;
+
+/** A table whose first rows cost 1 ms each where the database says `test.slow`, so that a test can act while it is copied. */
+export const slowly = (table: string, rows: number): string =>
+  `CREATE FUNCTION slow(bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+     BEGIN IF $1 < 1500 AND current_setting('test.slow', true) = 'yes' THEN PERFORM pg_sleep(0.001); END IF; RETURN true; END $$;
+   CREATE TABLE ${table} (id bigint PRIMARY KEY, filler text, CHECK (slow(id)));
+   INSERT INTO ${table} SELECT i, repeat(md5(i::text), 60) FROM generate_series(1, ${rows}) i;`;
