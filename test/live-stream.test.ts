@@ -121,20 +121,20 @@ test('what a rolled back savepoint did is dropped from a streamed transaction, a
 
 test('a transaction of 200,000 rows goes through the disk, in pieces, exactly, and as often as is wanted', async () => {
   const { open, run, files, workDir } = await begin('CREATE TABLE t (id int PRIMARY KEY, v text)');
-  const stream = await open({ spoolAboveBytes: 1 << 20 });
+  const stream = await open({ spoolAboveBytes: 1 << 20, queueBytes: 8 << 20 });
   const memory = (): number => process.memoryUsage().arrayBuffers;
   const before = memory();
   let most = 0;
   const watch = setInterval(() => (most = Math.max(most, memory() - before)), 20);
-  await run(`INSERT INTO t SELECT g, repeat(md5(g::text), 4) FROM generate_series(1, 200000) g`);
+  await run(`INSERT INTO t SELECT g, repeat(md5(g::text), 14) FROM generate_series(1, 200000) g`);
   const [transaction] = await takeTransactions(stream, 1);
   clearInterval(watch);
   if (transaction === undefined) throw new Error('one was taken');
   expect(transaction.changes).toBeNull();
   expect(transaction.bytes).toBe(0);
   expect(transaction.changeCount).toBe(200_000);
-  expect(stream.spooledBytes).toBeGreaterThan(200_000 * 140);
-  expect(most).toBeLessThan(24 << 20);
+  expect(stream.spooledBytes).toBeGreaterThan(200_000 * 460);
+  expect(most).toBeLessThan(48 << 20);
   expect(files()).toHaveLength(1);
   expect(statSync(join(workDir, files()[0] ?? '')).mode & 0o777).toBe(0o600);
   for (let reading = 0; reading < 2; reading++) {
@@ -142,7 +142,7 @@ test('a transaction of 200,000 rows goes through the disk, in pieces, exactly, a
     for await (const piece of transaction.pieces()) {
       expect(piece.length).toBeLessThanOrEqual(2000);
       for (const change of piece) {
-        if (change.kind !== 'insert' || change.row[0] !== String(next) || change.row[1]?.toString().length !== 128) {
+        if (change.kind !== 'insert' || change.row[0] !== String(next) || change.row[1]?.toString().length !== 448) {
           throw new Error(`row ${next} came as ${JSON.stringify(change)}`);
         }
         next += 1;
