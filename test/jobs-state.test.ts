@@ -125,7 +125,7 @@ describe('one job', () => {
       'completed',
     ]);
     expect(events.at(-1)).toMatchObject({ type: 'result', status: 'completed', verified: true, rows: 30, error: null });
-    expect(lines(events)).toContain('Method auto takes copy: this version has no live replication.');
+    expect(lines(events)).toContain('Method auto takes copy: nobody asked for little downtime.');
     expect(await manager.report(draft.id)).toMatchObject({
       state: 'completed',
       moved: { rows: 30 },

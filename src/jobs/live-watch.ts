@@ -7,8 +7,8 @@ import type { LiveDrift } from './live-drift-types.ts';
 import type { Guards, LiveRooms } from './live-rooms-types.ts';
 import { linked, type LiveWork, slotError, stateOf } from './live-work.ts';
 
-/** More than calm is reckoned from. */
-const mostReadings = 30;
+/** Longer than calm is reckoned from. */
+const readingsMs = 30_000;
 const unknownSlot = { verdict: 'ok', message: 'The slot was not measured yet.', hint: '' } as const;
 const nothing = { inserts: 0, updates: 0, deletes: 0, truncates: 0, transactions: 0 };
 
@@ -25,7 +25,7 @@ export class LiveWatch {
   #verdict: PgsluiceError | null = null;
   readonly #onLost: (error: PgsluiceError) => void;
   readonly #guards: Guards;
-  readonly #readings: GuardrailReading[] = [];
+  #readings: readonly GuardrailReading[] = [];
   #drift: LiveDrift | null = null;
   #cuttingOver = false;
   #pausedSince: string | null = null;
@@ -80,8 +80,8 @@ export class LiveWatch {
       slot: this.#monitor.slot ?? unknownSlot,
       drift: this.#drift?.open ?? null,
     });
-    this.#readings.push({ at: Date.now(), guardrails });
-    if (this.#readings.length > mostReadings) this.#readings.shift();
+    const at = Date.now();
+    this.#readings = [...this.#readings.filter((reading) => at - reading.at < readingsMs), { at, guardrails }];
     return guardrails;
   }
 

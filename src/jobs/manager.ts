@@ -388,10 +388,12 @@ export class JobManager {
   }
 
   async #view(row: JobRow): Promise<JobView> {
-    const facts = this.#runs.get(row.id)?.live() ?? notInHand;
+    const endpoints = openEndpoints(this.#store.secrets, row);
+    const run = this.#runs.get(row.id);
+    if (run !== undefined) return toView(row, endpoints, run.live());
     // What another agent, or an earlier one, last measured stands in the job's events.
-    const progress = facts.progress ?? (row.live === null ? null : await lastProgress(this.#store.db, row.id));
-    return toView(row, openEndpoints(this.#store.secrets, row), { ...facts, progress });
+    const progress = row.live === null ? null : await lastProgress(this.#store.db, row.id);
+    return toView(row, endpoints, { ...notInHand, progress });
   }
 
   #feed(id: string): JobFeed {

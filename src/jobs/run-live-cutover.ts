@@ -1,5 +1,5 @@
 import type { CutoverReport, LiveState } from '../contract/live.ts';
-import { type PgsluiceError, throwIfAborted } from '../errors.ts';
+import { PgsluiceError, throwIfAborted } from '../errors.ts';
 import type { Finished, StagedClone } from '../clone/staged-types.ts';
 import type { Fence } from '../live/fence-types.ts';
 import type { SourceSnapshot } from '../postgres/snapshot.ts';
@@ -138,7 +138,7 @@ async function attempt(work: LiveWork, { staged, line, watch, drift }: CutoverPa
     });
     if (outcome.kind === 'rolled-back') {
       await liftReadOnly(work);
-      return { kind: 'rolled-back', error: asError(outcome.error), report: outcome.report };
+      return { kind: 'rolled-back', error: new PgsluiceError(outcome.error), report: outcome.report };
     }
     done = true;
     work.todo.push(...outcome.todo);

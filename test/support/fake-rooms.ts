@@ -5,6 +5,7 @@ import { PgsluiceError, throwIfAborted } from '../../src/errors.ts';
 import type { CloneContext, CloneOutcome } from '../../src/clone/clone.ts';
 import type { Facts, JobRooms } from '../../src/jobs/rooms.ts';
 import type { SourceSnapshot } from '../../src/postgres/snapshot.ts';
+import { fakeLive, fakeWorld } from './fake-live.ts';
 
 /** What a fake migration does; every field may be changed while it runs. */
 export interface Script {
@@ -58,7 +59,7 @@ const notEmpty = new PgsluiceError({
 });
 
 /** Rooms that touch no server, so that the job machinery is tested alone. */
-export function fakeRooms(changes: Partial<Script> = {}): FakeRooms {
+export function fakeRooms(changes: Partial<Script> = {}, world = fakeWorld()): FakeRooms {
   const script: Script = {
     blocked: false,
     tables: 3,
@@ -85,8 +86,8 @@ export function fakeRooms(changes: Partial<Script> = {}): FakeRooms {
         blocked: script.blocked,
         error: script.blocked ? notEmpty.report() : null,
         facts,
-        method: 'copy' as const,
-        methodReason: 'Nobody asked for little downtime.',
+        method: input.options.method === 'live' ? 'live' : 'copy',
+        methodReason: 'nobody asked for little downtime.',
       });
     },
     createClone: (input) => {
@@ -101,7 +102,7 @@ export function fakeRooms(changes: Partial<Script> = {}): FakeRooms {
       return verification(script.differences);
     },
     reportHtml: (report) => `<h1>${report.name}</h1>`,
-    live: {} as JobRooms['live'],
+    live: fakeLive(world, facts),
   };
 }
 
