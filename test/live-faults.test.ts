@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -170,6 +172,63 @@ describe.each(places)('$name', ({ reach }) => {
   });
 });
 
+test('an agent that is killed right after the target has taken over finishes the hand-over when it runs again', async () => {
+  let calls = 0;
+  const hook = createServer((_request, response) => {
+    calls += 1;
+    // The first call is never answered: its agent is killed meanwhile.
+    if (calls > 1) response.end();
+  });
+  hook.listen(0, '127.0.0.1');
+  await once(hook, 'listening');
+  const address = hook.address();
+  if (address === null || typeof address === 'string') throw new Error('the hook has no port');
+  try {
+    const job = await start({ handOver: { webhook: `http://127.0.0.1:${address.port}/` } });
+    await job.untilCaughtUp();
+    await job.act('cutover').catch(() => undefined);
+    const end = Date.now() + 60_000;
+    while (calls === 0 && Date.now() < end) await sleep(20);
+    await daemon.kill9();
+    // Whoever connects to the source now may not write any more, though the agent and its locks are gone.
+    await expect(source.run(`INSERT INTO z (v) VALUES ('late')`, database)).rejects.toThrow(/read-only/);
+    daemon = await startDaemon(state);
+    const done = await job.untilState(['completed', 'failed']);
+    expect(done.state, await job.log()).toBe('completed');
+    expect(calls).toBeGreaterThan(1);
+    expect(await lastingTraces(target, database)).toEqual([]);
+    expect(await lastingTraces(source, database, 3000)).toEqual(['setting default_transaction_read_only=on']);
+    expect([...(await contentsOf(target, database))]).toEqual([...(await contentsOf(source, database))]);
+    const keys = await target.query(
+      `SELECT conname, convalidated FROM pg_constraint WHERE contype = 'f' AND connamespace = 'public'::regnamespace`,
+      database,
+    );
+    expect(keys).toEqual([{ conname: 'b_a_fkey', convalidated: true }]);
+  } finally {
+    hook.closeAllConnections();
+    hook.close();
+  }
+});
+
+test('a cutover that cannot end in time is rolled back, and writers who waited go on', async () => {
+  const job = await start({ cutoverTimeout: 2 });
+  await job.untilCaughtUp();
+  const held = await obstacle(sourceUrl, `BEGIN; UPDATE a SET v = 'open' WHERE id = 1`);
+  try {
+    await job.act('cutover').catch(() => undefined);
+    await job.until('the rollback', (view) => view.state === 'following', 30_000);
+    await source.run(`INSERT INTO z (v) VALUES ('rolled back')`, database);
+    expect((await traces(source, database)).filter((trace) => trace.startsWith('setting'))).toEqual([]);
+  } finally {
+    await held.remove();
+  }
+  await job.untilCaughtUp();
+  await job.act('cutover');
+  const done = await job.untilState(['completed', 'failed', 'following']);
+  expect(done.state, await job.log()).toBe('completed');
+  expect(done.verified).toBe(true);
+});
+
 test('an agent that is killed after a cancel that could not reach the source cleans up when it runs again', async () => {
   const job = await start();
   await job.untilCaughtUp();
@@ -208,8 +267,6 @@ test('a table that cannot be stored on the target fails the job and leaves nothi
   const held = await obstacle(sourceUrl, `BEGIN; INSERT INTO z (v) VALUES ('open')`);
   const job = await start();
   await job.until('the slot phase', (view) => view.phase === 'slot');
-  // Wanted: a target that refuses a table's rows for good.
-  await target.run(`ALTER DATABASE ${database} SET default_tablespace = 'nowhere'`).catch(() => undefined);
   await target.run(
     `CREATE SCHEMA IF NOT EXISTS pgsluice_test_blocker; CREATE FUNCTION pgsluice_test_blocker.f() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no tables here'; END $$;
     CREATE EVENT TRIGGER refuse ON ddl_command_start WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION pgsluice_test_blocker.f()`,
