@@ -478,28 +478,52 @@ describe('a relation that the stream shows in another shape', () => {
     }
   });
 
-  it('that it had between two looks', async () => {
+  it('that it had between two looks, and that the next look finds gone', async () => {
     const both = await pair();
     try {
-      await both.source.run('ALTER TABLE s.t ADD passing uuid');
-      const between = await relationOf(both.source, 't');
-      await both.source.run('ALTER TABLE s.t DROP passing');
-      const drift = await examine(both, between);
-      expect(drift).toMatchObject({ kind: 'changed', plan: { pause: null, carry: [{ relation: { name: 't' } }] } });
+      const watch = both.watch(true);
+      await both.source.run('ALTER TABLE s.parts ADD passing uuid');
+      const between = await relationOf(both.source, 'parts_2');
+      await both.source.run('ALTER TABLE s.parts DROP passing');
+      const gate = { schema: 's', name: 'parts_2' };
+      const drift = await watch.examine(both, { relation: between, gate });
+      expect(drift).toMatchObject({ kind: 'changed', plan: { pause: null, carry: [{ relation: { name: 'parts' } }] } });
       await carryColumns(both.target, drift.plan.carry, 'now');
       const [column] = await both.target.query(
-        `SELECT format_type(atttypid, atttypmod) AS type FROM pg_attribute WHERE attrelid = 's.t'::regclass AND attname = 'passing'`,
+        `SELECT format_type(atttypid, atttypmod) AS type FROM pg_attribute WHERE attrelid = 's.parts_1'::regclass AND attname = 'passing'`,
       );
       expect(column).toEqual({ type: 'uuid' });
-      // The watch saw nothing, so the rest is found by comparing the two sides.
-      const gaps = await findGaps(both.target, await readShape(both.source, filter), filter, {
-        sameMajor: true,
-        known: both.before,
-      });
-      for (const statement of gaps.flatMap((gap) => gap.statements)) await both.target.run(statement);
+      const finding = await changed(watch);
+      expect(finding.plan.pause).toBeNull();
+      await carryColumns(both.target, finding.plan.carry, 'all');
       await expectEqual(both);
     } finally {
       await both.close();
+    }
+  });
+
+  it('that it had for a while under FULL: with the value of older rows where a look saw it, else copied anew', async () => {
+    for (const seen of [true, false]) {
+      const both = await pair();
+      try {
+        const watch = both.watch(true);
+        await both.source.run(`ALTER TABLE s.keyless REPLICA IDENTITY FULL`);
+        await both.target.run(`ALTER TABLE s.keyless REPLICA IDENTITY FULL`);
+        watch.accept(await readShape(both.source, filter));
+        await both.source.run('ALTER TABLE s.keyless ADD passing integer DEFAULT 5');
+        expect((await watch.check(seen ? 'now' : 'due')).kind).toBe(seen ? 'changed' : 'none');
+        const between = await relationOf(both.source, 'keyless');
+        await both.source.run('ALTER TABLE s.keyless DROP passing');
+        const drift = await watch.examine(both, { relation: between, gate: { schema: 's', name: 'keyless' } });
+        expect(drift.plan.pause === null).toBe(seen);
+        expect(drift.plan.pause?.statements.includes('TRUNCATE ONLY "s"."keyless";')).toBe(seen ? undefined : true);
+        await carryColumns(both.target, drift.plan.carry, 'now');
+        const expected = seen ? [{ passing: 5 }, { passing: 5 }] : [{ passing: undefined }, { passing: undefined }];
+        const rows = await both.target.query('SELECT * FROM s.keyless');
+        expect(rows.map((row) => ({ passing: row['passing'] }))).toEqual(expected);
+      } finally {
+        await both.close();
+      }
     }
   });
 
@@ -547,7 +571,7 @@ describe('a relation that the stream shows in another shape', () => {
       expect(drift.plan.pause?.statements.join(' ')).toContain('ALTER COLUMN "a" TYPE bigint');
       expect(drift.plan.pause?.statements.join(' ')).not.toContain('late');
       await both.target.run('ALTER TABLE s.t ADD late integer');
-      expect(await examine(both, old)).toEqual({ kind: 'unexplained', plan: { carry: [], pause: null } });
+      expect(await examine(both, old)).toEqual({ kind: 'unexplained', plan: { carry: [], pause: null }, changes: [] });
     } finally {
       await both.close();
     }
@@ -583,7 +607,7 @@ describe('a relation that the stream shows in another shape', () => {
         plan: { carry: [{ kind: 'add-table' }] },
       });
       await both.source.run('DROP TABLE s.short');
-      expect(await examine(both, relation)).toEqual({ kind: 'gone', plan: { carry: [], pause: null } });
+      expect(await examine(both, relation)).toEqual({ kind: 'gone', plan: { carry: [], pause: null }, changes: [] });
     } finally {
       await both.close();
     }

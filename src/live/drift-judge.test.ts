@@ -125,8 +125,20 @@ test('what the stream shows is never dropped and added where it may have been re
   // Proven: b is gone, c is new.
   const proven = judge(['a', 'c'], old, table([a, c]), old);
   expect([proven.ambiguous, ...kinds(proven.changes)]).toEqual([false, 'column-added', 'column-dropped']);
-  // Nobody knows whether x was b.
-  expect(judge(['a', 'x'], old, table([a]), old).ambiguous).toBe(true);
+  // Nobody knows whether x was b. Both are gone now, but old rows are sent with it.
+  const unknown = judge(['a', 'x'], old, table([a]), old);
+  expect(unknown.ambiguous).toBe(false);
+  expect(unknown.changes).toMatchObject([{ kind: 'column-added', rewritten: true }, { kind: 'column-dropped' }]);
+  const keyless = relation('a', 'x').columns.map((one) => ({ ...one, key: one.name === 'a' }));
+  expect(
+    judgeRelation({
+      relation: { ...relation(), columns: keyless },
+      types: ['integer', 'integer'],
+      before: old,
+      now: table([a]),
+      target: old,
+    }).changes,
+  ).toMatchObject([{ kind: 'column-added', rewritten: false }, { kind: 'column-dropped' }]);
   expect(judge(['a', 'x', 'y'], old, table([a, column(2, 'c')]), old).ambiguous).toBe(true);
   // Without the shape that the target was fitted to, an addition may be a rename as well.
   expect(judge(['a', 'c', 'd'], null, table([a, c, column(4, 'd')]), old).ambiguous).toBe(true);

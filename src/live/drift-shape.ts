@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { PgsluiceError } from '../errors.ts';
 import { tableDataMatches, tableMatches } from '../postgres/filters.ts';
 import type { RelationFilter } from '../postgres/filters.ts';
@@ -197,7 +198,8 @@ type TableRow = Omit<TableShape, 'oid' | 'followed'> & { readonly oid: string; r
 type EnumRow = Omit<EnumShape, 'oid'> & { readonly oid: string; readonly [column: string]: unknown };
 
 /** The server prints definitions as of the present, its rows are read under a snapshot: DDL in between means reading again. */
-const ATTEMPTS = 5;
+const ATTEMPTS = 10;
+const LONGER_EACH_TIME_MS = 20;
 
 async function readOnce(session: Session, filter: RelationFilter): Promise<SourceShape> {
   const fingerprints = await readFingerprints(session);
@@ -237,6 +239,7 @@ export async function readShape(session: Session, filter: RelationFilter): Promi
       // "cache lookup failed" for what was dropped between two statements is an internal error to the server.
       if (sqlStateOf(error) !== SQLSTATE.internalError) throw error;
     }
+    await sleep(LONGER_EACH_TIME_MS * attempt);
   }
   throw new PgsluiceError({
     code: 'SOURCE_SCHEMA_CHANGES',

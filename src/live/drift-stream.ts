@@ -1,3 +1,4 @@
+import { FIRST_UNKNOWN } from './drift-columns.ts';
 import { diffTables } from './drift-diff.ts';
 import type { ShapeChange } from './drift-diff.ts';
 import type { ColumnShape, SourceShape, TableShape } from './drift-shape.ts';
@@ -15,6 +16,8 @@ export interface RelationDriftInput {
   readonly now: TableShape | null;
   /** The table as it is on the target. */
   readonly target: TableShape;
+  /** Columns that the source had for a while, as they were seen, by name. */
+  readonly passed?: ReadonlyMap<string, ColumnShape>;
 }
 
 export interface RelationDrift {
@@ -24,13 +27,11 @@ export interface RelationDrift {
   readonly ambiguous: boolean;
 }
 
-/** attnum of columns that only that moment of the stream knows: beyond every real one (1,600 columns a table). */
-const FIRST_UNKNOWN = 10_000;
-
 /**
  * What a relation message says about the table at its place in the stream. Columns are followed by attnum through their
  * names before and now, since a message has names only: a column that was renamed is not taken for one dropped and one added,
- * which would lose its values. Where the target already has a column that this moment of the stream lacks and the source has
+ * which would lose its values. Of a column that the source has dropped since, the values are of no account, unless old rows are
+ * found by them. Where the target already has a column that this moment of the stream lacks and the source has
  * now, nothing is to be done: the column is left to its default. Pure.
  */
 export function judgeRelation(input: RelationDriftInput): RelationDrift {
@@ -48,6 +49,9 @@ export function judgeRelation(input: RelationDriftInput): RelationDrift {
   const columns: ColumnShape[] = [];
   /** Columns that the target lacks and that may be one of its own under another name. */
   const doubtful: ColumnShape[] = [];
+  const next = 1 + Math.max(FIRST_UNKNOWN, ...mine.map((column) => column.attnum));
+  /** Columns without which old rows are not found, and of whose values nothing is known. */
+  const missed = new Set<string>();
   let unheard = 0;
   for (const [at, column] of relation.columns.entries()) {
     const type = types[at] ?? 'text';
@@ -56,7 +60,8 @@ export function judgeRelation(input: RelationDriftInput): RelationDrift {
       columns.push({ ...here, type, collation: type === here.type ? here.collation : null });
       continue;
     }
-    const known = present.get(column.name) ?? earlier.get(column.name);
+    const seen = input.passed?.get(column.name);
+    const known = present.get(column.name) ?? earlier.get(column.name) ?? seen;
     const renamed = known === undefined ? undefined : unmatched.get(known.attnum);
     if (known !== undefined && renamed !== undefined) {
       unmatched.delete(known.attnum);
@@ -64,9 +69,11 @@ export function judgeRelation(input: RelationDriftInput): RelationDrift {
     } else if (known !== undefined && present.has(column.name)) {
       // New since the target was fitted, or one of its columns whose name there nobody knows.
       (before !== null && !old.has(known.attnum) ? columns : doubtful).push({ ...known, type });
-    } else {
+    } else if (seen !== undefined) columns.push(passing(column.name, type, seen.attnum, seen.missing));
+    else {
       unheard += 1;
-      doubtful.push(passing(column.name, type, FIRST_UNKNOWN + at));
+      if (column.key) missed.add(column.name);
+      doubtful.push(passing(column.name, type, next + at, null));
     }
   }
   const alive = new Map(now?.columns.map((column) => [column.attnum, column]));
@@ -84,8 +91,7 @@ export function judgeRelation(input: RelationDriftInput): RelationDrift {
   const passedBy = gone !== undefined && came !== undefined && strange.length === 1 && doubtful.length === 1;
   if (passedBy) columns.push({ ...gone, name: came.name, type: came.type });
   else columns.push(...doubtful);
-  const ambiguous =
-    !passedBy && (strange.length > 0 || doubtful.length > unheard || (unheard > 0 && dropped.length > 0));
+  const ambiguous = !passedBy && (strange.length > 0 || doubtful.length > unheard);
   const aligned: TableShape = {
     ...target,
     oid: relation.oid,
@@ -93,7 +99,11 @@ export function judgeRelation(input: RelationDriftInput): RelationDrift {
     fileNode: before?.fileNode ?? now?.fileNode ?? '',
   };
   const moment: TableShape = { ...aligned, columns, fileNode: now?.fileNode ?? aligned.fileNode };
-  return { changes: diffTables(aligned, moment), ambiguous };
+  const changes = diffTables(aligned, moment).map((change) => {
+    if (change.kind !== 'column-added' || present.has(change.column.name)) return change;
+    return { ...change, rewritten: missed.has(change.column.name) };
+  });
+  return { changes, ambiguous };
 }
 
 /**
@@ -101,7 +111,8 @@ export function judgeRelation(input: RelationDriftInput): RelationDrift {
  * reaches all of its children. Pure.
  */
 export function liftToParent(change: ShapeChange, target: SourceShape): ShapeChange {
-  if (!('column' in change) || !change.column.inherited) return change;
+  // A partition has no columns of its own.
+  if (!('column' in change) || !(change.column.inherited || change.table.bound !== null)) return change;
   let { table } = change;
   const seen = new Set<string>();
   for (let parent = table.parents[0]; parent !== undefined; parent = table.parents[0]) {
@@ -114,8 +125,8 @@ export function liftToParent(change: ShapeChange, target: SourceShape): ShapeCha
   return { ...change, table, column: { ...change.column, inherited: false } };
 }
 
-/** A column that the source has dropped since: whatever older rows hold in it goes with it. */
-function passing(name: string, type: string, attnum: number): ColumnShape {
+/** A column that the source has dropped since: nothing but its name, type and the value of older rows is of use. */
+function passing(name: string, type: string, attnum: number, missing: string | null): ColumnShape {
   return {
     attnum,
     name,
@@ -126,7 +137,7 @@ function passing(name: string, type: string, attnum: number): ColumnShape {
     default: null,
     identity: '',
     generated: '',
-    missing: null,
+    missing,
     inherited: false,
     version: '',
   };

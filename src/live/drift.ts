@@ -4,12 +4,13 @@ import { type Lsn, parseLsn } from '../postgres/lsn.ts';
 import { openSession } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
+import { ColumnMemory } from './drift-columns.ts';
 import { alignByName, diffShapes } from './drift-diff.ts';
 import type { KnownAs, ShapeChange } from './drift-diff.ts';
 import { describeChange, planChanges, planCopy } from './drift-judge.ts';
 import type { CarriedChange, DriftPlan, PlanOptions } from './drift-judge.ts';
 import { readFingerprints, readShape } from './drift-shape.ts';
-import type { SourceShape } from './drift-shape.ts';
+import type { ColumnShape, SourceShape } from './drift-shape.ts';
 import { inOrder, statementsOf, tableName } from './drift-sql.ts';
 import { judgeRelation, liftToParent } from './drift-stream.ts';
 import type { Relation } from './types.ts';
@@ -33,7 +34,9 @@ import type { Relation } from './types.ts';
  *    value that older rows have; the present default is set only at `seenAt`;
  *  - a dropped column is only relieved of NOT NULL at its place and dropped at `seenAt`. The applier has to bear columns of
  *    the target that the stream does not send;
- *  - a column that came and went between two looks is added nullable when the stream shows it, and dropped at `seenAt`.
+ *  - a column that came and went before the stream shows it is added nullable then, and found dropped by the next look. Its
+ *    values go with it, but old rows may be found by them (REPLICA IDENTITY FULL): unless a look saw what older rows held, the
+ *    table is copied anew.
  *
  * Rows that are there when a column is added get pg_attribute.attmissingval, the very value the source gives them, never the
  * default of today. A volatile default, a new identity and every other rewriting of rows by an expression are in no stream:
@@ -84,6 +87,10 @@ export class DriftWatch {
   #before: SourceShape;
   /** Of the moment the archive was dumped. */
   #archive: { readonly tables: string; readonly catalogue: string };
+  /** Columns that came since `#before`, as they were seen, by table and name: one may be gone before the stream shows it. */
+  readonly #seen = new ColumnMemory();
+  /** Columns that the target was given at their place in the stream since `#before`. */
+  readonly #given = new ColumnMemory();
   #last: { readonly at: number; readonly finding: DriftFinding } | null = null;
 
   constructor(input: DriftWatchInput) {
@@ -110,9 +117,29 @@ export class DriftWatch {
     return finding;
   }
 
+  /**
+   * Explains a refusal of the applier at its place in the stream, with what the watch has seen so far (see examineDrift). Once
+   * what it answers is done, columns that the source has dropped since are found dropped by the next look.
+   */
+  async examine(
+    sessions: { readonly source: Session; readonly target: Session },
+    refused: Pick<ExamineInput, 'relation' | 'gate'>,
+  ): Promise<StreamDrift> {
+    const { filter, job, carry } = this.#input;
+    const passed = this.#seen.of(refused.relation.oid);
+    // The target has them, whether or not the source still has.
+    const before = this.#given.addTo(this.#before, null);
+    const drift = await examineDrift({ ...sessions, ...refused, filter, job, carry, before, passed });
+    this.#given.noteAdded(this.#before, drift.changes);
+    this.#last = null;
+    return drift;
+  }
+
   /** The target fits `shape` now. */
   accept(shape: SourceShape): void {
     this.#before = shape;
+    this.#seen.clear();
+    this.#given.clear();
     this.#last = null;
   }
 
@@ -132,12 +159,14 @@ export class DriftWatch {
     const session = await this.#open();
     const { tables, catalogue } = await readFingerprints(session);
     const archiveStale = tables !== this.#archive.tables || catalogue !== this.#archive.catalogue;
-    if (tables === this.#before.fingerprint) return { kind: 'none', archiveStale };
+    if (tables === this.#before.fingerprint && this.#given.empty) return { kind: 'none', archiveStale };
     const last = this.#last?.finding;
     // Its position stays, or the job would run after it for ever.
     if (last?.kind === 'changed' && last.shape.fingerprint === tables) return { ...last, archiveStale };
     const shape = await readShape(session, this.#input.filter);
-    const changes = diffShapes(this.#before, shape);
+    // A column that the target was given and that is gone has to go there as well.
+    const changes = diffShapes(this.#given.addTo(this.#before, shape), shape);
+    for (const change of changes) if (change.kind === 'column-added') this.#seen.put(change.table.oid, change.column);
     if (changes.length === 0) {
       // TRUNCATE, VACUUM FULL and the like: later changes are told against the table as it lies now.
       this.#before = shape;
@@ -181,15 +210,21 @@ export interface ExamineInput extends PlanOptions {
   readonly gate: { readonly schema: string; readonly name: string } | null;
   /** The shape that the target was last fitted to. */
   readonly before: SourceShape;
+  /** Columns that the relation's table had since then, by name. */
+  readonly passed?: ReadonlyMap<string, ColumnShape>;
 }
 
-export type StreamDrift =
-  /** Nobody can do anything with these changes: the source has dropped the table since, and the target never had it. */
-  | { readonly kind: 'gone'; readonly plan: DriftPlan }
-  /** `plan` fits the target to this place of the stream: `now` of carried changes has to run, `later` at the watch's seenAt. */
-  | { readonly kind: 'changed'; readonly plan: DriftPlan }
-  /** The target's table already is what the stream sends, or what a person has to make of it is not known. */
-  | { readonly kind: 'unexplained'; readonly plan: DriftPlan };
+export interface StreamDrift {
+  /**
+   * changed: `plan` fits the target to this place of the stream: `now` of carried changes has to run, `later` at the watch's
+   * seenAt. gone: the source has dropped the table since, and the target never had it. unexplained: the target's table already
+   * is what the stream sends, or what a person has to make of it is not known.
+   */
+  readonly kind: 'changed' | 'gone' | 'unexplained';
+  readonly plan: DriftPlan;
+  /** What the plan was made from, on the tables where it is made. */
+  readonly changes: readonly ShapeChange[];
+}
 
 /** Explains a refusal of the applier at its place in the stream, and what to do about it. */
 export async function examineDrift(input: ExamineInput): Promise<StreamDrift> {
@@ -199,24 +234,26 @@ export async function examineDrift(input: ExamineInput): Promise<StreamDrift> {
   const place = input.gate ?? relation;
   const target = fitted.tables.find((table) => table.schema === place.schema && table.name === place.name);
   const present = now.tables.find((table) => table.oid === relation.oid) ?? null;
-  const none: DriftPlan = { carry: [], pause: null };
+  const none = { plan: { carry: [], pause: null }, changes: [] };
   if (target === undefined) {
-    if (present === null) return { kind: 'gone', plan: none };
-    return { kind: 'changed', plan: planChanges([{ kind: 'table-added', table: present }], input) };
+    if (present === null) return { kind: 'gone', ...none };
+    const changes: ShapeChange[] = [{ kind: 'table-added', table: present }];
+    return { kind: 'changed', plan: planChanges(changes, input), changes };
   }
   if (input.gate === null && present?.followed === true) {
     // Its record was deleted so that it is copied anew; rows in it would be there twice.
     const [row] = await input.target.query<{ empty: boolean }>(
       `SELECT NOT EXISTS (SELECT FROM ONLY ${tableName(target)}) AS empty`,
     );
-    return { kind: 'changed', plan: planCopy(present, row?.empty === true, input) };
+    return { kind: 'changed', plan: planCopy(present, row?.empty === true, input), changes: [] };
   }
   const types = await typesOf(input.source, relation);
   const before = input.before.tables.find((table) => table.oid === relation.oid) ?? null;
-  const drift = judgeRelation({ relation, types, before, now: present, target });
+  const { passed = new Map<string, ColumnShape>() } = input;
+  const drift = judgeRelation({ relation, types, before, now: present, target, passed });
   const changes = drift.changes.map((change) => liftToParent(change, fitted));
-  if (changes.length === 0) return { kind: 'unexplained', plan: none };
-  return { kind: 'changed', plan: planChanges(changes, { ...input, carry: input.carry && !drift.ambiguous }) };
+  if (changes.length === 0) return { kind: 'unexplained', ...none };
+  return { kind: 'changed', plan: planChanges(changes, { ...input, carry: input.carry && !drift.ambiguous }), changes };
 }
 
 async function typesOf(source: Session, relation: Relation): Promise<(string | null)[]> {
