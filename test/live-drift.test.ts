@@ -510,6 +510,7 @@ describe('a relation that the stream shows in another shape', () => {
         await both.source.run(`ALTER TABLE s.keyless REPLICA IDENTITY FULL`);
         await both.target.run(`ALTER TABLE s.keyless REPLICA IDENTITY FULL`);
         watch.accept(await readShape(both.source, filter));
+        expect((await watch.check('now')).kind).toBe('none');
         await both.source.run('ALTER TABLE s.keyless ADD passing integer DEFAULT 5');
         expect((await watch.check(seen ? 'now' : 'due')).kind).toBe(seen ? 'changed' : 'none');
         const between = await relationOf(both.source, 'keyless');
