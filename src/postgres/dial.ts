@@ -242,7 +242,7 @@ export async function dial(
     if (encryption === 'never') return { stream: raw, encrypted: false };
     raw.write(SSL_REQUEST);
     const answer = await waitFor<Buffer>(raw, signal, 'data', () =>
-      connectionError(context, notPostgres('it closed the connection at once.')),
+      connectionError(context, notPostgres('it closed the connection at once.', true)),
     );
     // More bytes than one before TLS begins are either another protocol or an attack (CVE-2021-23222).
     if (answer.length !== 1 && answer[0] !== 0x45)
