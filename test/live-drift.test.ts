@@ -419,7 +419,7 @@ describe('schema drift', () => {
 
 /** As a relation message of the stream describes the table now. */
 async function relationOf(session: Session, name: string): Promise<Relation> {
-  const [table] = await session.query<{ oid: string; identity: 'd' }>(
+  const [table] = await session.query<{ oid: string; identity: Relation['identity'] }>(
     `SELECT c.oid::text AS oid, c.relreplident AS identity FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE n.nspname = 's' AND c.relname = $1`,
     [name],
@@ -438,7 +438,7 @@ async function relationOf(session: Session, name: string): Promise<Relation> {
       name: column.name,
       typeOid: Number(column.type),
       typeModifier: column.modifier,
-      key: false,
+      key: table?.identity === 'f',
     })),
   };
 }
