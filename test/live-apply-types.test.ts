@@ -174,15 +174,15 @@ test('values of every type arrive to the bit, one by one and in bulk, inserted a
 
 test('a value of megabytes arrives, as do keys of types that need their own operator', async () => {
   rig = await ApplyRig.open(server, 'own_types', {
-    schema: `CREATE EXTENSION citext SCHEMA public; CREATE TYPE public.mood AS ENUM ('sad', 'ok');
+    schema: `CREATE EXTENSION citext SCHEMA public; CREATE EXTENSION hstore SCHEMA public; CREATE TYPE public.mood AS ENUM ('sad', 'ok');
       CREATE TABLE public.big (id int PRIMARY KEY, by bytea, tx text);
-      CREATE TABLE public.ci (k public.citext, m public.mood, a int[], v int, PRIMARY KEY (k, m, a));
+      CREATE TABLE public.ci (k public.citext, m public.mood, a int[], h public.hstore DEFAULT '', v int, PRIMARY KEY (k, m, a, h));
       CREATE TABLE public.dec (k numeric PRIMARY KEY, v int); CREATE TABLE public.ri (id int, c char(4) NOT NULL, v int);
       CREATE UNIQUE INDEX ri_c ON public.ri (c); ALTER TABLE public.ri REPLICA IDENTITY USING INDEX ri_c`,
   });
   await rig.write(
     `INSERT INTO big SELECT g, decode(repeat(md5(g::text), 5 * 1024 * 1024 / 16), 'hex'), repeat('\\"é', 700000) FROM generate_series(1, 3) g`,
-    `INSERT INTO ci VALUES ('Abc', 'sad', '{1}', 1), ('xyz', 'ok', '{}', 2), ('del', 'ok', '{1,2}', 3)`,
+    `INSERT INTO ci (k, m, a, v) VALUES ('Abc', 'sad', '{1}', 1), ('xyz', 'ok', '{}', 2), ('del', 'ok', '{1,2}', 3)`,
     `INSERT INTO dec VALUES (1.0, 1), (2.00, 2), (3, 3)`,
     `INSERT INTO ri VALUES (1, 'a', 1), (2, 'ab', 2), (3, 'abcd', 3)`,
   );
