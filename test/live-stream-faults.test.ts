@@ -155,7 +155,7 @@ test('a cut line ends the stream after what was received whole, and nothing is l
 });
 
 test('a line that says nothing any more ends the stream, though nobody was told', async () => {
-  const { open, settings, run } = await begin();
+  const { open, settings, run, slotRow } = await begin();
   const line = await startRoughLine(server.port);
   const stream = await open({ settings: { ...settings, port: line.port }, silenceMs: 3000 });
   // Longer than the silence that is borne: the source is asked, and answers.
@@ -166,6 +166,17 @@ test('a line that says nothing any more ends the stream, though nobody was told'
   const frozenAt = Date.now();
   expect(await endOf(stream)).toMatchObject({ code: 'STREAM_SILENT', retryable: true });
   expect(Date.now() - frozenAt).toBeLessThan(8000);
+  await stream.close();
+  // What was silent once is given twice the time, so that a source that is only busy gets further.
+  await until(async () => {
+    await server.query('SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active');
+    return (await slotRow()).active_pid === null;
+  });
+  const again = await open({ settings: { ...settings, port: line.port }, silenceMs: 3000 });
+  line.freeze();
+  const frozenAgainAt = Date.now();
+  expect(await endOf(again)).toMatchObject({ code: 'STREAM_SILENT' });
+  expect(Date.now() - frozenAgainAt).toBeGreaterThan(5000);
   await line.close();
 });
 

@@ -3,8 +3,10 @@ import { type Lsn, formatLsn } from '../postgres/lsn.ts';
 import { Replication } from '../postgres/replication.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import { SQLSTATE, serverField } from '../postgres/sqlstate.ts';
+import { slotMemory } from './slot-memory.ts';
 import { SpoolRoom } from './spool.ts';
 import { StopWatch } from './stopping.ts';
+import { closedError, silentError, stoppingError, streamingFailed } from './stream-errors.ts';
 import { Assembler, type CommittedTransaction } from './transactions.ts';
 import type { ChangeStream, StreamItem } from './types.ts';
 
@@ -42,12 +44,6 @@ const STATUS_EVERY_MS = 10_000;
 
 /** The first major that can send a large transaction before it commits. */
 const STREAMS_FROM = 14;
-
-/**
- * Slots whose source failed to do so: it cannot read its own catalogue when a savepoint's ALTER TABLE was rolled back and
- * the table is altered again before the commit (15 to 18: "could not map filenode"); sent whole, such a transaction comes.
- */
-const sentWhole = new Set<string>();
 
 type Queued =
   | { readonly kind: 'transaction'; readonly transaction: CommittedTransaction }
@@ -89,6 +85,7 @@ class LiveStream implements ChangeStream {
   #timer: NodeJS.Timeout | null = null;
   #tickMs = TICK_MS;
   #tickedAt = 0;
+  readonly #silenceMs: number;
   #silentMs = 0;
   #sentAt = 0;
   #askedAt = 0;
@@ -99,7 +96,8 @@ class LiveStream implements ChangeStream {
     this.#input = input;
     this.#durable = input.from;
     this.#queueLimit = input.queueBytes ?? QUEUE_BYTES;
-    this.#streaming = input.sourceMajor >= STREAMS_FROM && !sentWhole.has(input.slot);
+    this.#silenceMs = slotMemory.silenceMs(input.slot) ?? input.silenceMs ?? SILENCE_MS;
+    this.#streaming = input.sourceMajor >= STREAMS_FROM && slotMemory.streams(input.slot);
     this.#stopping = new StopWatch({
       settings: input.settings,
       signal: input.signal,
@@ -203,17 +201,22 @@ class LiveStream implements ChangeStream {
     this.#queue.push({ kind: 'transaction', transaction });
     this.#queuedBytes += transaction.bytes;
     this.#queuedOnDisk += transaction.spool?.size ?? 0;
-    if (transaction.endLsn > this.#told) this.#told = transaction.endLsn;
+    if (transaction.endLsn > this.#told) this.#come(transaction.endLsn);
     this.#wake();
   }
 
   /** Positions that say nothing new are dropped: a slot begins to read before what was confirmed. */
   #putPosition(lsn: Lsn): void {
     if (lsn <= this.#told) return;
-    this.#told = lsn;
+    this.#come(lsn);
     if (this.#queue.at(-1)?.kind === 'position') this.#queue.pop();
     this.#queue.push({ kind: 'position', lsn });
     this.#wake();
+  }
+
+  #come(lsn: Lsn): void {
+    this.#told = lsn;
+    slotMemory.came(this.#input.slot, lsn);
   }
 
   #takeQueued(maxBytes: number): StreamItem[] {
@@ -290,12 +293,13 @@ class LiveStream implements ChangeStream {
     const replication = this.#replication;
     if (replication === null || this.#error !== null) return;
     const now = Date.now();
-    const silence = this.#input.silenceMs ?? SILENCE_MS;
+    const silence = this.#silenceMs;
     // A tick that comes late says nothing about the source: this process was busy or asleep.
     const passed = Math.min(now - this.#tickedAt, 2 * this.#tickMs);
     this.#tickedAt = now;
     this.#silentMs = replication.heard() || replication.paused ? 0 : this.#silentMs + passed;
     if (this.#silentMs >= silence) {
+      slotMemory.wasSilent(this.#input.slot, silence, this.#told > this.#durable ? this.#told : this.#durable);
       this.#fail(silentError(silence));
       return;
     }
@@ -307,14 +311,8 @@ class LiveStream implements ChangeStream {
 
   #judge(error: PgsluiceError): PgsluiceError {
     if (serverField(error, 'code') !== SQLSTATE.internalError) return error;
-    sentWhole.add(this.#input.slot);
-    return new PgsluiceError({
-      code: 'STREAMING_FAILED',
-      message: `The source could not send a large transaction before its end: ${serverField(error, 'message') ?? error.message}.`,
-      hint: 'It is connected to again and asked for whole transactions from here on, which takes it more disk.',
-      retryable: true,
-      cause: error,
-    });
+    slotMemory.failedToStream(this.#input.slot);
+    return streamingFailed(error);
   }
 
   /** The first failure counts; what was received whole before it is still handed out. */
@@ -325,31 +323,4 @@ class LiveStream implements ChangeStream {
     void this.#replication?.close();
     this.#wake();
   }
-}
-
-function closedError(): PgsluiceError {
-  return new PgsluiceError({
-    code: 'STREAM_CLOSED',
-    message: 'The change stream was closed.',
-    hint: 'Open it again.',
-    retryable: true,
-  });
-}
-
-function silentError(ms: number): PgsluiceError {
-  return new PgsluiceError({
-    code: 'STREAM_SILENT',
-    message: `The source has said nothing for ${Math.round(ms / 1000)} s, though it was asked to.`,
-    hint: 'The line to it is broken without either side being told, or it is far too busy. It is connected to again.',
-    retryable: true,
-  });
-}
-
-function stoppingError(): PgsluiceError {
-  return new PgsluiceError({
-    code: 'CONNECTION_LOST',
-    message: 'The source is being shut down and waits for this connection, so it was ended.',
-    hint: 'It is connected to again when it is back; the slot keeps what it needs.',
-    retryable: true,
-  });
 }
