@@ -1,41 +1,22 @@
 import { rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Logger } from 'pino';
 import type { JobEventBody, JobState, Phase } from '../contract/event.ts';
 import { cancelledError, type ErrorReport, PgsluiceError, throwIfAborted } from '../errors.ts';
 import { PauseGate } from '../gate.ts';
 import { clearChecks, clearTables, type JobPatch, type JobRow, saveReport } from '../store/job-queries.ts';
-import type { Store } from '../store/store.ts';
 import { type Ending, buildReport, isVerified, resultEvent, type ResultStatus } from './job-report.ts';
 import { cleanLive } from './clean-live.ts';
 import { describeTarget } from './job-summary.ts';
 import type { Endpoints, LiveFacts } from './job-view.ts';
-import { alreadyHandedOver, LiveHand } from './live-hand.ts';
+import { LiveHand } from './live-hand.ts';
 import type { JobWriter } from './job-writer.ts';
-import type { JobRooms } from './rooms.ts';
 import type { CloneRun } from '../clone/clone.ts';
 import { asReport } from './as-report.ts';
 import { type HeldRun, type RunContext, type RunEnd, runJob } from './run-job.ts';
+import { cleanMs, hurriedMs, type RunEnvironment, stoppedCode, storeCodes } from './run-environment.ts';
 import { completedWords, handedOverWords, interruptedWords, leftForHold, notNow, overAlready } from './run-words.ts';
 import { isWorking } from './transitions.ts';
-
-export interface RunEnvironment {
-  readonly store: Store;
-  readonly rooms: JobRooms;
-  readonly pgBinDir: string | null;
-  readonly logger: Logger;
-  readonly holdSnapshotMs: number;
-}
-
-export const stoppedCode = 'AGENT_STOPPED';
-
-/** How long a clean-up of both servers may take, in ms: when a person waits for it, and when the agent stops. */
-const cleanMs = 20_000;
-const hurriedMs = 2_500;
-
-/** The state could not be written, or is another agent's: says nothing about the two servers. */
-const storeCodes: ReadonlySet<string> = new Set(['STATE_UNREACHABLE', 'STATE_TOO_SLOW', 'JOB_TAKEN_OVER']);
 
 /**
  * A job in the hands of this agent. Lifecycle: queued → active → (held → active)* → over.
@@ -179,20 +160,12 @@ export class ActiveRun {
     this.#live.assertCancellable();
   }
 
-  /** After a crash only the target knows whether it has taken over. */
   async #assertCancellable(): Promise<void> {
     try {
-      this.#live.assertCancellable();
-      const { state } = this.#live;
-      if (this.#stage === 'active' || state?.stage !== 'following') return;
-      const { rooms } = this.#environment;
-      const signal = AbortSignal.timeout(cleanMs / 2);
-      const finished = await rooms.live.hasFinished(this.#endpoints.target, this.id, signal).catch((error: unknown) => {
-        // The read-only default is set right before the target takes over: without it nothing has happened.
-        if (state.readOnly !== null) throw error;
-        return false;
-      });
-      if (finished) throw alreadyHandedOver();
+      if (this.#stage === 'active') return this.#live.assertCancellable();
+      await this.#live.askCancellable((signal) =>
+        this.#environment.rooms.live.hasFinished(this.#endpoints.target, this.id, signal),
+      );
     } catch (error) {
       if (this.#stage === 'queued' && !this.#enqueued) await this.#release();
       throw error;

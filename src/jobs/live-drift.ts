@@ -132,37 +132,36 @@ class SchemaDrift implements LiveDrift {
   }
 
   async resumed(): Promise<PgsluiceError | null> {
-    const { context, place, facts } = this.#work;
     const pause = this.#pause;
     this.#pause = null;
     if (pause !== null) this.#answered = keyOf(pause);
     const finding = await this.#watch.check('now');
-    const shape = finding.kind === 'changed' ? finding.shape : null;
-    if (shape !== null && pause !== null) {
-      const sameMajor = facts.source.version.major === facts.target.version.major;
-      const gaps = await onSide(this.#work, 'target', (session) =>
-        findGaps(session, shape, context.options, { sameMajor, known: this.#watch.before }),
-      );
-      // Of a table that the job is to make, or of columns that it carries, nothing is asked of a person.
-      const asked = new Set(pause.statements);
-      const left = gaps.filter((gap) => gap.statements.some((statement) => asked.has(statement)));
-      if (left.length > 0) {
-        place.log('warn', `The target still lacks: ${left.map(({ text }) => text).join('; ')}.`);
-        return this.#paused({
-          ...pause,
-          message: `The target still differs: ${left.map(({ text }) => text).join('; ')}.`,
-          statements: left.flatMap(({ statements }) => statements),
-        });
-      }
+    if (finding.kind === 'changed' && pause !== null) {
+      const left = await this.#unmet(finding.shape, pause);
+      if (left !== null) return this.#paused(left);
     }
     if (pause !== null) await this.#carry(pause.onResume, 'all');
     this.#line.follower.forgetShapes();
-    if (finding.kind === 'changed' && this.#line.follower.done >= finding.seenAt) {
-      await this.#carry(finding.plan.carry, 'all');
-      this.#watch.accept(finding.shape);
-    }
     this.#open = null;
     return null;
+  }
+
+  /** What the target still lacks of what a person was asked for; null for nothing. */
+  async #unmet(shape: SourceShape, pause: DriftPause): Promise<DriftPause | null> {
+    const { context, facts } = this.#work;
+    const sameMajor = facts.source.version.major === facts.target.version.major;
+    const gaps = await onSide(this.#work, 'target', (session) =>
+      findGaps(session, shape, context.options, { sameMajor, known: this.#watch.before }),
+    );
+    // Tables that the job makes itself and columns that it carries are not asked of a person.
+    const asked = new Set(pause.statements);
+    const left = gaps.filter((gap) => gap.statements.some((statement) => asked.has(statement)));
+    if (left.length === 0) return null;
+    return {
+      ...pause,
+      message: `The target differs from the source: ${left.map(({ text }) => text).join('; ')}.`,
+      statements: left.flatMap(({ statements }) => statements),
+    };
   }
 
   async beforeFence(): Promise<void> {
@@ -217,7 +216,10 @@ class SchemaDrift implements LiveDrift {
     const release = await this.#line.follower.hold();
     try {
       await this.#carry(finding.plan.carry, 'all');
-      if (finding.plan.pause !== null) return this.#paused(finding.plan.pause);
+      const { pause } = finding.plan;
+      if (pause !== null && this.#answered !== keyOf(pause)) return this.#paused(pause);
+      const left = pause === null ? null : await this.#unmet(finding.shape, pause);
+      if (left !== null) return this.#paused(left);
       this.#watch.accept(finding.shape);
       this.#open = null;
       return null;

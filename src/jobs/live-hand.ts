@@ -3,6 +3,9 @@ import { PgsluiceError } from '../errors.ts';
 import type { JobPatch } from '../store/job-queries.ts';
 import { CutoverRequests } from './cutover-requests.ts';
 
+/** How long the target may take to answer, in ms. */
+const askMs = 10_000;
+
 export interface LiveHandInput {
   readonly state: LiveState | null;
   readonly patch: (patch: JobPatch) => Promise<void>;
@@ -59,6 +62,22 @@ export class LiveHand {
   /** @throws PgsluiceError ALREADY_HANDED_OVER. */
   assertCancellable(): void {
     if (this.handedOver) throw alreadyHandedOver();
+  }
+
+  /**
+   * The same for a run that was interrupted: then only the target knows whether it has taken over.
+   * @throws PgsluiceError ALREADY_HANDED_OVER; the target's error where it may have taken over and cannot be asked.
+   */
+  async askCancellable(hasFinished: (signal: AbortSignal) => Promise<boolean>): Promise<void> {
+    this.assertCancellable();
+    if (this.#state?.stage !== 'following') return;
+    const { readOnly } = this.#state;
+    const finished = await hasFinished(AbortSignal.timeout(askMs)).catch((error: unknown) => {
+      // The read-only default is set right before the target takes over: without it nothing has happened.
+      if (readOnly !== null) throw error;
+      return false;
+    });
+    if (finished) throw alreadyHandedOver();
   }
 }
 

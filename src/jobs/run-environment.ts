@@ -1,0 +1,21 @@
+import type { Logger } from 'pino';
+import type { Store } from '../store/store.ts';
+import type { JobRooms } from './rooms.ts';
+
+export interface RunEnvironment {
+  readonly store: Store;
+  readonly rooms: JobRooms;
+  readonly pgBinDir: string | null;
+  readonly logger: Logger;
+  readonly holdSnapshotMs: number;
+}
+
+/** Of the reason with which the agent's own stop ends a run. */
+export const stoppedCode = 'AGENT_STOPPED';
+
+/** How long a clean-up of both servers may take, in ms: when a person waits for it, and when the agent stops. */
+export const cleanMs = 20_000;
+export const hurriedMs = 2_500;
+
+/** The state could not be written, or is another agent's: says nothing about the two servers. */
+export const storeCodes: ReadonlySet<string> = new Set(['STATE_UNREACHABLE', 'STATE_TOO_SLOW', 'JOB_TAKEN_OVER']);
