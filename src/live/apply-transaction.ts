@@ -1,4 +1,7 @@
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import type pg from 'pg';
+import { from as copyFrom } from 'pg-copy-streams';
 import { PgsluiceError } from '../errors.ts';
 import type { Session } from '../postgres/session.ts';
 
@@ -12,11 +15,18 @@ const BREATH_STATEMENTS = 200;
 /** Prepared statements that one session keeps; further ones are parsed each time. */
 const PREPARED = 1000;
 
+/** What is looked at of an answer. */
+export type Answer = Pick<pg.QueryResult, 'command' | 'rowCount'>;
+
 export interface Expectation {
   /** Throws when the answer is not what was expected. */
-  readonly check: (result: pg.QueryResult) => void;
+  readonly check: (result: Answer) => void;
   /** What an error of the server means here; left out: itself. */
   readonly explain?: (error: unknown) => unknown;
+}
+
+function* encoded(pieces: Iterable<string>): Generator<Buffer> {
+  for (const piece of pieces) yield Buffer.from(piece, 'utf8');
 }
 
 const whatever: Expectation = { check: () => undefined };
@@ -89,7 +99,31 @@ export class TargetTransaction {
     this.#track(this.#session.client.query(query), bytes, expected);
   }
 
-  #track(answer: Promise<pg.QueryResult>, bytes: number, expected: Expectation): void {
+  /**
+   * Runs `COPY … FROM STDIN` with `pieces` as its data, once everything sent before has been answered. `expected.check` is given the
+   * rows that the server stored.
+   * @throws the first failure.
+   */
+  async copy(text: string, pieces: Iterable<string>, expected: Expectation): Promise<void> {
+    await this.settled();
+    this.#track(this.#copyIn(text, pieces), 0, expected);
+    await this.settled();
+  }
+
+  /** The driver refuses COPY on a session that pipelines, since nothing may be sent behind it; here nothing is. */
+  async #copyIn(text: string, pieces: Iterable<string>): Promise<Answer> {
+    const { client } = this.#session;
+    Reflect.set(client, 'pipeline', false);
+    try {
+      const writer = client.query(copyFrom(text));
+      await pipeline(Readable.from(encoded(pieces), { objectMode: false, highWaterMark: BREATH_BYTES }), writer);
+      return { command: 'COPY', rowCount: writer.rowCount };
+    } finally {
+      Reflect.set(client, 'pipeline', true);
+    }
+  }
+
+  #track(answer: Promise<Answer>, bytes: number, expected: Expectation): void {
     if (this.#unanswered === 0) this.#lastAnswerAt = Date.now();
     this.#unanswered += 1;
     this.#unansweredBytes += bytes;

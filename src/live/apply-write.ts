@@ -2,6 +2,7 @@ import { PgsluiceError } from '../errors.ts';
 import { SQLSTATE, serverField, sqlStateOf } from '../postgres/sqlstate.ts';
 import type { RowChange, TablePlan } from './apply-plan.ts';
 import type { Expectation, TargetTransaction } from './apply-transaction.ts';
+import { COPY_ROWS, copyStatement, copyText } from './apply-copy.ts';
 import { columnLiteral } from './array-literal.ts';
 import type { NetEffect } from './collapse.ts';
 import {
@@ -185,6 +186,11 @@ function writeInserts(
   rows: readonly Tuple[],
   expects: Bulk['expects'],
 ): Promise<void> {
+  const first = rows[0];
+  if (first !== undefined && rows.length >= COPY_ROWS && plan.columns.length > 0) {
+    const copy = statement(plan, 'copy', () => ({ text: copyStatement(plan), parameters: [] }));
+    return transaction.copy(copy.text, copyText(plan, rows), expects(rows.length, first));
+  }
   const many = statement(plan, 'insert*', () => insertMany(plan));
   const one = statement(plan, 'insert', () => insertOne(plan));
   return writeBulk(transaction, { plan, rows, many, one, expects });
