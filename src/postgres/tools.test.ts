@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseEndpoint } from './settings.ts';
-import { type PgTools, chooseTools, libpqEnvironment, parseToolVersion } from './tools.ts';
+import { type PgTools, chooseTools, libpqEnvironment, parseToolVersion, mayPass } from './tools.ts';
 
 describe('the version a tool prints', () => {
   test.each([
@@ -74,4 +74,13 @@ describe('the environment for libpq', () => {
     expect(env).not.toHaveProperty('PGOPTIONS');
     expect(env).not.toHaveProperty('PGPASSWORD');
   });
+});
+
+test('a program that lost its server may be run again, one that was refused may not', () => {
+  expect(mayPass('pg_dump: error: query failed: server closed the connection unexpectedly')).toBe(true);
+  expect(mayPass('pg_dump: error: connection to server at "db" (10.0.0.1), port 5432 failed: Connection refused')).toBe(
+    true,
+  );
+  expect(mayPass('FATAL:  the database system is starting up')).toBe(true);
+  expect(mayPass('pg_dump: error: permission denied for table secrets')).toBe(false);
 });

@@ -188,12 +188,22 @@ function toolName(command: string): string {
   return command.split('/').at(-1) ?? command;
 }
 
+/** libpq's and the server's words for a connection that was lost or cannot be had at the moment. */
+const AWAY =
+  /server closed the connection|could not receive data|could not send data|connection to server .* failed|terminating connection|the database system is (starting|shutting|in recovery|not yet)|connection (reset|refused|timed out)|SSL (connection has been closed|SYSCALL)|snapshot "[^"]*" does not exist|invalid snapshot identifier/i;
+
+/** Whether a program failed for a reason that may pass by itself. Pure. */
+export function mayPass(stderr: string): boolean {
+  return AWAY.test(stderr);
+}
+
 function toolFailed(command: string, what: string, stderr: string, cause?: unknown): PgsluiceError {
   const last = stderr.trim().split('\n').slice(-5).join(' ').slice(-1500);
   return new PgsluiceError({
     code: 'PG_TOOL_FAILED',
     message: `${toolName(command)} ${what}${last === '' ? '.' : `: ${last}`}`,
     hint: `Read the job's log for all that ${toolName(command)} said; remove the cause and retry.`,
+    retryable: mayPass(stderr),
     cause,
   });
 }
