@@ -343,7 +343,7 @@ export function startWriters(url: string, count: number, seed: number): Writers 
             }
             if (code.startsWith('57P')) throw error;
           }
-          if (random() < 0.3) await sleep(below(random, 12));
+          await sleep(below(random, 16));
         }
       } catch {
         // The server is away, or has ended the session: an application waits and connects anew.
