@@ -13,6 +13,7 @@ import { type Archive, type ArchiveEntry, dumpArchive } from '../postgres/archiv
 import { openSession, type Session } from '../postgres/session.ts';
 import type { Side } from '../postgres/settings.ts';
 import { SQLSTATE, sqlStateOf } from '../postgres/sqlstate.ts';
+import { readArchivePrint } from './archive-print.ts';
 import type { FollowLine } from './follow-line.ts';
 import type { LiveDrift } from './live-drift-types.ts';
 import { type LiveWork, type OpenCopy, stateOf } from './live-work.ts';
@@ -65,6 +66,8 @@ class SchemaDrift implements LiveDrift {
   #pause: DriftPause | null = null;
   /** Statements about the rest of the schema that a person was told of, and has resumed after. */
   #answered: string | null = null;
+  /** Of the source's schema when the archive was dumped; null: it is not known how old the archive is. */
+  #print: string | null = null;
   /** Position of the last refusal that nothing explained: a second one there is not tried again. */
   #unexplainedAt: Lsn | null = null;
 
@@ -174,7 +177,7 @@ class SchemaDrift implements LiveDrift {
         await this.#line.follower.drainTo(finding.seenAt, place.signal);
         const pause = await this.#act(finding);
         if (pause !== null) throw pause;
-      } else if (finding.archiveStale) await this.#renewArchive();
+      } else if ((await this.#readPrint()) !== this.#print) await this.#renewArchive();
       else return;
     }
     throw new PgsluiceError({
@@ -187,7 +190,7 @@ class SchemaDrift implements LiveDrift {
 
   async underFence(): Promise<void> {
     const finding = await this.#watch.check('now');
-    if (finding.kind === 'none' && !finding.archiveStale) return;
+    if (finding.kind === 'none' && (await this.#readPrint()) === this.#print) return;
     throw new PgsluiceError({
       code: 'SCHEMA_CHANGED_MEANWHILE',
       message: "The source's schema was changed while the cutover began.",
@@ -260,7 +263,7 @@ class SchemaDrift implements LiveDrift {
   /** The cutover works from an archive; this one is of now, and the target is fitted to it. */
   async #renewArchive(): Promise<void> {
     const { context, place } = this.#work;
-    const shape = await onSide(this.#work, 'source', (session) => readShape(session, context.options));
+    const print = await this.#readPrint();
     const fresh = await this.#dump();
     const diff = diffArchives(this.#copy.staged.archive, fresh);
     const plan = planArchive(diff, { carry: context.options.carrySchemaChanges });
@@ -271,7 +274,7 @@ class SchemaDrift implements LiveDrift {
     });
     await this.#restore(plan.restore);
     await this.#copy.staged.replaceArchive(fresh);
-    this.#watch.archiveTaken(shape);
+    this.#print = print;
     const count = diff.added.length + diff.removed.length + diff.changed.length;
     if (count > 0) place.log('info', `The schema was read anew for the cutover: ${count} of its entries have changed.`);
   }
@@ -289,6 +292,10 @@ class SchemaDrift implements LiveDrift {
         }
       }
     });
+  }
+
+  async #readPrint(): Promise<string> {
+    return await onSide(this.#work, 'source', readArchivePrint);
   }
 
   async #dump(): Promise<Archive> {

@@ -160,10 +160,14 @@ export async function copyTables(work: LiveWork, watch: LiveWatch): Promise<Copy
   }
 }
 
+/** What libpq says in a tool of PostgreSQL when its server or the line to it went away; such a tool has no code of its own for it. */
+const LINE_LOST =
+  /server closed the connection|terminating connection|connection to server|could not (connect|receive|send)|SSL SYSCALL|connection timed out|the database system is|lost synchronization/i;
+
 /** True for what passes by itself: then also every table's own error does. Pure. */
 export function passes(error: unknown, outcome: Pick<CloneOutcome, 'failedTables'>): boolean {
-  const { retryable, code } = asReport(error);
-  if (code !== 'TABLES_FAILED') return retryable;
+  const { retryable, code, message } = asReport(error);
+  if (code !== 'TABLES_FAILED') return retryable || (code === 'PG_TOOL_FAILED' && LINE_LOST.test(message));
   return outcome.failedTables.length > 0 && outcome.failedTables.every((table) => table.error.retryable);
 }
 
