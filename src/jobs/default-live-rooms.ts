@@ -58,8 +58,18 @@ async function withSession<T>(
 const onSource = <T>({ source, signal }: LivePlace, purpose: string, work: (session: Session) => Promise<T>) =>
   withSession(source, 'source', purpose, signal, work);
 
+/**
+ * What is stored of the progress has to outlive a crash of the target, whatever was told to come after it; a higher setting than
+ * this one stays.
+ */
+const durable = (scope: 'session' | 'transaction'): string =>
+  `SELECT set_config('synchronous_commit', 'local', ${scope === 'transaction'}) WHERE current_setting('synchronous_commit') = 'off'`;
+
 const onTarget = <T>({ target, signal }: LivePlace, purpose: string, work: (session: Session) => Promise<T>) =>
-  withSession(target, 'target', purpose, signal, work);
+  withSession(target, 'target', purpose, signal, async (session) => {
+    await session.run(durable('session'));
+    return await work(session);
+  });
 
 async function readFacts(input: Parameters<LiveRooms['readFacts']>[0]): Promise<Facts> {
   const { signal } = input;
@@ -136,9 +146,13 @@ function copyContext(
     },
     archive,
     readCopied: (target) => readCopied(target, job),
-    storeArchive: (target, json) => storeArchive(target, job, json),
+    storeArchive: async (target, json) => {
+      await target.run(durable('session'));
+      await storeArchive(target, job, json);
+    },
     recordTable: (table, snapshot, { rows, bytes }) =>
       [
+        durable('transaction'),
         assertLeadSql(job, epoch()),
         recordTableSql(job, table, snapshot),
         setTableCountsSql(job, table.oid, rows, bytes),
@@ -202,7 +216,7 @@ export function liveRooms(allowCommand: boolean): LiveRooms {
     monitor: (input) => new LiveMonitor(input),
     guards: (place, publication) => new LiveGuards(place, publication),
     runCutover,
-    finishSql,
+    finishSql: (job, epoch) => `${durable('transaction')};\n${finishSql(job, epoch)}`,
     openSnapshot: (settings, options) => SourceSnapshot.open(settings, options),
     handOver: ({ target, job, signal, log }, handOver) =>
       runHandOver({ handOver, target, job, signal, allowCommand, log }),
