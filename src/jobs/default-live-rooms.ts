@@ -24,6 +24,7 @@ import {
 } from '../live/progress.ts';
 import { createPublication, dropPublication } from '../live/publication.ts';
 import { createSlot, dropSlot, slotLost } from '../live/slot.ts';
+import { throwIfAborted } from '../errors.ts';
 import { parseLsn } from '../postgres/lsn.ts';
 import { quoteLiteral } from '../postgres/quote.ts';
 import { openSession, type Session } from '../postgres/session.ts';
@@ -55,8 +56,11 @@ async function withSession<T>(
   }
 }
 
-const onSource = <T>({ source, signal }: LivePlace, purpose: string, work: (session: Session) => Promise<T>) =>
-  withSession(source, 'source', purpose, signal, work);
+/** By a session's name the clean-up of its job finds it when its agent died without a word (cleanup.ts). */
+const named = (purpose: string, job: string): string => `${purpose} ${job}`;
+
+const onSource = <T>({ source, signal, job }: LivePlace, purpose: string, work: (session: Session) => Promise<T>) =>
+  withSession(source, 'source', named(purpose, job), signal, work);
 
 /**
  * What is stored of the progress has to outlive a crash of the target, whatever was told to come after it; a higher setting than
@@ -65,8 +69,8 @@ const onSource = <T>({ source, signal }: LivePlace, purpose: string, work: (sess
 const durable = (scope: 'session' | 'transaction'): string =>
   `SELECT set_config('synchronous_commit', 'local', ${scope === 'transaction'}) WHERE current_setting('synchronous_commit') = 'off'`;
 
-const onTarget = <T>({ target, signal }: LivePlace, purpose: string, work: (session: Session) => Promise<T>) =>
-  withSession(target, 'target', purpose, signal, async (session) => {
+const onTarget = <T>({ target, signal, job }: LivePlace, purpose: string, work: (session: Session) => Promise<T>) =>
+  withSession(target, 'target', named(purpose, job), signal, async (session) => {
     await session.run(durable('session'));
     return await work(session);
   });
@@ -74,7 +78,7 @@ const onTarget = <T>({ target, signal }: LivePlace, purpose: string, work: (sess
 async function readFacts(input: Parameters<LiveRooms['readFacts']>[0]): Promise<Facts> {
   const { signal } = input;
   const read = (side: Side) =>
-    withSession(input[side], side, 'facts', signal, async (session) => {
+    withSession(input[side], side, named('facts', input.job), signal, async (session) => {
       const version = await readServerVersion(session);
       const [identity] = await session.query<Identity & Record<string, unknown>>(IDENTITY);
       if (identity === undefined) throw new Error('the current role is not in pg_roles');
@@ -161,7 +165,7 @@ function copyContext(
 }
 
 async function hasFinished(target: ConnectionSettings, job: string, signal: AbortSignal): Promise<boolean> {
-  return await withSession(target, 'target', 'progress', signal, async (session) => {
+  return await withSession(target, 'target', named('progress', job), signal, async (session) => {
     const [there] = await session.query<{ there: boolean }>(
       `SELECT to_regclass('${PROGRESS_SCHEMA}.progress') IS NOT NULL AS there`,
     );
@@ -172,6 +176,22 @@ async function hasFinished(target: ConnectionSettings, job: string, signal: Abor
     );
     return row?.finished ?? false;
   });
+}
+
+/** Ends what an agent that died has left open on the target; a target that is not reached is told of by what comes after. */
+async function endSessions(target: ConnectionSettings, job: string, signal: AbortSignal): Promise<void> {
+  try {
+    await withSession(target, 'target', 'cleanup', signal, (session) =>
+      session.query(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
+           AND right(application_name, length($1) + 1) = ' ' || $1`,
+        [job],
+      ),
+    );
+  } catch {
+    throwIfAborted(signal);
+  }
 }
 
 async function slotPosition(session: Session, slot: string): Promise<bigint> {
@@ -223,6 +243,10 @@ export function liveRooms(allowCommand: boolean): LiveRooms {
     undoReadOnly: (place, state) => onSource(place, 'cleanup', (session) => undoReadOnly(session, state)),
     undoReadOnlySql,
     fenceAgain,
-    cleanUp,
+    cleanUp: async (input) => {
+      const { target, job, signal } = input;
+      if (target !== null) await endSessions(target, job, signal);
+      return await cleanUp(input);
+    },
   };
 }

@@ -43,7 +43,12 @@ export async function openDrift(work: LiveWork, copy: OpenCopy, line: FollowLine
 }
 
 async function onSide<T>({ place }: LiveWork, side: Side, task: (session: Session) => Promise<T>): Promise<T> {
-  const session = await openSession(place[side], { signal: place.signal, side, purpose, retryForMs: 5_000 });
+  const session = await openSession(place[side], {
+    signal: place.signal,
+    side,
+    purpose: `${purpose} ${place.job}`,
+    retryForMs: 5_000,
+  });
   try {
     return await task(session);
   } finally {

@@ -7,7 +7,6 @@ import { openSession, type Session } from '../postgres/session.ts';
 import { SQLSTATE, sqlStateOf } from '../postgres/sqlstate.ts';
 import type { Guards, GuardsInput, LivePlace } from './live-rooms-types.ts';
 
-const purpose = 'guardrails';
 const planEveryMs = 10_000;
 /** A server that does not answer a small question within this is as good as away. */
 const bounds = `SET statement_timeout = '10s'; SET lock_timeout = '2s'`;
@@ -22,6 +21,7 @@ interface Tables {
 export class LiveGuards implements Guards {
   readonly #place: LivePlace;
   readonly #publication: string;
+  readonly #purpose: string;
   readonly #clock = new WriteClock();
   readonly #sessions: Record<'source' | 'target', Session | null> = { source: null, target: null };
   #tables: Tables | null = null;
@@ -29,6 +29,7 @@ export class LiveGuards implements Guards {
 
   constructor(place: LivePlace, publication: string) {
     this.#place = place;
+    this.#purpose = `guardrails ${place.job}`;
     this.#publication = publication;
   }
 
@@ -51,8 +52,8 @@ export class LiveGuards implements Guards {
     const tables = 'code' in fence ? [] : fence.tables;
     return judgeGuardrails({
       lag,
-      ...(await readSourceFacts(source, purpose, { tables }, this.#clock, now)),
-      ...(await readTargetFacts(target, purpose, names)),
+      ...(await readSourceFacts(source, this.#purpose, { tables }, this.#clock, now)),
+      ...(await readTargetFacts(target, this.#purpose, names)),
       drift,
       fence,
       slot,
@@ -86,7 +87,7 @@ export class LiveGuards implements Guards {
     if (open !== null && !open.lost) return open;
     await open?.close();
     const { signal } = this.#place;
-    const session = await openSession(this.#place[side], { signal, side, purpose, readOnly: true });
+    const session = await openSession(this.#place[side], { signal, side, purpose: this.#purpose, readOnly: true });
     this.#sessions[side] = session;
     await session.run(bounds);
     return session;

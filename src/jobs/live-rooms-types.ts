@@ -54,7 +54,7 @@ export interface LiveRooms {
   names(job: string): { readonly slot: string; readonly publication: string };
   /** What later steps plan with, for a run that goes on and is not validated again. */
   readFacts(
-    input: Pick<LivePlace, 'source' | 'target' | 'signal'> & { readonly pgBinDir: string | null },
+    input: Pick<LivePlace, 'job' | 'source' | 'target' | 'signal'> & { readonly pgBinDir: string | null },
   ): Promise<Facts>;
   /** Answers what was dropped, in words. */
   dropLeftovers(place: LivePlace, keep: readonly string[]): Promise<readonly string[]>;

@@ -19,7 +19,12 @@ const takeBytes = 8 * 1024 * 1024;
  */
 export async function fenceAgain(input: FenceAgainInput): ReturnType<LiveRooms['fenceAgain']> {
   const { source, signal, job, state } = input;
-  const session = await openSession(source, { signal, side: 'source', purpose: 'fence-plan', retryForMs: 3_000 });
+  const session = await openSession(source, {
+    signal,
+    side: 'source',
+    purpose: `fence-plan ${job}`,
+    retryForMs: 3_000,
+  });
   const choose = async (): Promise<FencePlan> => {
     try {
       return await chooseFence(session, await readPublished(session, state.publication));
