@@ -85,7 +85,9 @@ export function addCopyOptions(command: Command): Command {
     .addOption(new Option('--table-jobs <n>', 'tables copied at once (default: 4)').argParser(parseJobs))
     .addOption(new Option('--index-jobs <n>', 'indexes built at once (default: 4)').argParser(parseJobs))
     .addOption(
-      new Option('--split-above <size>', 'copy tables above this size in several ranges').argParser(parseBytes),
+      new Option('--split-above <size>', 'copy tables above this size in several ranges (method copy)').argParser(
+        parseBytes,
+      ),
     )
     .option('--replace', 'the target is not empty: drop what is in it, after all checks have passed')
     .addOption(

@@ -5,6 +5,7 @@ import { PgsluiceError } from '../errors.ts';
 export const exitCodes = { done: 0, failed: 1, usage: 2, blocked: 3, different: 4, cancelled: 130 } as const;
 
 const usageCodes = new Set([
+  'WHICH_JOB',
   'USAGE',
   'SOURCE_MISSING',
   'TARGET_MISSING',

@@ -285,12 +285,12 @@ function addJobCommands(program: Command, context: Context, done: (code: number)
     .addHelpText('after', examples('pgsluice pause 3f2a', 'pgsluice resume 3f2a'))
     .action(async (job, flags) => done(await actOn(context, job, 'pause', flags)));
   onJobs('cutover', 'hand over to the target: for a live job that follows its source')
-    .argument('<job>', 'id')
+    .argument('[job]', 'id; the one that follows its source when left out')
     .option('-f, --follow', 'watch the job to its end')
     .addOption(jsonOption())
     .addHelpText(
       'after',
-      `\nWrites on the source wait until the target has taken over, or until --cutover-timeout of the job is over; then\nall is undone and the job follows on. With --follow the exit code is that of the job.\n${examples('pgsluice cutover 3f2a', 'pgsluice cutover 3f2a --follow')}`,
+      `\nWrites on the source wait until the target has taken over, or until --cutover-timeout of the job is over; then\nall is undone and the job follows on. With --follow the exit code is that of the job.\n${examples('pgsluice cutover', 'pgsluice cutover 3f2a --follow')}`,
     )
     .action(async (job, flags) => done(await cutOver(context, job, flags)));
   onJobs('cancel', 'end a job; its log says in which state the target is')

@@ -4,15 +4,15 @@ import type { Context } from '../context.ts';
 import { exitCodes } from '../exit.ts';
 import { Interrupts } from '../interrupts.ts';
 import { watchToEnd } from '../watch.ts';
-import { findJob } from './find-job.ts';
+import { findJob, onlyFollowing } from './find-job.ts';
 import { printJob, type JobFlags } from './jobs.ts';
 
 /** `pgsluice cutover`: asks whoever runs the job; with --follow it is watched to its end. */
-export async function cutOver(context: Context, id: string, flags: JobFlags): Promise<number> {
+export async function cutOver(context: Context, id: string | undefined, flags: JobFlags): Promise<number> {
   const interrupts = new Interrupts();
   const client = await connectWatching(context, flags, interrupts);
   try {
-    const before = await findJob(client, id);
+    const before = id === undefined ? await onlyFollowing(client) : await findJob(client, id);
     if (client.kind === 'local' && before.method === 'live' && before.finishedAt === null) throw notRunning(before.id);
     const job = before.state === 'cutting_over' ? before : await client.act(before.id, 'cutover');
     if (flags.follow) return await watchToEnd({ context, client, job, after: before.lastSeq, flags, interrupts });

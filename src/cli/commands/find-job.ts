@@ -36,3 +36,22 @@ export async function newestUnfinished(client: JobClient): Promise<JobView> {
     hint: 'List them with "pgsluice jobs", or begin one with "pgsluice clone".',
   });
 }
+
+/** The one live job that can be cut over. Throws PgsluiceError NOTHING_FOLLOWS where there is none, WHICH_JOB where there are several. */
+export async function onlyFollowing(client: JobClient): Promise<JobView> {
+  const jobs = (await client.list()).filter((job) => job.state === 'following' || job.state === 'cutting_over');
+  const [only] = jobs;
+  if (only !== undefined && jobs.length === 1) return only;
+  if (only === undefined) {
+    throw new PgsluiceError({
+      code: 'NOTHING_FOLLOWS',
+      message: `No job in ${client.where} follows its source now.`,
+      hint: 'Look at them with "pgsluice jobs"; a paused one goes on with "pgsluice resume".',
+    });
+  }
+  throw new PgsluiceError({
+    code: 'WHICH_JOB',
+    message: `${jobs.length} jobs follow their source: ${jobs.map((job) => job.id).join(', ')}.`,
+    hint: `Name the one to cut over: pgsluice cutover ${only.id}`,
+  });
+}
