@@ -24,6 +24,7 @@ const usageCodes = new Set([
   'UNAUTHORIZED',
   'SERVER_UNREACHABLE',
   'NOTHING_TO_RESUME',
+  'NOTHING_FOLLOWS',
   'NOT_A_LIVE_JOB',
 ]);
 
