@@ -28,6 +28,8 @@ export interface FakeWorld {
   followError: PgsluiceError | null;
   drift: PgsluiceError | null;
   cutover: 'hands-over' | 'rolls-back' | 'hangs-before' | 'hangs-after-commit' | 'hangs-in-hook';
+  /** Why it rolls back; null: it took too long. */
+  cutoverError: PgsluiceError | null;
   /** Changes on the source since the target took over. */
   late: { schema: string; name: string; changes: number }[];
   reachable: boolean;
@@ -50,6 +52,7 @@ export function fakeWorld(changes: Partial<FakeWorld> = {}): FakeWorld {
     followError: null,
     drift: null,
     cutover: 'hands-over',
+    cutoverError: null,
     late: [],
     reachable: true,
     ...changes,
@@ -209,6 +212,7 @@ export function fakeLive(world: FakeWorld, facts: Facts): LiveRooms {
     guards: () => ({ read: () => Promise.resolve(world.guardrails), close: () => Promise.resolve() }),
     runCutover: async (input) => {
       calls.push('cutover');
+      await input.prepare(input.signal);
       await input.readGuardrails();
       const session = {} as never;
       world.fenced = true;
@@ -227,7 +231,7 @@ export function fakeLive(world: FakeWorld, facts: Facts): LiveRooms {
         world.readOnly = false;
         await input.recordReadOnly(null);
         await fence.lift();
-        const why = error('CUTOVER_TIMEOUT', 'It took too long.', true).report();
+        const why = (world.cutoverError ?? error('CUTOVER_TIMEOUT', 'It took too long.', true)).report();
         return { kind: 'rolled-back', error: why, report: { ...report, downtimeMs: null } };
       }
       if (world.progress !== null) world.progress.finished = true;
@@ -250,7 +254,8 @@ export function fakeLive(world: FakeWorld, facts: Facts): LiveRooms {
       world.readOnly = false;
       return Promise.resolve();
     },
-    undoReadOnlySql: ({ database }) => `ALTER DATABASE ${database} RESET default_transaction_read_only`,
+    undoReadOnlySql: ({ database, before }) =>
+      `ALTER DATABASE ${database} ${before === null ? 'RESET default_transaction_read_only' : `SET … = ${before}`}`,
     fenceAgain: async (input) => {
       calls.push('fence again');
       world.fenced = true;
