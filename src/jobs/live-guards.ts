@@ -85,6 +85,8 @@ export class LiveGuards implements Guards {
   async #open(side: 'source' | 'target'): Promise<Session> {
     const open = this.#sessions[side];
     if (open !== null && !open.lost) return open;
+    // Whether or not another one can be had now, this one is of no use any more.
+    this.#sessions[side] = null;
     await open?.close();
     const { signal } = this.#place;
     const session = await openSession(this.#place[side], { signal, side, purpose: this.#purpose, readOnly: true });
