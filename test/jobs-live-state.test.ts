@@ -257,6 +257,25 @@ describe('pause and stop', () => {
   });
 });
 
+describe('two live jobs of one agent', () => {
+  test("one that drops leftovers leaves what the other, paused and in nobody's hands, needs to go on", async () => {
+    const agent = await agentWith();
+    const first = await following(agent);
+    await agent.manager.act(first, 'pause');
+    await again(agent);
+    agent.world.slots.add('pgsluice_of_a_job_that_nobody_knows');
+    const second = await following(agent, { dropLeftovers: true });
+    expect([...agent.world.slots].toSorted()).toEqual([`pgsluice_${first}`, `pgsluice_${second}`].toSorted());
+    const asked = agent.rooms.validated.at(-1);
+    expect(asked?.job).toBe(second);
+    expect([...(asked?.ownNames ?? [])].toSorted()).toEqual([`pgsluice_${first}`, `pgsluice_${second}`].toSorted());
+    await agent.manager.act(first, 'cancel');
+    const third = await following(agent);
+    expect(agent.rooms.validated.at(-1)?.ownNames).not.toContain(`pgsluice_${first}`);
+    expect(agent.world.slots).toEqual(new Set([`pgsluice_${second}`, `pgsluice_${third}`]));
+  });
+});
+
 describe('the end of a job that did not come to its cutover', () => {
   test.each(['following', 'paused', 'cutting_over'] as const)('cancel while %s leaves nothing', async (where) => {
     const agent = await agentWith({ cutover: 'hangs-before' });

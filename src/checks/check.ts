@@ -19,6 +19,8 @@ export interface Scope {
   readonly ownTarget: boolean;
   /** Slots and publications of this job, and of others that its agent knows. */
   readonly ownNames: readonly string[];
+  /** This job; null when there is none, or `ownNames` says it. */
+  readonly job: string | null;
   readonly signal: AbortSignal;
 }
 

@@ -169,18 +169,20 @@ const target: Check = {
   severity: 'warns',
   title: 'No other job keeps its progress on the target.',
   needs: 'target',
-  run: async (database, { ownNames }) => {
+  run: async (database, { job: own, ownNames }) => {
+    // Two jobs that write to one target are told of, whoever knows them.
+    const keep = own === null ? ownNames : [`${PREFIX}${own}`];
     const { schema, there, readable } = await database.one<{ schema: boolean; there: boolean; readable: boolean }>(
       PROGRESS,
     );
-    if (!schema) return judgeTargetLeftovers({ schema, jobs: [] }, ownNames);
-    if (there && !readable) return judgeTargetLeftovers({ schema, jobs: null }, ownNames);
+    if (!schema) return judgeTargetLeftovers({ schema, jobs: [] }, keep);
+    if (there && !readable) return judgeTargetLeftovers({ schema, jobs: null }, keep);
     const jobs = there
       ? await database.session.query<{ job: string; finished: boolean }>(
           `SELECT job::text AS job, finished FROM ${PROGRESS_SCHEMA}.progress ORDER BY 1`,
         )
       : [];
-    return judgeTargetLeftovers({ schema, jobs }, ownNames);
+    return judgeTargetLeftovers({ schema, jobs }, keep);
   },
 };
 

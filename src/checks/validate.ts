@@ -39,6 +39,8 @@ export interface ValidationInput {
   readonly ownTarget?: boolean;
   /** Slots and publications of this job and of others that the agent knows: they are no leftovers. */
   readonly ownNames?: readonly string[];
+  /** This job: the progress of any other on the target is told of, also of one that the agent knows. */
+  readonly job?: string | null;
 }
 
 /** What later steps plan with. */
@@ -225,7 +227,13 @@ async function readFacts(source: Database, target: Database): Promise<{ source: 
  */
 export async function validate(input: ValidationInput): Promise<ValidationOutcome> {
   const { options, signal } = input;
-  const scope: Scope = { options, ownTarget: input.ownTarget ?? false, ownNames: input.ownNames ?? [], signal };
+  const scope: Scope = {
+    options,
+    ownTarget: input.ownTarget ?? false,
+    ownNames: input.ownNames ?? [],
+    job: input.job ?? null,
+    signal,
+  };
   throwIfAborted(signal);
   const started = performance.now();
   const [source, target] = await Promise.all([

@@ -4,7 +4,14 @@ import { join } from 'node:path';
 import type { JobEventBody, JobState, Phase } from '../contract/event.ts';
 import { cancelledError, type ErrorReport, PgsluiceError, throwIfAborted } from '../errors.ts';
 import { PauseGate } from '../gate.ts';
-import { clearChecks, clearTables, type JobPatch, type JobRow, saveReport } from '../store/job-queries.ts';
+import {
+  clearChecks,
+  clearTables,
+  type JobPatch,
+  type JobRow,
+  saveReport,
+  standingNames,
+} from '../store/job-queries.ts';
 import { type Ending, buildReport, isVerified, resultEvent, type ResultStatus } from './job-report.ts';
 import { cleanLive } from './clean-live.ts';
 import { describeTarget } from './job-summary.ts';
@@ -295,6 +302,7 @@ export class ActiveRun {
         this.#targetTouched = true;
         await this.writer.patch({ targetTouched: true });
       },
+      standingNames: () => standingNames(store.db),
       clearChecks: async () => {
         await this.writer.log.drain();
         await clearChecks(store.db, this.id);

@@ -27,6 +27,10 @@ export interface ValidateInput {
   readonly signal: AbortSignal;
   /** The target's contents were made by this very job. */
   readonly ownTarget: boolean;
+  /** null: no job, only a comparison. */
+  readonly job: string | null;
+  /** Slots and publications of this job and of others that the agent knows. */
+  readonly ownNames: readonly string[];
   onCheck(check: CheckResult): void;
 }
 

@@ -44,6 +44,8 @@ export interface RunContext {
   totals(): Totals;
   /** Stores that the target is about to be changed: from then on a retry may remove what stands in it. */
   touchTarget(): Promise<void>;
+  /** Slots and publications of all live jobs that the store knows, as far as they may stand: no leftovers. */
+  standingNames(): Promise<readonly string[]>;
   /** Forgets the checks of earlier validations. */
   clearChecks(): Promise<void>;
   /** Forgets the tables of earlier copies. */
@@ -97,6 +99,8 @@ export async function runJob(context: RunContext, held: HeldRun | null): Promise
 
   await context.clearChecks();
   await context.move('validating', 'Checking both servers.');
+  const { slot, publication } = context.rooms.live.names(context.id);
+  const ownNames = [...new Set([slot, publication, ...(await context.standingNames())])];
   const outcome = await timed(context, phases, 'validate', 'Checking both servers; nothing is changed.', () =>
     context.rooms.validate({
       source: context.source,
@@ -105,6 +109,8 @@ export async function runJob(context: RunContext, held: HeldRun | null): Promise
       pgBinDir: context.pgBinDir,
       signal: context.signal,
       ownTarget: context.targetTouched,
+      job: context.id,
+      ownNames,
       onCheck: (check) => context.emit({ type: 'check', check }),
     }),
   );

@@ -22,7 +22,7 @@ export async function prepareSource(work: LiveWork): Promise<Lsn> {
   const span = new PhaseSpan(work, 'slot', 'Making the publication and the replication slot on the source.');
   try {
     if (context.options.dropLeftovers) {
-      const dropped = await rooms.dropLeftovers(place, [slot, publication]);
+      const dropped = await rooms.dropLeftovers(place, await context.standingNames());
       for (const what of dropped) place.log('info', `Dropped ${what}, which an earlier job had left on the source.`);
     }
     const { staged } = openCopy(work, { archive: null, epoch: 0n });

@@ -142,6 +142,8 @@ async function followAndFinish(
     await context.move('following', 'Every table is copied; following the source.');
     context.leavePlace();
     const end = await followToTheEnd(work, { copy, watch, applied });
+    // The clean-up at the end finds the job's sessions by their names: those of the watch are closed before.
+    await watch.stop();
     if (end.kind === 'handed-over') return await finishLive(work, staged, end.hand);
   } finally {
     await staged.close();

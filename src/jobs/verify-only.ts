@@ -41,6 +41,8 @@ export async function verifyOnly(input: VerifyOnlyInput, rooms: JobRooms = defau
     pgBinDir: input.pgBinDir,
     signal,
     ownTarget: true,
+    job: null,
+    ownNames: [],
     onCheck: () => undefined,
   });
   const obstacle = outcome.checks.find(decidesComparison);

@@ -192,7 +192,7 @@ export class DriftWatch {
     this.#session = await openSession(this.#input.source, {
       signal: this.#input.signal,
       side: 'source',
-      purpose: 'schema watch',
+      purpose: `schema watch ${this.#input.job}`,
       readOnly: true,
       retryForMs: 10_000,
       onRetry: (why) => this.#input.log('debug', `The watch over the source's schema connects anew: ${why}`),

@@ -5,6 +5,7 @@ import { type Lsn, formatLsn, parseLsn } from '../postgres/lsn.ts';
 import { type Session, openSession } from '../postgres/session.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import { LagMeter } from './lag.ts';
+import { jobOfName } from './names.ts';
 import { type SlotJudgement, type SlotLimits, type SlotReading, readSlotHealth } from './slot-health.ts';
 
 /** What the monitor reads of the one that follows. */
@@ -61,6 +62,8 @@ export function ratesOf(first: CountSample, last: CountSample): AppliedCounts {
  */
 export class LiveMonitor {
   readonly #input: MonitorInput;
+  /** Names the job: by it others see that the job is alive while its slot is not read (leftovers.ts). */
+  readonly #purpose: string;
   readonly #lag = new LagMeter();
   #samples: CountSample[] = [];
   #slot: SlotReading | null = null;
@@ -70,6 +73,8 @@ export class LiveMonitor {
 
   constructor(input: MonitorInput) {
     this.#input = input;
+    const job = jobOfName(input.slot);
+    this.#purpose = job === null ? 'monitor' : `monitor ${job}`;
   }
 
   get slot(): SlotJudgement | null {
@@ -104,7 +109,7 @@ export class LiveMonitor {
     while (!signal.aborted) {
       let session: Session | null = null;
       try {
-        session = await openSession(this.#input.source, { signal, side: 'source', purpose: 'monitor', readOnly: true });
+        session = await openSession(this.#input.source, { signal, side: 'source', purpose: this.#purpose, readOnly: true });
         // A server that does not answer a small question within this is as good as away.
         await session.run(`SET statement_timeout = '15s'`);
         for (;;) {

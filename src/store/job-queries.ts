@@ -124,6 +124,15 @@ export async function unclean(db: StateDatabase): Promise<{ id: string }[]> {
     .orderBy(asc(jobs.createdAt));
 }
 
+/** Slots and publications of all live jobs, whoever holds them, that stand or may stand on a server. */
+export async function standingNames(db: StateDatabase): Promise<string[]> {
+  const rows = await db
+    .select({ live: jobs.live })
+    .from(jobs)
+    .where(sql`${jobs.live}->>'stage' <> 'cleaned'`);
+  return [...new Set(rows.flatMap(({ live }) => (live === null ? [] : [live.slot, live.publication])))];
+}
+
 /** Live jobs that were interrupted and that no person has paused. */
 export async function goingOn(db: StateDatabase): Promise<{ id: string }[]> {
   return await db

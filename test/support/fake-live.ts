@@ -11,6 +11,8 @@ import type { SourceSnapshot } from '../../src/postgres/snapshot.ts';
 /** What two servers hold of a live job, and what happens to it; outlives the agents of a test. */
 export interface FakeWorld {
   slot: boolean;
+  /** Names of all slots on the source. */
+  readonly slots: Set<string>;
   publication: boolean;
   progress: { epoch: bigint; finished: boolean; archive: string | null; tables: Set<string> } | null;
   readOnly: boolean;
@@ -38,6 +40,7 @@ export interface FakeWorld {
 export function fakeWorld(changes: Partial<FakeWorld> = {}): FakeWorld {
   return {
     slot: false,
+    slots: new Set(),
     publication: false,
     progress: null,
     readOnly: false,
@@ -104,19 +107,25 @@ export function fakeLive(world: FakeWorld, facts: Facts): LiveRooms {
       reached();
       return await Promise.resolve(facts);
     },
-    dropLeftovers: () => Promise.resolve([]),
+    dropLeftovers: (_place, keep) => {
+      const dropped = [...world.slots].filter((name) => !keep.includes(name));
+      for (const name of dropped) world.slots.delete(name);
+      return Promise.resolve(dropped);
+    },
     publish: async () => {
       reached();
       world.publication = true;
       return await Promise.resolve({ left: [] });
     },
     publishedTables: () => Promise.resolve([{ schema: 'public', name: 't0' }]),
-    createSlot: async () => {
+    createSlot: async ({ name }) => {
       calls.push('slot');
+      world.slots.add(name);
       world.slot = true;
       return await Promise.resolve({ consistentPoint: 1n, reused: false });
     },
-    dropSlotAndPublication: () => {
+    dropSlotAndPublication: (_place, { slot }) => {
+      world.slots.delete(slot);
       Object.assign(world, { slot: false, publication: false });
       return Promise.resolve();
     },
@@ -265,6 +274,7 @@ export function fakeLive(world: FakeWorld, facts: Facts): LiveRooms {
     cleanUp: async ({ live }) => {
       calls.push(`clean ${live.stage}`);
       if (!world.reachable) return { done: false, left: ['The source does not answer.'] };
+      world.slots.delete(live.slot);
       Object.assign(world, { slot: false, publication: false, progress: null });
       if (!live.keepReadOnly) world.readOnly = false;
       return await Promise.resolve({ done: true, left: [] });

@@ -3,7 +3,7 @@ import type { TableProgress } from '../../src/contract/event.ts';
 import type { Verification } from '../../src/contract/report.ts';
 import { PgsluiceError, throwIfAborted } from '../../src/errors.ts';
 import type { CloneContext, CloneOutcome } from '../../src/clone/clone.ts';
-import type { Facts, JobRooms } from '../../src/jobs/rooms.ts';
+import type { Facts, JobRooms, ValidateInput } from '../../src/jobs/rooms.ts';
 import type { SourceSnapshot } from '../../src/postgres/snapshot.ts';
 import { fakeLive, fakeWorld } from './fake-live.ts';
 
@@ -30,6 +30,7 @@ export interface FakeRooms extends JobRooms {
   /** What was asked of the rooms, in order. */
   readonly calls: string[];
   readonly clones: CloneContext[];
+  readonly validated: ValidateInput[];
 }
 
 const version = { num: 150_018, major: 15, text: '15.18', full: 'PostgreSQL 15.18' };
@@ -74,11 +75,14 @@ export function fakeRooms(changes: Partial<Script> = {}, world = fakeWorld()): F
   };
   const calls: string[] = [];
   const clones: CloneContext[] = [];
+  const validated: ValidateInput[] = [];
   return {
     script,
     calls,
     clones,
+    validated,
     validate: (input) => {
+      validated.push(input);
       calls.push(`validate ownTarget=${input.ownTarget}`);
       input.onCheck(check(script.blocked ? 'failed' : 'passed'));
       return Promise.resolve({
