@@ -1,3 +1,4 @@
+import type { JobOptions } from '../contract/options.ts';
 import { PgsluiceError } from '../errors.ts';
 import { asReport } from './as-report.ts';
 
@@ -15,6 +16,16 @@ const beyondRepair: ReadonlySet<string> = new Set([
 /** What becomes of a job whose following has ended with `error`. Pure. */
 export function fateOf(error: unknown): 'fail' | 'pause' {
   return beyondRepair.has(asReport(error).code) ? 'fail' : 'pause';
+}
+
+/**
+ * What becomes of a job after a cutover that was rolled back. One that nobody asked for is made again by itself, and stops every
+ * writer of the source each time: so only after what passes by itself, or was found before any write was stopped. Pure.
+ */
+export function afterRollback(error: PgsluiceError, cutover: JobOptions['cutover']): 'again' | 'pause' | 'fail' {
+  if (error.code === 'SCHEMA_DRIFT') return 'pause';
+  if (cutover !== 'auto' || error.retryable || error.code === 'CUTOVER_BLOCKED') return 'again';
+  return fateOf(error);
 }
 
 /** Pure. */

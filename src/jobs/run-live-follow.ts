@@ -1,9 +1,8 @@
-import type { CutoverReport } from '../contract/live.ts';
 import { PgsluiceError, throwIfAborted } from '../errors.ts';
 import type { Lsn } from '../postgres/lsn.ts';
 import { FollowLine } from './follow-line.ts';
 import type { LiveDrift } from './live-drift-types.ts';
-import { asError, fateOf, waitAfter } from './live-fate.ts';
+import { afterRollback, asError, fateOf, waitAfter } from './live-fate.ts';
 import type { LiveWatch } from './live-watch.ts';
 import { type LiveWork, type OpenCopy, PhaseSpan } from './live-work.ts';
 import { untilAnswered } from './patience.ts';
@@ -65,7 +64,6 @@ class Following {
   #unanswered = false;
   #failures = 0;
   #notBefore = 0;
-  #lastReport: CutoverReport | null = null;
 
   constructor(work: LiveWork, parts: FollowingParts) {
     this.#work = work;
@@ -146,6 +144,8 @@ class Following {
       return null;
     }
     this.#span.end();
+    // Those of an attempt before tell nothing of this one.
+    this.#parts.watch.steps = [];
     await context.move(
       'cutting_over',
       asked ? 'Cutting over because a person asked for it.' : 'Cutting over: the source is calm.',
@@ -157,21 +157,25 @@ class Following {
     return null;
   }
 
-  async #rolledBack({ error, report }: CutoverEnd & { kind: 'rolled-back' }): Promise<void> {
+  async #rolledBack({ error }: CutoverEnd & { kind: 'rolled-back' }): Promise<void> {
     const { context, place } = this.#work;
+    const next = afterRollback(error, context.options.cutover);
     this.#failures += 1;
     const pause = waitAfter(this.#failures);
     this.#notBefore = Date.now() + pause;
-    this.#lastReport = report ?? this.#lastReport;
     const again =
-      context.options.cutover === 'auto'
+      next === 'again' && context.options.cutover === 'auto'
         ? ` The next attempt is made in ${Math.round(pause / 1000)} s at the earliest.`
         : '';
     place.log('warn', `The cutover was rolled back: ${error.message} ${error.hint}${again}`.trim());
     await context.move('following', `The cutover was rolled back and the source takes writes: ${error.message}`);
     this.#span = this.#follows();
-    if (error.code !== 'SCHEMA_DRIFT') return;
-    this.#unanswered = true;
+    if (next === 'again') return;
+    if (next === 'fail') throw error;
+    this.#unanswered = error.code === 'SCHEMA_DRIFT';
+    // Whoever resumes the job has answered: the next attempt is the first one again.
+    this.#failures = 0;
+    this.#notBefore = 0;
     await context.pauseWith(error);
   }
 
