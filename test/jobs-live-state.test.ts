@@ -165,6 +165,28 @@ describe('a live job', () => {
     expect(await agent.manager.waitUntilSettled(id)).toMatchObject({ state: 'completed', verified: true });
   });
 
+  test('an automatic cutover that met what does not pass by itself pauses, and is made again after a resume', async () => {
+    const differ = { code: 'CUTOVER_COUNTS_DIFFER', message: 'Rows are missing.', hint: 'Find out why.' };
+    const agent = await agentWith({ cutover: 'rolls-back', cutoverError: new PgsluiceError(differ) });
+    const id = await following(agent, { cutover: 'auto' });
+    expect(await reach(agent, id, ['paused'])).toMatchObject({ error: differ });
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    expect(agent.world.calls.filter((call) => call === 'cutover')).toHaveLength(1);
+    expect(agent.world).toMatchObject({ slot: true, readOnly: false, fenced: false, told: 0 });
+    agent.world.cutover = 'hands-over';
+    await agent.manager.act(id, 'resume');
+    expect(await agent.manager.waitUntilSettled(id)).toMatchObject({ state: 'completed', verified: true });
+    expect(agent.world.calls.filter((call) => call === 'cutover')).toHaveLength(2);
+  }, 30_000);
+
+  test('an automatic cutover that met what is beyond repair fails the job and leaves nothing', async () => {
+    const fault = new PgsluiceError({ code: 'TARGET_DIVERGED', message: 'A row is gone.', hint: 'Begin anew.' });
+    const agent = await agentWith({ cutover: 'rolls-back', cutoverError: fault });
+    const id = await following(agent, { cutover: 'auto' });
+    expect(await reach(agent, id, ['failed'])).toMatchObject({ error: { code: 'TARGET_DIVERGED' } });
+    expect(agent.world).toMatchObject({ ...empty, readOnly: false, told: 0 });
+  }, 30_000);
+
   test('takes no place of others while it follows', async () => {
     const agent = await agentWith({}, {}, { concurrency: 1 });
     await following(agent);

@@ -142,7 +142,7 @@ describe.skipIf(chromiumPath === null)(`the page of a live job (${chromiumPath ?
 
     const from = Date.now();
     job.move('cutting_over', { phase: 'cutover' });
-    job.measure({ cutover: cutoverSteps(3, from) });
+    job.measure({ cutover: cutoverSteps(4, from) });
     go();
     await page.getByTestId('timeline').waitFor();
     expect(await text(page, 'step-drain')).toMatch(/to 2A\/7F018C40[\s\S]*264 ms/);
@@ -204,7 +204,7 @@ describe.skipIf(chromiumPath === null)(`the page of a live job (${chromiumPath ?
     await page.getByRole('alert').waitFor();
     expect(await page.getByRole('alert').innerText()).toMatch(/could not begin within 20 s[\s\S]*then ask again/);
 
-    const steps = cutoverSteps(3, Date.now()).slice(0, 3);
+    const steps = cutoverSteps(4, Date.now()).slice(0, 4);
     job.move('cutting_over', { phase: 'cutover' });
     job.move('following', { phase: 'follow' });
     job.measure({ cutover: steps });
@@ -333,7 +333,7 @@ describe.skipIf(chromiumPath === null)(`the page of a live job (${chromiumPath ?
       phase: 'cutover',
       summary: 'Cutting over: writes on the source wait until the target has taken over.',
     });
-    job.measure({ cutover: cutoverSteps(4, from) });
+    job.measure({ cutover: cutoverSteps(5, from) });
     await page.getByTestId('timeline').waitFor();
     await look('cutting-over');
     job.measure({ cutover: cutoverSteps(plannedSteps.length, from) });

@@ -150,7 +150,7 @@ async function cutOver(more: Partial<CutoverInput> = {}): Promise<Seen> {
     job: JOB,
     source: settingsOf('src'),
     target: settingsOf('dst'),
-    tables: TABLES,
+    prepare: () => Promise.resolve({ detail: 'prepared', tables: TABLES }),
     options: { cutoverTimeout: 10 },
     signal: controller.signal,
     readGuardrails: () => Promise.resolve([{ id: 'lag', state: 'ok', found: 'None.', remedy: '' }]),
@@ -248,13 +248,14 @@ test('under writers the target takes over: no acknowledged row is lost, none is 
   expect(taken.map((row) => row.n)).toEqual(acknowledged.toSorted((a, b) => a - b));
   expect(acknowledged.length).toBeGreaterThan(100);
   expect(report.steps.map((step) => step.step)).toEqual([
+    'prepare',
     'guardrails',
     'fence',
     'drain',
     'sequences',
+    'snapshots',
     'constraints',
     'counts',
-    'snapshots',
     'refuse-writes',
     'hand-over',
     'drop-slot',
@@ -319,6 +320,40 @@ test('at the deadline everything is rolled back, waiting writers go on, and the 
   expect(report.downtimeMs).toBeNull();
   expect(await outcome).toBe('done');
   await expectUntouched(seen);
+});
+
+test('a preparation that does not end is given up in a time of its own, and no write has waited', async () => {
+  let given: AbortSignal | null = null;
+  const begun = Date.now();
+  const seen = await cutOver({
+    options: { cutoverTimeout: 1 },
+    prepare: async (signal) => {
+      given = signal;
+      await sleep(60_000, undefined, { ref: false });
+      return { detail: '', tables: TABLES };
+    },
+  });
+  expect(Date.now() - begun).toBeLessThan(8_000);
+  const { error, report } = rolledBack(seen);
+  expect(error).toMatchObject({ code: 'CUTOVER_TIMEOUT', retryable: true });
+  expect(error.message).toContain('not prepared within 1 s, so no write was stopped; it was at: prepare');
+  expect(report).toMatchObject({ fencedBy: null, attempts: 0 });
+  expect(report.steps.map((step) => step.step)).toEqual(['prepare']);
+  expect(given).toMatchObject({ aborted: true });
+  await expectUntouched(seen);
+  // The time of the preparation does not count against the rest.
+  const slow = await cutOver({
+    options: { cutoverTimeout: 2 },
+    prepare: async () => {
+      await sleep(1_200);
+      return { detail: '', tables: TABLES };
+    },
+    drainTo: async () => {
+      await sleep(1_200);
+      await copyOver();
+    },
+  });
+  handedOver(slow);
 });
 
 test('a transaction that keeps the fence out until the deadline is named', async () => {

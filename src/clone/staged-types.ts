@@ -116,9 +116,9 @@ export interface StagedClone {
   readonly archive: Archive;
   /**
    * Fills the materialized views that are filled on the source; what is refused is tried again by `finish`, where privileges
-   * stand as on the source. To be called before each fence.
+   * stand as on the source. To be called before each fence; `signal` ends it.
    */
-  refreshViews(): Promise<void>;
+  refreshViews(signal?: AbortSignal): Promise<void>;
   readSequences(source: Session): Promise<SequenceValue[]>;
   writeSequences(target: Session, values: readonly SequenceValue[]): Promise<void>;
   /**

@@ -185,13 +185,14 @@ class Staged implements StagedClone {
     });
   }
 
-  async refreshViews(): Promise<void> {
+  async refreshViews(within?: AbortSignal): Promise<void> {
     const { refreshes } = this.#plan();
+    const signal = within === undefined ? this.#context.signal : AbortSignal.any([this.#context.signal, within]);
     if (refreshes.length === 0) return;
     const noun = refreshes.length === 1 ? 'view' : 'views';
     log(this.#context, 'info', `Filling ${refreshes.length} materialized ${noun} on the target.`);
-    const refused = await withTargets(this.#context, ({ targets }) =>
-      targets.with((target) => refreshEach(target, refreshes, this.#context.signal)),
+    const refused = await withTargets({ ...this.#context, signal }, ({ targets }) =>
+      targets.with((target) => refreshEach(target, refreshes, signal)),
     );
     for (const entry of refreshes) this.#filled.add(entryName(entry));
     for (const { entry, problem } of refused) {

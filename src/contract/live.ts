@@ -14,6 +14,7 @@ export const Guardrail = z
 export type Guardrail = z.infer<typeof Guardrail>;
 
 export const cutoverSteps = [
+  'prepare',
   'guardrails',
   'fence',
   'drain',

@@ -10,8 +10,11 @@ export interface LiveDrift {
   resumed(): Promise<PgsluiceError | null>;
   /** What is open between both sides' schemas now; null when they agree. */
   readonly open: { readonly found: string; readonly remedy: string } | null;
-  /** Before the fence: brings what the cutover works from up to date. @throws PgsluiceError SCHEMA_DRIFT. */
-  beforeFence(): Promise<void>;
+  /**
+   * Before the fence: brings what the cutover works from up to date. What cannot be cut short when `signal` fires comes to its
+   * end, and the next look waits for it. @throws PgsluiceError SCHEMA_DRIFT; the signal's reason.
+   */
+  beforeFence(signal: AbortSignal): Promise<void>;
   /** Under the fence. @throws PgsluiceError SCHEMA_DRIFT when the schema has changed since `beforeFence`. */
   underFence(): Promise<void>;
   close(): Promise<void>;

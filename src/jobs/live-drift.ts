@@ -2,10 +2,11 @@ import { PgsluiceError, throwIfAborted } from '../errors.ts';
 import { fitArchive } from '../clone/fit.ts';
 import { isLeftOut, RESTORE_SETTINGS } from '../clone/restore.ts';
 import { SchemaDriftError } from '../live/apply-plan.ts';
+import { bounded } from '../live/cutover-undo.ts';
 import { diffArchives, planArchive } from '../live/drift-archive.ts';
 import { type CarriedChange, type DriftPause, pauseHint } from '../live/drift-judge.ts';
 import { readShape, type SourceShape } from '../live/drift-shape.ts';
-import { carryColumns, type DriftFinding, DriftWatch, examineDrift, findGaps, fittedShape } from '../live/drift.ts';
+import { carryColumns, type DriftFinding, DriftWatch, findGaps, fittedShape } from '../live/drift.ts';
 import { recordedTables } from '../live/progress.ts';
 import { addToPublication } from '../live/publication.ts';
 import type { Lsn } from '../postgres/lsn.ts';
@@ -62,7 +63,11 @@ function driftError(pause: DriftPause): PgsluiceError {
 
 /** The answer to changes of the source's schema: carried over where that is allowed, else a pause with the exact statements. */
 class SchemaDrift implements LiveDrift {
-  readonly #work: LiveWork;
+  readonly #run: LiveWork;
+  /** The run's work within the time that the preparation of a cutover has; null when none is prepared. */
+  #within: LiveWork | null = null;
+  /** A preparation that may still be under way after its time: nothing else looks meanwhile. */
+  #preparing: Promise<unknown> = Promise.resolve();
   readonly #copy: OpenCopy;
   readonly #line: FollowLine;
   readonly #watch: DriftWatch;
@@ -77,7 +82,7 @@ class SchemaDrift implements LiveDrift {
   #unexplainedAt: Lsn | null = null;
 
   constructor(work: LiveWork, copy: OpenCopy, line: FollowLine, before: SourceShape) {
-    this.#work = work;
+    this.#run = work;
     this.#copy = copy;
     this.#line = line;
     const { context, place } = work;
@@ -96,7 +101,12 @@ class SchemaDrift implements LiveDrift {
     return this.#open;
   }
 
+  get #work(): LiveWork {
+    return this.#within ?? this.#run;
+  }
+
   async look(): Promise<PgsluiceError | null> {
+    await this.#preparing;
     const finding = await this.#watch.check('due');
     if (finding.kind === 'none') {
       this.#open = null;
@@ -107,25 +117,19 @@ class SchemaDrift implements LiveDrift {
   }
 
   async explain(error: PgsluiceError): Promise<'again' | PgsluiceError> {
+    await this.#preparing;
     if (!(error instanceof SchemaDriftError)) {
       // A value that the target refuses may be one that the source allows since its schema changed.
       const finding = await this.#watch.check('now');
       if (finding.kind === 'none' || finding.plan.pause === null) return error;
       return this.#paused({ ...finding.plan.pause, message: `${error.message} ${finding.plan.pause.message}` });
     }
-    const { context, place } = this.#work;
     const drift = await onSide(this.#work, 'source', (source) =>
       onSide(this.#work, 'target', (target) =>
-        examineDrift({
-          source,
-          target,
-          filter: context.options,
-          relation: error.relation,
-          gate: error.gate === null ? null : (error.gate.via ?? error.gate),
-          before: this.#watch.before,
-          carry: context.options.carrySchemaChanges,
-          job: place.job,
-        }),
+        this.#watch.examine(
+          { source, target },
+          { relation: error.relation, gate: error.gate === null ? null : (error.gate.via ?? error.gate) },
+        ),
       ),
     );
     if (drift.kind !== 'changed') {
@@ -140,6 +144,7 @@ class SchemaDrift implements LiveDrift {
   }
 
   async resumed(): Promise<PgsluiceError | null> {
+    await this.#preparing;
     const pause = this.#pause;
     this.#pause = null;
     if (pause !== null) this.#answered = keyOf(pause);
@@ -172,7 +177,21 @@ class SchemaDrift implements LiveDrift {
     };
   }
 
-  async beforeFence(): Promise<void> {
+  async beforeFence(signal: AbortSignal): Promise<void> {
+    await bounded(this.#preparing, signal);
+    this.#within = { ...this.#run, place: { ...this.#run.place, signal } };
+    // The watch's own session knows the run's signal only.
+    const onAbort = (): void => void this.#watch.close();
+    signal.addEventListener('abort', onAbort, { once: true });
+    const preparing = this.#prepare().finally(() => {
+      signal.removeEventListener('abort', onAbort);
+      this.#within = null;
+    });
+    this.#preparing = preparing.catch(() => undefined);
+    await bounded(preparing, signal);
+  }
+
+  async #prepare(): Promise<void> {
     const { place } = this.#work;
     for (let looks = 0; looks < mostLooks; looks += 1) {
       throwIfAborted(place.signal);
@@ -255,13 +274,15 @@ class SchemaDrift implements LiveDrift {
       );
     }
     const fresh = await this.#dump();
-    const entries = create ? entriesOf(relation, diffArchives(this.#copy.staged.archive, fresh).added, fresh) : [];
+    const { added, atCutover } = diffArchives(this.#copy.staged.archive, fresh);
+    const entries = create ? entriesOf(relation, added, fresh) : [];
     if (followed) {
       const copied = await this.#copy.staged.addTable(entries, relation);
       const { oid, schema, name, snapshot } = copied;
       this.#line.follower.addGate({ oid, schema, name, snapshot, via: null });
     } else {
-      await this.#restore(entries);
+      // Triggers of a partitioned table would be those of its partitions as well, and fire on every change that is applied.
+      await this.#restore(entries.filter((entry) => !atCutover.has(entry)));
     }
   }
 

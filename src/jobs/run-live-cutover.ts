@@ -24,7 +24,7 @@ export interface HandedOver {
 
 export type CutoverEnd =
   | { readonly kind: 'handed-over'; readonly hand: HandedOver }
-  | { readonly kind: 'rolled-back'; readonly error: PgsluiceError; readonly report: CutoverReport | null }
+  | { readonly kind: 'rolled-back'; readonly error: PgsluiceError }
   /** The connection ended while the target committed, and it did. */
   | { readonly kind: 'committed' };
 
@@ -57,7 +57,11 @@ export async function tellHandOver(work: LiveWork): Promise<{ readonly detail: s
 
 /** One attempt to cut over; the job is `cutting_over`. @throws the signal's reason. */
 export async function cutOver(work: LiveWork, parts: CutoverParts): Promise<CutoverEnd> {
-  const span = new PhaseSpan(work, 'cutover', 'Writes on the source are stopped until the target has taken over.');
+  const span = new PhaseSpan(
+    work,
+    'cutover',
+    'From the fence on, writes on the source wait until the target has taken over.',
+  );
   try {
     return await attempt(work, parts);
   } catch (error) {
@@ -84,13 +88,16 @@ async function attempt(work: LiveWork, { staged, line, watch, drift }: CutoverPa
       log: place.log,
     });
   try {
-    await drift.beforeFence();
-    await staged.refreshViews();
     const outcome = await rooms.runCutover({
       job: place.job,
       source: place.source,
       target: place.target,
-      tables: await publishedTables(work, staged),
+      prepare: async (signal) => {
+        await drift.beforeFence(signal);
+        await staged.refreshViews(signal);
+        const tables = await publishedTables(work, staged, signal);
+        return { detail: `${tables.length} tables are followed; the source is written to as usual.`, tables };
+      },
       options: context.options,
       signal: place.signal,
       readGuardrails: () => watch.guardrails(),
@@ -138,7 +145,7 @@ async function attempt(work: LiveWork, { staged, line, watch, drift }: CutoverPa
     });
     if (outcome.kind === 'rolled-back') {
       await liftReadOnly(work);
-      return { kind: 'rolled-back', error: new PgsluiceError(outcome.error), report: outcome.report };
+      return { kind: 'rolled-back', error: new PgsluiceError(outcome.error) };
     }
     done = true;
     work.todo.push(...outcome.todo);
@@ -170,11 +177,12 @@ async function closeAll(snapshots: readonly (SourceSnapshot | null)[]): Promise<
 async function publishedTables(
   work: LiveWork,
   staged: StagedClone,
+  signal: AbortSignal,
 ): Promise<readonly { readonly schema: string; readonly name: string }[]> {
   return await work.rooms
-    .publishedTables(work.place, stateOf(work.context).publication)
+    .publishedTables({ ...work.place, signal }, stateOf(work.context).publication)
     .catch(async (error: unknown) => {
-      throwIfAborted(work.place.signal);
+      throwIfAborted(signal);
       work.place.log('debug', `The publication could not be read: ${asError(error).message}`);
       return await staged.listTables();
     });
@@ -188,7 +196,7 @@ async function afterFailure(work: LiveWork, error: PgsluiceError): Promise<Cutov
   if (committed) return { kind: 'committed' };
   context.live.commit('failed');
   await liftReadOnly(work);
-  return { kind: 'rolled-back', error, report: null };
+  return { kind: 'rolled-back', error };
 }
 
 /** Makes the source writable again where an attempt that did not come to its commit has left it read-only. */

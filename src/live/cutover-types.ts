@@ -14,15 +14,24 @@ export interface SequenceLike {
   readonly isCalled: boolean;
 }
 
+export interface CutoverTable {
+  readonly schema: string;
+  readonly name: string;
+}
+
 /** What a cutover is given; everything that belongs to other rooms comes in as a function. */
 export interface CutoverInput {
   readonly job: string;
   readonly source: ConnectionSettings;
   readonly target: ConnectionSettings;
-  /** The published tables. */
-  readonly tables: readonly { readonly schema: string; readonly name: string }[];
+  /** `cutoverTimeout` s for everything before the fence, and as long again from the fence to the commit. */
   readonly options: Pick<JobOptions, 'cutoverTimeout'>;
   readonly signal: AbortSignal;
+  /**
+   * All that takes time and needs no fence; what it still does when its signal has fired is its giver's to end.
+   * @returns the published tables of afterwards.
+   */
+  prepare(signal: AbortSignal): Promise<{ readonly detail: string; readonly tables: readonly CutoverTable[] }>;
   readGuardrails(): Promise<readonly Guardrail[]>;
   /** Resolves when everything that committed before `lsn` is durable on the target. */
   drainTo(lsn: Lsn, signal: AbortSignal): Promise<void>;

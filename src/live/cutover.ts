@@ -8,17 +8,17 @@ import { readServerVersion } from '../postgres/version.ts';
 import { type Backend, backendOf, commitForSure } from './cutover-commit.ts';
 import { type CountedTable, chooseCounted, compareCounts } from './cutover-counts.ts';
 import { Timeline } from './cutover-timeline.ts';
-import type { CutoverInput, CutoverOutcome, SequenceLike } from './cutover-types.ts';
+import type { CutoverInput, CutoverOutcome, CutoverTable, SequenceLike } from './cutover-types.ts';
 import { asCutoverError, asError, bounded, endTransaction, makeWritable, refused } from './cutover-undo.ts';
 import { chooseFence } from './fence-plan.ts';
 import type { Fence, FencePlan, ReadOnlyState } from './fence-types.ts';
 import { raiseFence } from './fence.ts';
 
-export type { CutoverInput, CutoverOutcome, SequenceLike } from './cutover-types.ts';
+export type { CutoverInput, CutoverOutcome, CutoverTable, SequenceLike } from './cutover-types.ts';
 
 const GUARDRAILS_EVERY_MS = 500;
-/** The fence gives up this long before the deadline, so that its reason is told instead of the bare deadline. */
-const FENCE_SLACK_MS = 100;
+/** Fence and guardrails give up this long before the deadline, so that their reason is told instead of the bare deadline. */
+const SLACK_MS = 100;
 const OPENING_MS = 5000;
 const UNDO_FIRST_MS = 1000;
 
@@ -27,6 +27,7 @@ interface Prepared {
   readonly target: Session;
   readonly backend: Backend;
   readonly plan: FencePlan;
+  readonly tables: readonly CutoverTable[];
   readonly counted: readonly CountedTable[];
 }
 
@@ -49,6 +50,7 @@ class Cutover {
   /** Ends every session of the attempt, and with them locks and open transactions; not while the target commits. */
   readonly #lifetime = new AbortController();
   #deadline: NodeJS.Timeout | null = null;
+  #fencing = false;
   #committing = false;
   #fence: Fence | null = null;
   #lsn: Lsn | null = null;
@@ -92,17 +94,25 @@ class Cutover {
     }
   }
 
-  /** All that needs no fence: guardrails, sessions, the plan of the fence, sizes. */
+  /** All that needs no fence: the giver's preparation, sessions, guardrails, the plan of the fence, sizes. */
   async #prepare(): Promise<Prepared> {
-    const { source, target, tables } = this.#input;
+    const { source, target, options } = this.#input;
+    const { signal } = this.#lifetime;
+    const until = this.#now() + options.cutoverTimeout * 1000 - SLACK_MS;
+    this.#setDeadline();
+    const { tables } = await this.#timeline.run('prepare', () => {
+      const preparing = this.#input.prepare(signal);
+      this.#opening = preparing.catch(() => undefined);
+      return bounded(preparing, signal);
+    });
     const { prepared } = await this.#timeline.run('guardrails', async (say) => {
       const [from, into] = await Promise.all([this.#open(source, 'source'), this.#open(target, 'target')]);
       this.#backend = await backendOf(into);
       const { major } = await readServerVersion(from);
       const counted = await chooseCounted(from, major, tables);
-      const guardrails = await this.#untilNothingWaits(say);
+      const guardrails = await this.#untilNothingWaits(until, say);
       const plan = await chooseFence(from, tables);
-      const made: Prepared = { source: from, target: into, backend: this.#backend, plan, counted };
+      const made: Prepared = { source: from, target: into, backend: this.#backend, plan, tables, counted };
       const remarks = guardrails.filter((one) => one.remedy !== '').map((one) => one.remedy);
       return { prepared: made, detail: [`${guardrails.length} conditions are met.`, ...remarks].join(' ') };
     });
@@ -115,19 +125,18 @@ class Cutover {
     return session;
   }
 
-  async #untilNothingWaits(say: (text: string) => void): Promise<readonly Guardrail[]> {
-    const { options } = this.#input;
+  async #untilNothingWaits(until: number, say: (text: string) => void): Promise<readonly Guardrail[]> {
     const { signal } = this.#lifetime;
-    const until = this.#now() + options.cutoverTimeout * 1000;
     for (;;) {
       const guardrails = await bounded(this.#input.readGuardrails(), signal);
       const blocking = guardrails.find((one) => one.state === 'blocks');
       if (blocking !== undefined) throw refused('CUTOVER_BLOCKED', blocking, false);
       const waiting = guardrails.find((one) => one.state === 'waits');
       if (waiting === undefined) return guardrails;
-      if (this.#now() >= until) throw refused('CUTOVER_NOT_CALM', waiting, true);
+      const left = until - this.#now();
+      if (left <= 0) throw refused('CUTOVER_NOT_CALM', waiting, true);
       say(waiting.found);
-      await sleep(GUARDRAILS_EVERY_MS, undefined, { signal }).catch(() => throwIfAborted(signal));
+      await sleep(Math.min(GUARDRAILS_EVERY_MS, left), undefined, { signal }).catch(() => throwIfAborted(signal));
     }
   }
 
@@ -135,14 +144,15 @@ class Cutover {
     const { source, job, log } = this.#input;
     const { signal } = this.#lifetime;
     const timeoutMs = this.#input.options.cutoverTimeout * 1000;
-    this.#deadline = setTimeout(() => this.#lifetime.abort(this.#tooLate()), timeoutMs);
+    this.#fencing = true;
+    this.#setDeadline();
     const { fence } = await this.#timeline.run('fence', async (say) => {
       const raised = await raiseFence({
         settings: source,
         job,
         plan,
         signal,
-        deadlineAt: this.#now() + timeoutMs - FENCE_SLACK_MS,
+        deadlineAt: this.#now() + timeoutMs - SLACK_MS,
         onState: say,
         record: (state) => this.#record(state),
         log,
@@ -182,7 +192,7 @@ class Cutover {
       this.#opening = opening.catch(() => undefined);
       return bounded(opening, signal);
     });
-    const finishing = this.#finish(source, target, prepared.counted);
+    const finishing = this.#finish(prepared);
     const [, sequences] = await Promise.all([snapshots, finishing]);
     await this.#timeline.run('refuse-writes', async () => {
       const open = await fence.refuseWrites();
@@ -197,7 +207,7 @@ class Cutover {
   }
 
   /** Sequences, the schema's rest and the counts, in the target's open transaction. */
-  async #finish(source: Session, target: Session, counted: readonly CountedTable[]): Promise<readonly SequenceLike[]> {
+  async #finish({ source, target, tables: all, counted }: Prepared): Promise<readonly SequenceLike[]> {
     const input = this.#input;
     const { signal } = this.#lifetime;
     const { sequences } = await this.#timeline.run('sequences', async () => {
@@ -212,7 +222,7 @@ class Cutover {
     });
     await this.#timeline.run('counts', async () => {
       const { tables, rows } = await compareCounts({ source, target, tables: counted, signal });
-      return { detail: `${rows} rows in ${tables} of ${input.tables.length} tables are the same on both sides.` };
+      return { detail: `${rows} rows in ${tables} of ${all.length} tables are the same on both sides.` };
     });
     return sequences;
   }
@@ -310,11 +320,12 @@ class Cutover {
     this.#lifetime.abort(why);
     await Promise.all(this.#sessions.map((session) => session.close()));
     if (this.#backend !== null) await endTransaction(this.#input.target, this.#backend, log);
-    // What is still being opened is its opener's to close, and it can only do so once it has it.
+    // What is still being prepared or opened is its giver's to end, and it can only do so once it has it.
     await Promise.race([this.#opening, sleep(OPENING_MS, undefined, { ref: false })]);
     this.#release?.();
     this.#release = null;
-    log('info', 'Writers go on at the source; the job follows on.');
+    const writers = this.#fencing ? 'Writers go on at the source; the' : 'The';
+    log('info', `${writers} job follows on.`);
     return { kind: 'rolled-back', error: why.report(), report: this.#report(null) };
   }
 
@@ -326,13 +337,23 @@ class Cutover {
   #tooLate(): PgsluiceError {
     const { cutoverTimeout } = this.#input.options;
     const running = this.#timeline.steps.filter((step) => step.ms === null);
-    const at = running.map((step) => `${step.step}${step.detail === '' ? '' : ` (${step.detail})`}`).join(', ');
+    const names = running.map((step) => `${step.step}${step.detail === '' ? '' : ` (${step.detail})`}`).join(', ');
+    const at = names === '' ? 'its last step' : names;
     return new PgsluiceError({
       code: 'CUTOVER_TIMEOUT',
-      message: `The cutover did not come to its end within ${cutoverTimeout} s; it was at: ${at === '' ? 'its last step' : at}.`,
+      message: this.#fencing
+        ? `The cutover did not come to its end within ${cutoverTimeout} s; it was at: ${at}.`
+        : `The cutover was not prepared within ${cutoverTimeout} s, so no write was stopped; it was at: ${at}.`,
       hint: 'Start it again at a calmer time, or raise --cutover-timeout.',
       retryable: true,
     });
+  }
+
+  /** The one before counts no more. */
+  #setDeadline(): void {
+    this.#stopDeadline();
+    const ms = this.#input.options.cutoverTimeout * 1000;
+    this.#deadline = setTimeout(() => this.#lifetime.abort(this.#tooLate()), ms);
   }
 
   #stopDeadline(): void {

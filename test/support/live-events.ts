@@ -58,6 +58,7 @@ export const plannedSteps: readonly {
   readonly ms: number;
   readonly detail: string;
 }[] = [
+  { step: 'prepare', ms: 412, detail: '47 tables are followed' },
   { step: 'guardrails', ms: 31, detail: 'all 7 conditions are OK' },
   { step: 'fence', ms: 18, detail: '47 tables locked, 3 sessions wait' },
   { step: 'drain', ms: 264, detail: 'to 2A/7F018C40' },

@@ -20,6 +20,7 @@ export const guardrailStates: Record<Guardrail['state'], { readonly word: string
 
 /** Every step of a cutover in its order, as what is being done. */
 export const stepWords: Record<CutoverStep['step'], string> = {
+  prepare: 'Bring schema and views up to date',
   guardrails: 'Look at the conditions once more',
   fence: 'Hold writes on the source',
   drain: 'Apply what is still missing',
