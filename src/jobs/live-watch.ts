@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { CutoverStep, Guardrail, LiveProgress } from '../contract/live.ts';
-import type { PgsluiceError } from '../errors.ts';
+import { PgsluiceError } from '../errors.ts';
 import { type GuardrailReading, isCalm } from '../live/calm.ts';
 import type { Followed } from '../live/monitor.ts';
 import type { Lsn } from '../postgres/lsn.ts';
@@ -9,8 +10,15 @@ import { linked, type LiveWork, slotError, stateOf } from './live-work.ts';
 
 /** Longer than calm is reckoned from. */
 const readingsMs = 30_000;
+/** A side that has not answered the guardrails after this is asked over connections anew. */
+const guardrailsMs = 30_000;
 const unknownSlot = { verdict: 'ok', message: 'The slot was not measured yet.', hint: '' } as const;
 const nothing = { inserts: 0, updates: 0, deletes: 0, truncates: 0, transactions: 0 };
+
+interface OpenGuards extends Pick<Guards, 'read'> {
+  /** Ends what is read, with `why`, and the connections. */
+  end(why: Error): Promise<void>;
+}
 
 /** What may be asked of a live run at any time: its figures, its slot's health, its guardrails. Lifecycle: made → stopped. */
 export class LiveWatch {
@@ -18,27 +26,28 @@ export class LiveWatch {
   readonly #link: ReturnType<typeof linked>;
   readonly #monitor: ReturnType<LiveRooms['monitor']>;
   readonly #running: Promise<void>;
-  /** Where the job stands before anything is followed. */
-  #begin: Lsn;
+  /** From where it follows; null before that is known. */
+  #begin: Lsn | null = null;
+  #slotStands: boolean;
   #followed: Followed | null = null;
   #steps: readonly CutoverStep[] = [];
   #verdict: PgsluiceError | null = null;
   readonly #onLost: (error: PgsluiceError) => void;
-  readonly #guards: Guards;
+  #guards: OpenGuards;
   #readings: readonly GuardrailReading[] = [];
   #drift: LiveDrift | null = null;
   #cuttingOver = false;
   #pausedSince: string | null = null;
 
-  /** `onLost` is called once, when the slot is lost or has to be given up. */
-  constructor(work: LiveWork, begin: Lsn, onLost: (error: PgsluiceError) => void) {
+  /** `onLost` is called once, when the slot is lost or has to be given up. The slot may still have to be made (`made`). */
+  constructor(work: LiveWork, onLost: (error: PgsluiceError) => void) {
     this.#work = work;
-    this.#begin = begin;
+    this.#slotStands = stateOf(work.context).stage !== 'preparing';
     this.#onLost = onLost;
     const { context, rooms, place } = work;
     this.#link = linked(place.signal);
     const followed = (): Followed | null => this.#followed;
-    const start = (): Lsn => this.#begin;
+    const start = (): Lsn | null => this.#begin;
     this.#monitor = rooms.monitor({
       source: place.source,
       slot: stateOf(context).slot,
@@ -58,6 +67,7 @@ export class LiveWatch {
         },
       },
       signal: this.#link.controller.signal,
+      slotStands: () => this.#slotStands,
       readGuardrails: async () => (this.#followed === null ? [] : await this.guardrails()),
       onSlot: ({ verdict, message, hint }) => {
         if (verdict === 'ok') return;
@@ -68,26 +78,74 @@ export class LiveWatch {
       },
       log: (level, message) => place.log(level, message),
     });
-    this.#guards = rooms.guards({ ...place, signal: this.#link.controller.signal }, stateOf(context).publication);
+    this.#guards = this.#openGuards();
     this.#running = this.#monitor.run();
   }
 
-  /** Reads the guardrails now. @throws PgsluiceError when a side is not reached. */
+  #openGuards(): OpenGuards {
+    const { context, rooms, place } = this.#work;
+    const link = linked(this.#link.controller.signal);
+    const guards = rooms.guards({ ...place, signal: link.controller.signal }, stateOf(context).publication);
+    return {
+      read: (input) => guards.read(input),
+      end: async (why) => {
+        // Also what is just being opened ends with the signal.
+        link.controller.abort(why);
+        link.release();
+        await guards.close();
+      },
+    };
+  }
+
+  /** Reads the guardrails now. @throws PgsluiceError when a side is not reached, or does not answer in time (retryable). */
   async guardrails(): Promise<readonly Guardrail[]> {
     const { lagBytes, lagSeconds, connected } = this.#monitor.read();
-    const guardrails = await this.#guards.read({
-      lag: connected ? { bytes: lagBytes, seconds: lagSeconds } : null,
-      slot: this.#monitor.slot ?? unknownSlot,
-      drift: this.#drift?.open ?? null,
-    });
+    const guardrails = await this.#answered(
+      this.#guards.read({
+        lag: connected ? { bytes: lagBytes, seconds: lagSeconds } : null,
+        slot: this.#monitor.slot ?? unknownSlot,
+        drift: this.#drift?.open ?? null,
+      }),
+    );
     const at = Date.now();
     this.#readings = [...this.#readings.filter((reading) => at - reading.at < readingsMs), { at, guardrails }];
     return guardrails;
   }
 
+  /** A connection that was cut without a word would keep the guardrails waiting for good: it is left, and made anew. */
+  async #answered<T>(reading: Promise<T>): Promise<T> {
+    const guards = this.#guards;
+    const timer = new AbortController();
+    const late = sleep(guardrailsMs, 'late' as const, { signal: timer.signal, ref: false }).catch(
+      () => 'answered' as const,
+    );
+    try {
+      const first = await Promise.race([reading.then((answer) => ({ answer })), late]);
+      if (typeof first === 'object') return first.answer;
+      // Readings that wait behind this one end with it.
+      if (this.#guards === guards) this.#guards = this.#openGuards();
+      const error = new PgsluiceError({
+        code: 'GUARDRAILS_UNANSWERED',
+        message: `What a cutover depends on was not answered within ${guardrailsMs / 1000} s: the target or the source is silent.`,
+        hint: 'Check both servers and the network to them; the job asks again by itself.',
+        retryable: true,
+      });
+      await guards.end(error);
+      throw error;
+    } finally {
+      timer.abort();
+    }
+  }
+
   /** Whether an automatic cutover may begin. */
   get calm(): boolean {
     return isCalm(this.#readings, Date.now()).calm;
+  }
+
+  /** The slot stands, and sends what commits after `begin`. */
+  made(begin: Lsn): void {
+    this.#slotStands = true;
+    this.#begin = begin;
   }
 
   /** From now on the figures are those of `followed`. */
@@ -127,8 +185,9 @@ export class LiveWatch {
   }
 
   async stop(): Promise<void> {
-    this.#link.controller.abort(new Error('the watch over a live run has ended'));
+    const over = new Error('the watch over a live run has ended');
+    this.#link.controller.abort(over);
     this.#link.release();
-    await Promise.all([this.#running, this.#guards.close()]);
+    await Promise.all([this.#running, this.#guards.end(over)]);
   }
 }

@@ -95,38 +95,54 @@ function failedEnd(failure: unknown): Failed {
 }
 
 async function fromWhereItStands(work: LiveWork, controller: AbortController): Promise<RunEnd> {
+  const { context } = work;
+  // Past the hand-over the slot is of no use to anybody; before it the slot is watched, whatever else is waited for.
+  if (context.live.handedOver) {
+    const standing = await leading(work);
+    if (standing.finished) return await goOnAfterCommit(work, standing);
+  }
+  const watch = new LiveWatch(work, (error) => {
+    if (!context.live.handedOver) controller.abort(error);
+  });
+  try {
+    return await underWatch(work, watch);
+  } finally {
+    await watch.stop();
+  }
+}
+
+async function underWatch(work: LiveWork, watch: LiveWatch): Promise<RunEnd> {
   const { context, place } = work;
   let begin: Lsn = 0n;
   if (stateOf(context).stage === 'preparing') {
     begin = await prepareSource(work);
+    watch.made(begin);
     await context.live.save({ ...stateOf(context), stage: 'copying' });
     place.log('info', `Slot ${stateOf(context).slot} keeps every change since ${formatLsn(begin)}.`);
   }
+  // A source that an attempt has made read-only may have been left for its target: until that is known, nothing is given up.
+  watch.cuttingOver = stateOf(context).readOnly !== null;
   const standing = stateOf(context).stage === 'copying' ? null : await leading(work);
-  if (standing?.finished === true) return await goOnAfterCommit(work, standing);
-  await liftReadOnly(work);
-  const watch = new LiveWatch(work, begin, (error) => {
-    // Past the hand-over the slot is of no use to anybody.
-    if (!context.live.handedOver) controller.abort(error);
-  });
-  try {
-    if (standing !== null) {
-      const copy = openCopy(work, standing);
-      const applied = standing.applied ?? 0n;
-      return await followAndFinish(work, watch, { copy, applied, takeUp: () => copy.staged.schema() });
-    }
-    if (!context.goesOn) await context.clearTables();
-    const copied = await copyTables(work, watch);
-    if (!copied.ok) {
-      const { error, again, outcome } = copied;
-      const held = again ? ({ kind: 'live' } as const) : null;
-      return { ...failedEnd(error), copy: outcome, facts: work.facts, phases: work.phases, todo: work.todo, held };
-    }
-    await context.live.save({ ...stateOf(context), stage: 'following' });
-    return await followAndFinish(work, watch, { copy: copied.copy, applied: begin });
-  } finally {
+  if (standing?.finished === true) {
     await watch.stop();
+    return await goOnAfterCommit(work, standing);
   }
+  watch.cuttingOver = false;
+  await liftReadOnly(work);
+  if (standing !== null) {
+    const copy = openCopy(work, standing);
+    const applied = standing.applied ?? 0n;
+    return await followAndFinish(work, watch, { copy, applied, takeUp: () => copy.staged.schema() });
+  }
+  if (!context.goesOn) await context.clearTables();
+  const copied = await copyTables(work, watch);
+  if (!copied.ok) {
+    const { error, again, outcome } = copied;
+    const held = again ? ({ kind: 'live' } as const) : null;
+    return { ...failedEnd(error), copy: outcome, facts: work.facts, phases: work.phases, todo: work.todo, held };
+  }
+  await context.live.save({ ...stateOf(context), stage: 'following' });
+  return await followAndFinish(work, watch, { copy: copied.copy, applied: begin });
 }
 
 /** `takeUp`: reads what an earlier run has stored of the copy. */
