@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { jobStates } from '../contract/event.ts';
-import type { LiveProgress, LiveState } from '../contract/live.ts';
+import type { CutoverStep, LiveProgress, LiveState } from '../contract/live.ts';
 import { describeTarget, summarize, type SummaryInput } from './job-summary.ts';
 
 const job: SummaryInput = {
@@ -90,10 +90,32 @@ test('a live job says how far behind it is and who may write where', () => {
   expect(summarize(following)).toBe('Following the source, less than a second behind. The source stays fully usable.');
   expect(summarize({ ...following, progress: { ...progress, lagSeconds: 1234 } })).toContain('1,234 s behind');
   expect(summarize({ ...following, progress: { ...progress, connected: false } })).toContain('nothing is lost');
-  expect(summarize({ ...following, state: 'cutting_over' })).toContain('writes on the source wait');
   expect(summarize({ ...following, state: 'paused' })).toContain('keeps its WAL for replication slot pgsluice_abc');
   const error = { code: 'SCHEMA_DRIFT', message: 'Table t has changed', hint: '' };
   expect(summarize({ ...following, state: 'paused', error })).toContain('Paused: Table t has changed. Resume goes on');
+});
+
+test('a cutover says that writes wait only from its fence on', () => {
+  const at = (...steps: readonly CutoverStep['step'][]): string => {
+    const cutover = steps.map((step) => ({ step, startedAt: '2026-11-21T09:14:40Z', ms: null, detail: '' }));
+    return summarize({ ...following, state: 'cutting_over', progress: { ...progress, cutover } });
+  };
+  const preparing = 'Preparing the cutover; the source is still written to as usual.';
+  expect(at()).toBe(preparing);
+  expect(at('prepare', 'guardrails')).toBe(preparing);
+  expect(at('prepare', 'guardrails', 'fence')).toContain('writes on the source wait');
+  expect(at('guardrails', 'fence', 'drain')).toContain('writes on the source wait');
+  expect(summarize({ ...following, state: 'cutting_over', progress: null })).toBe(preparing);
+});
+
+test('a failure after the hand-over tells in what state the source is, and how that is undone', () => {
+  const live: LiveState = { ...state, stage: 'handed-over', keepReadOnly: true };
+  const failed: SummaryInput = { ...following, state: 'failed', live };
+  expect(summarize(failed)).toContain('nothing keeps new sessions from writing to the source');
+  const readOnly = { database: 'Shop', before: null };
+  expect(summarize({ ...failed, live: { ...live, readOnly } })).toContain(
+    'new sessions on the source are read-only until ALTER DATABASE "Shop" RESET default_transaction_read_only; is run there.',
+  );
 });
 
 test('after the hand-over nothing invites anybody back to the source', () => {

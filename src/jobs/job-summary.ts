@@ -1,6 +1,7 @@
 import type { ErrorView, JobState, Phase } from '../contract/event.ts';
 import type { LiveProgress, LiveState } from '../contract/live.ts';
 import type { JobOptions } from '../contract/options.ts';
+import { undoReadOnlySql } from '../live/read-only.ts';
 import type { Totals } from './totals.ts';
 
 export interface SummaryInput {
@@ -43,7 +44,7 @@ export function summarize(job: SummaryInput): string {
     case 'following':
       return following(job);
     case 'cutting_over':
-      return 'Cutting over: writes on the source wait until the target has taken over.';
+      return cuttingOver(job);
     case 'verifying':
       return `The copy is done; comparing the target with the source. ${sourceSafe(job)}`;
     case 'paused':
@@ -75,7 +76,7 @@ function summarizeLive(job: SummaryInput, live: LiveState): string | null {
     }
     case 'failed': {
       const error = `Failed: ${sentence(job.error?.message ?? 'see the log')}`;
-      if (takenOver) return `${error} The target has taken over; new sessions on the source are read-only.`;
+      if (takenOver) return `${error} The target has taken over; ${sourceLeft(live)}`;
       const retry = job.snapshotAlive ? 'Retry copies only what is missing.' : 'A retry starts anew.';
       const left = job.snapshotAlive || live.stage === 'cleaned' ? '' : ` ${slotKept(live)}`;
       return `${error} ${retry}${left} The source stays fully usable. ${targetWarning(job)}`;
@@ -99,6 +100,21 @@ function summarizeLive(job: SummaryInput, live: LiveState): string | null {
 function paused(job: SummaryInput): string {
   if (job.error !== null) return `Paused: ${sentence(job.error.message)} Resume goes on where it stopped.`;
   return 'Paused; resume goes on where it stopped.';
+}
+
+/** In what state a cutover has left the source, and the statement that undoes it. */
+function sourceLeft({ readOnly }: LiveState): string {
+  return readOnly === null
+    ? 'nothing keeps new sessions from writing to the source.'
+    : `new sessions on the source are read-only until ${undoReadOnlySql(readOnly)}; is run there.`;
+}
+
+/** Writes wait from the fence on, and not while the cutover is only being prepared. */
+function cuttingOver({ progress }: SummaryInput): string {
+  const fenced = progress?.cutover.some(({ step }) => step === 'fence') ?? false;
+  return fenced
+    ? 'Cutting over: writes on the source wait until the target has taken over.'
+    : 'Preparing the cutover; the source is still written to as usual.';
 }
 
 function slotKept(live: LiveState): string {

@@ -16,6 +16,23 @@ const cleanMs = 60_000;
 
 /** Everything after the hand-over: comparison, foreign keys, the fence, what is left on the servers. @throws the signal's reason. */
 export async function finishLive(work: LiveWork, staged: StagedClone, hand: HandedOver): Promise<RunEnd> {
+  return await afterTakeOver(work, () => finish(work, staged, hand));
+}
+
+/** Whatever fails once the target has taken over: nobody is led back to the source without having decided it. */
+async function afterTakeOver(work: LiveWork, task: () => Promise<RunEnd>): Promise<RunEnd> {
+  const { context, place } = work;
+  try {
+    return await task();
+  } catch (error) {
+    if (place.signal.aborted) throw error;
+    await context.live.save({ ...stateOf(context), keepReadOnly: true });
+    work.todo.push(...sourceTodo(work, stateOf(context)));
+    throw error;
+  }
+}
+
+async function finish(work: LiveWork, staged: StagedClone, hand: HandedOver): Promise<RunEnd> {
   const { context } = work;
   await context.move('verifying', 'The target has taken over; comparing it with the source as of the cutover.');
   const outcome = staged.outcome();
@@ -154,7 +171,7 @@ async function conclude(work: LiveWork, end: Conclusion): Promise<RunEnd> {
 /** How the source becomes writable again. */
 function sourceTodo({ rooms }: Pick<LiveWork, 'rooms'>, { readOnly }: LiveState): string[] {
   if (readOnly === null) {
-    return ['Nothing keeps new sessions from writing to the source: stop using it, or what is written there is lost.'];
+    return ['Nothing keeps new sessions from writing to the source: what is written there does not reach the target.'];
   }
   return [
     `New sessions on the source are read-only, because the target has taken over. To make it writable again: ${rooms.undoReadOnlySql(readOnly)};`,
@@ -166,6 +183,10 @@ function sourceTodo({ rooms }: Pick<LiveWork, 'rooms'>, { readOnly }: LiveState)
  * and that it has committed nothing since is read from its stream. @throws PgsluiceError CUTOVER_SPLIT; the signal's reason.
  */
 export async function goOnAfterCommit(work: LiveWork, progress: TargetProgress): Promise<RunEnd> {
+  return await afterTakeOver(work, () => goOn(work, progress));
+}
+
+async function goOn(work: LiveWork, progress: TargetProgress): Promise<RunEnd> {
   const { context, place } = work;
   const state = stateOf(context);
   const recorded = state.stage === 'handed-over';
@@ -180,7 +201,11 @@ export async function goOnAfterCommit(work: LiveWork, progress: TargetProgress):
     const fence = await fenceAgain(work, progress);
     try {
       // The moment that can still be compared: nobody was told of the target before.
-      const snapshots = recorded ? null : await openSnapshots(work);
+      const snapshots = recorded
+        ? null
+        : await untilAnswered(context, { ...place, what: 'Opening a snapshot of both sides' }, () =>
+            openSnapshots(work),
+          );
       await context.live.save({ ...stateOf(context), stage: 'handed-over', keepReadOnly: true, told: false });
       await tellHandOver(work).catch((error: unknown) => {
         throwIfAborted(place.signal);
@@ -190,8 +215,10 @@ export async function goOnAfterCommit(work: LiveWork, progress: TargetProgress):
       });
       if (snapshots === null) return await finishWithoutMoment(work, staged, fence);
       const report: CutoverReport = { steps: [], downtimeMs: null, fencedBy: fence.means, lsn: null, attempts: 1 };
-      const sequences = await work.rooms.readSequences(place, staged);
-      return await finishLive(work, staged, { fence, report, finished: null, sequences, snapshots });
+      const sequences = await untilAnswered(context, { ...place, what: 'Reading the sequences' }, () =>
+        work.rooms.readSequences(place, staged),
+      );
+      return await finish(work, staged, { fence, report, finished: null, sequences, snapshots });
     } finally {
       await fence.lift();
     }
@@ -238,12 +265,11 @@ async function fenceAgain(work: LiveWork, progress: TargetProgress): Promise<Han
     return fence;
   }
   await fence.lift();
-  await context.live.save({ ...stateOf(context), keepReadOnly: true });
   const where = late.map(({ schema, name, changes }) => `${schema}.${name} (${changes})`).join(', ');
   throw new PgsluiceError({
     code: 'CUTOVER_SPLIT',
     message: `The agent ended right after the target had taken over, and since then the source was written again: ${where}.`,
-    hint: 'Nobody was told of the target. Decide which side is right: carry these changes over by hand and use the target, or go on with the source and start a new job into an empty database.',
+    hint: `Nobody was told of the target. Decide which side is right: carry these changes over by hand and use the target, or go on with the source and start a new job into an empty database. ${sourceTodo(work, stateOf(context)).join(' ')}`,
   });
 }
 
@@ -256,7 +282,10 @@ async function finishWithoutMoment(
   const { context } = work;
   await context.move('verifying', 'The target has taken over; bringing the migration to its end.');
   await fence?.lift();
-  const broken = await validate(work, staged, await staged.listUnvalidated());
+  const unvalidated = await untilAnswered(context, { ...work.place, what: 'Reading the foreign keys' }, () =>
+    staged.listUnvalidated(),
+  );
+  const broken = await validate(work, staged, unvalidated);
   for (const { name } of broken) work.todo.push(`Foreign key ${name} stands NOT VALID on the target.`);
   if (context.options.verify !== 'none') {
     notCompared(work, 'The agent ended after the hand-over, and with it the moment that was to be compared.');
