@@ -129,7 +129,17 @@ export async function runJob(context: RunContext, held: HeldRun | null): Promise
   const chosen = context.options.method === 'auto';
   if (chosen) log(context, 'info', `Method auto takes ${outcome.method}: ${outcome.methodReason}`);
   if (outcome.method === 'live') return await runLive(context, { facts: outcome.facts, chosen, phases });
+  const uncalled = uncalledHandOver(context.options);
+  for (const line of uncalled) log(context, 'warn', line);
   return await copyAndVerify(context, await prepareCopy(context, outcome.facts), phases);
+}
+
+/** A copy ends without a cutover: a hand-over that was asked for is left to a person. Pure. */
+function uncalledHandOver({ handOver }: Pick<JobOptions, 'handOver'>): string[] {
+  if (handOver === null) return [];
+  return [
+    'The method is copy, which has no hand-over: the command or webhook is not called. Point your application to the target by hand.',
+  ];
 }
 
 /** What an earlier run has left on the servers goes before a new one makes its own. */
@@ -239,7 +249,8 @@ async function copyAndVerify(context: RunContext, work: HeldCopy, phases: PhaseT
       }
       throwIfAborted(context.signal);
     }
-    return { status: 'completed', error: null, facts, copy: whole, verification, phases, held: null };
+    const todo = uncalledHandOver(context.options);
+    return { status: 'completed', error: null, facts, copy: whole, verification, phases, held: null, todo };
   } finally {
     if (!keep) await clone.close();
   }
