@@ -298,6 +298,42 @@ describe('two live jobs of one agent', () => {
   });
 });
 
+describe('a hand-over command', () => {
+  const options = { handOver: { command: ['/bin/switch'] } };
+  const refusal = expect.objectContaining({
+    code: 'COMMANDS_NOT_ALLOWED',
+    hint: expect.stringContaining('serve --allow-commands'),
+  });
+
+  test('is refused before anything is made by an agent that was not started to run it', async () => {
+    const agent = await agentWith();
+    await expect(agent.manager.create(request(options))).rejects.toThrow(refusal);
+    expect(await agent.manager.list()).toEqual([]);
+    await again(agent, { allowCommands: true });
+    const { id } = await agent.manager.create({ ...request(options), start: false });
+    await again(agent);
+    for (const action of ['validate', 'start'] as const)
+      await expect(agent.manager.act(id, action)).rejects.toThrow(refusal);
+    expect(agent.world).toMatchObject({ ...empty, calls: [] });
+  });
+
+  test('of a job under way keeps it paused, with the reason, until an agent that may run it resumes it', async () => {
+    const agent = await agentWith({}, {}, { allowCommands: true });
+    const id = await following(agent, options);
+    await again(agent);
+    while ((await agent.manager.get(id)).error === null) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(await agent.manager.get(id)).toMatchObject({ state: 'paused', error: { code: 'COMMANDS_NOT_ALLOWED' } });
+    await expect(agent.manager.act(id, 'resume')).rejects.toThrow(refusal);
+    expect(agent.world.slot).toBe(true);
+    await again(agent, { allowCommands: true });
+    await agent.manager.act(id, 'resume');
+    await reach(agent, id, ['following']);
+    await agent.manager.act(id, 'cutover');
+    expect(await agent.manager.waitUntilSettled(id)).toMatchObject({ state: 'completed', error: null });
+    expect(agent.world.told).toBe(1);
+  });
+});
+
 describe('the end of a job that did not come to its cutover', () => {
   test.each(['following', 'paused', 'cutting_over'] as const)('cancel while %s leaves nothing', async (where) => {
     const agent = await agentWith({ cutover: 'hangs-before' });

@@ -99,5 +99,7 @@ export function openLocal(context: Context, state: string): Promise<LocalClient>
     pgBinDir: context.env.pgBinDir,
     logger: createLogger(context.env, 'silent'),
     role: 'foreground',
+    // Whoever runs this command line could run the command as well.
+    allowCommands: true,
   });
 }

@@ -5,5 +5,7 @@ import { verifyDatabases } from '../verify/verify.ts';
 import { liveRooms } from './default-live-rooms.ts';
 import type { JobRooms } from './rooms.ts';
 
-/** The rooms as they are; tests put others in their place. The API refuses foreign commands before a job is made. */
-export const defaultRooms: JobRooms = { validate, createClone, verifyDatabases, reportHtml, live: liveRooms(true) };
+/** The rooms as they are; tests put others in their place. `allowCommands`: whoever started this agent lets its jobs run programs. */
+export function defaultRooms(allowCommands: boolean): JobRooms {
+  return { validate, createClone, verifyDatabases, reportHtml, live: liveRooms(allowCommands) };
+}

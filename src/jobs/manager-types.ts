@@ -13,6 +13,8 @@ export interface ManagerConfig {
   readonly pgBinDir: string | null;
   readonly logger: Logger;
   readonly role: 'daemon' | 'foreground';
+  /** Jobs may name a command that this process runs at the hand-over; false by default. */
+  readonly allowCommands?: boolean;
   readonly retention?: Partial<Retention>;
   /** How long a failed copy keeps its snapshot for a retry, in ms; 30 minutes by default. */
   readonly holdSnapshotMs?: number;

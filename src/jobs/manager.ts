@@ -6,7 +6,7 @@ import type { JobEvent, StreamMessage, TableProgress } from '../contract/event.t
 import type { JobAction, JobView } from '../contract/job.ts';
 import type { JobRequest } from '../contract/options.ts';
 import type { Report } from '../contract/report.ts';
-import { PgsluiceError } from '../errors.ts';
+import { type ErrorReport, PgsluiceError } from '../errors.ts';
 import { parseEndpoint } from '../postgres/settings.ts';
 import { agentSilenceSeconds, describeAgent } from '../store/agent-queries.ts';
 import { firstSeq, lastProgress, readEvents, readLogs } from '../store/event-queries.ts';
@@ -23,9 +23,11 @@ import {
 } from '../store/job-queries.ts';
 import { Store } from '../store/store.ts';
 import { ActiveRun } from './active-run.ts';
+import { asReport } from './as-report.ts';
 import { defaultRooms } from './default-rooms.ts';
 import { streamEvents } from './event-stream.ts';
 import { Housekeeping } from './housekeeping.ts';
+import { assertCommandAllowed } from './commands.ts';
 import { JobCounters } from './job-counters.ts';
 import { JobFeed } from './job-feed.ts';
 import { methodOf, notInHand, openEndpoints, sealEndpoints, toView } from './job-view.ts';
@@ -92,7 +94,10 @@ export class JobManager {
    * Takes the state, migrates it, and marks what an earlier agent left half done as paused.
    * @throws PgsluiceError as Store.open does.
    */
-  static async open(config: ManagerConfig, rooms: JobRooms = defaultRooms): Promise<JobManager> {
+  static async open(
+    config: ManagerConfig,
+    rooms: JobRooms = defaultRooms(config.allowCommands ?? false),
+  ): Promise<JobManager> {
     const store = await Store.open({ state: config.state, secretKey: config.secretKey, role: config.role });
     const manager = new JobManager(config, rooms, store);
     try {
@@ -104,9 +109,10 @@ export class JobManager {
     return manager;
   }
 
-  /** @throws PgsluiceError INVALID_URL and its kin for an endpoint that cannot be understood. */
+  /** @throws PgsluiceError INVALID_URL and its kin for an endpoint that cannot be understood, COMMANDS_NOT_ALLOWED. */
   async create(request: JobRequest): Promise<JobView> {
     this.#assertOpen();
+    this.#assertCommand(request);
     const source = parseEndpoint(request.source, 'source');
     const target = parseEndpoint(request.target, 'target');
     const id = newId();
@@ -139,7 +145,7 @@ export class JobManager {
   /**
    * Does what a person asks of a job; answers when it has begun, a cancel when both servers are left.
    * @throws PgsluiceError JOB_NOT_FOUND, INVALID_TRANSITION, NOT_A_LIVE_JOB, CUTOVER_BLOCKED, CUTOVER_NOT_BEGUN, ALREADY_HANDED_OVER,
-   * JOB_HELD_ELSEWHERE, AGENT_STOPPING.
+   * COMMANDS_NOT_ALLOWED, JOB_HELD_ELSEWHERE, AGENT_STOPPING.
    */
   async act(id: string, action: JobAction): Promise<JobView> {
     this.#assertOpen();
@@ -148,6 +154,7 @@ export class JobManager {
       assertAction(row.state, action, methodOf(row));
       // A run from the beginning would empty a target that is in use.
       if (action !== 'cancel' && row.state !== 'paused' && isHandedOver(row.live)) throw alreadyHandedOver();
+      if (action !== 'cancel' && action !== 'pause') this.#assertCommand(row);
       const run = this.#runs.get(id) ?? null;
       switch (action) {
         case 'validate':
@@ -319,8 +326,29 @@ export class JobManager {
     await this.#inTurn(id, async () => {
       const row = await this.#row(id);
       if (row.state !== 'paused' || !row.goesOn || row.held || this.#runs.has(id)) return;
+      try {
+        this.#assertCommand(row);
+      } catch (error) {
+        return await this.#leavePaused(await this.#claim(id), asReport(error));
+      }
       await this.#start(id, null, row.startedAt === null ? 'validate' : 'migrate');
     });
+  }
+
+  /** It cannot go on by itself until a person has acted. */
+  async #leavePaused(row: JobRow, { code, message, hint }: ErrorReport): Promise<void> {
+    const writer = this.#writer(row, () => undefined);
+    try {
+      await writer.patch({ goesOn: false, error: { code, message, hint } });
+      writer.say('error', `The job stays paused: ${message} ${hint}`);
+    } finally {
+      await writer.close();
+    }
+  }
+
+  /** Past the hand-over a job goes on in any case: then the hand-over says what a person has to run. */
+  #assertCommand({ options, live }: Pick<JobRow, 'options'> & Partial<Pick<JobRow, 'live'>>): void {
+    if (!isHandedOver(live ?? null)) assertCommandAllowed(options, this.#config.allowCommands ?? false);
   }
 
   /** Takes an idle job in hand. */

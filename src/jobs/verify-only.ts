@@ -30,7 +30,7 @@ function decidesComparison(check: CheckResult): boolean {
  * Compares two databases without a job; nothing of it is stored and neither side is changed.
  * @throws PgsluiceError with the code of the check that makes a comparison impossible, or what verifyDatabases throws.
  */
-export async function verifyOnly(input: VerifyOnlyInput, rooms: JobRooms = defaultRooms): Promise<Verification> {
+export async function verifyOnly(input: VerifyOnlyInput, rooms: JobRooms = defaultRooms(false)): Promise<Verification> {
   const { request, signal } = input;
   const source = parseEndpoint(request.source, 'source');
   const target = parseEndpoint(request.target, 'target');

@@ -5,7 +5,7 @@ import { JobEvent, LogLevel, ResetMessage, TableProgress } from '../contract/eve
 import { JobAction, JobView, Problem } from '../contract/job.ts';
 import { JobRequest, StorableText } from '../contract/options.ts';
 import { Report } from '../contract/report.ts';
-import { PgsluiceError } from '../errors.ts';
+import { assertCommandAllowed } from '../jobs/commands.ts';
 import type { ApiManager } from './api-manager.ts';
 import { logText } from './log-text.ts';
 import { reportPolicy } from './static.ts';
@@ -60,7 +60,7 @@ export function addJobRoutes(app: OpenAPIHono, manager: ApiManager, allowCommand
     }),
     async (c) => {
       const request = c.req.valid('json');
-      if (request.options.handOver?.command !== undefined && !allowCommands) throw commandsNotAllowed();
+      assertCommandAllowed(request.options, allowCommands);
       const job = await manager.create(request);
       return c.json(job, 201, { location: `/api/jobs/${encodeURIComponent(job.id)}` });
     },
@@ -151,14 +151,6 @@ export function addJobRoutes(app: OpenAPIHono, manager: ApiManager, allowCommand
   addLogRoute(app, manager);
   addReportRoute(app, manager);
   describeEvents(app);
-}
-
-function commandsNotAllowed(): PgsluiceError {
-  return new PgsluiceError({
-    code: 'COMMANDS_NOT_ALLOWED',
-    message: 'This agent runs no commands for its jobs, so options.handOver.command is refused.',
-    hint: 'Use options.handOver.webhook, or start the agent with: pgsluice serve --allow-commands',
-  });
 }
 
 function addLogRoute(app: OpenAPIHono, manager: ApiManager): void {

@@ -11,7 +11,7 @@ export async function writeLongLog(state: string, lines: number): Promise<string
   const manager = await JobManager.open(
     { state, secretKey: null, concurrency: 1, pgBinDir: null, logger: pino({ level: 'silent' }), role: 'foreground' },
     {
-      ...defaultRooms,
+      ...defaultRooms(false),
       createClone: (input) => {
         for (let line = 1; line <= lines; line += 1) {
           input.emit({

@@ -49,6 +49,7 @@ export async function serve(context: Context, flags: ServeFlags): Promise<number
       pgBinDir: env.pgBinDir,
       logger,
       role: 'daemon',
+      allowCommands: flags.allowCommands === true,
     }),
     () => logger.info('stopped before it was ready'),
   );
