@@ -334,6 +334,70 @@ describe('a hand-over command', () => {
   });
 });
 
+describe('the removal of a live job', () => {
+  test('that this agent works on, or holds paused, is refused', async () => {
+    const agent = await agentWith();
+    const id = await following(agent);
+    await expect(agent.manager.remove(id)).rejects.toThrow(code('JOB_RUNNING'));
+    await agent.manager.act(id, 'pause');
+    await expect(agent.manager.remove(id)).rejects.toThrow(code('JOB_RUNNING'));
+    expect(agent.world.slot).toBe(true);
+  });
+
+  test.each(['paused', 'failed'] as const)('that is %s takes everything of it off both servers', async (state) => {
+    const agent = await agentWith(state === 'failed' ? { failTables: 1 } : {});
+    const { id } = await agent.manager.create(request());
+    await reach(agent, id, [state === 'failed' ? 'failed' : 'following']);
+    if (state === 'paused') {
+      await agent.manager.act(id, 'pause');
+      await again(agent);
+    }
+    expect(agent.world).toMatchObject({ slot: true, slots: new Set([`pgsluice_${id}`]) });
+    await agent.manager.remove(id);
+    expect(agent.world).toMatchObject({ ...empty, slots: new Set(), readOnly: false });
+    await expect(agent.manager.get(id)).rejects.toThrow(code('JOB_NOT_FOUND'));
+  });
+
+  test.each(['paused', 'failed', 'cancelled'] as const)(
+    'that is %s is refused while a server is away, and done when it is back',
+    async (state) => {
+      const agent = await agentWith(state === 'failed' ? { failTables: 1 } : {});
+      const { id } = await agent.manager.create(request());
+      await reach(agent, id, [state === 'failed' ? 'failed' : 'following']);
+      if (state === 'paused') {
+        await agent.manager.act(id, 'pause');
+        await again(agent);
+      }
+      agent.world.reachable = false;
+      if (state === 'cancelled') await agent.manager.act(id, 'cancel');
+      await expect(agent.manager.remove(id)).rejects.toThrow(
+        expect.objectContaining({
+          code: 'JOB_LEFT_TRACES',
+          message: expect.stringContaining(`slot pgsluice_${id}`),
+          hint: expect.stringContaining('again'),
+        }),
+      );
+      expect((await agent.manager.get(id)).state).toBe(state === 'failed' ? 'failed' : 'cancelled');
+      expect(agent.world.slots).toEqual(new Set([`pgsluice_${id}`]));
+      agent.world.reachable = true;
+      await agent.manager.remove(id);
+      expect(agent.world.slots).toEqual(new Set());
+      await expect(agent.manager.get(id)).rejects.toThrow(code('JOB_NOT_FOUND'));
+    },
+  );
+
+  test('that may have handed over asks the target first, and keeps the source as it is', async () => {
+    const agent = await agentWith({ cutover: 'hangs-after-commit' });
+    const id = await following(agent);
+    await agent.manager.act(id, 'cutover');
+    while (agent.world.progress?.finished !== true) await new Promise((resolve) => setTimeout(resolve, 10));
+    await again(agent, { role: 'foreground' });
+    await expect(agent.manager.remove(id)).rejects.toThrow(code('ALREADY_HANDED_OVER'));
+    expect(agent.world).toMatchObject({ slot: true, readOnly: true });
+    expect((await agent.manager.get(id)).state).toBe('paused');
+  });
+});
+
 describe('the end of a job that did not come to its cutover', () => {
   test.each(['following', 'paused', 'cutting_over'] as const)('cancel while %s leaves nothing', async (where) => {
     const agent = await agentWith({ cutover: 'hangs-before' });

@@ -41,7 +41,7 @@ export class LiveHand {
 
   /** Something of this job stands on a server, or may. */
   get stands(): boolean {
-    return this.#state !== null && this.#state.stage !== 'cleaned';
+    return isStanding(this.#state);
   }
 
   /** The target has taken over, or is about to: there is no way back. */
@@ -79,6 +79,11 @@ export class LiveHand {
     });
     if (finished) throw alreadyHandedOver();
   }
+}
+
+/** Something of the job stands on a server, or may. Pure. */
+export function isStanding(live: LiveState | null): boolean {
+  return live !== null && live.stage !== 'cleaned';
 }
 
 /** Pure. */

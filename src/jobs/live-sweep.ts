@@ -1,5 +1,7 @@
 import type { Logger } from 'pino';
 import { goingOn, type JobRow, unclean } from '../store/job-queries.ts';
+import type { LiveState } from '../contract/live.ts';
+import { PgsluiceError } from '../errors.ts';
 import type { Store } from '../store/store.ts';
 import { cleanLive } from './clean-live.ts';
 import type { Endpoints } from './job-view.ts';
@@ -49,7 +51,19 @@ export class LiveSweep {
     }
   }
 
-  async #cleanOne(row: JobRow, state: NonNullable<JobRow['live']>, signal: AbortSignal): Promise<void> {
+  /**
+   * Before a job is forgotten, which is in this agent's hands and which nobody works on: nobody would know any more what it has left.
+   * `tried`: it was cleaned up after just now.
+   * @throws PgsluiceError JOB_LEFT_TRACES when not all of it could be taken off both servers.
+   */
+  async cleanForRemoval(row: JobRow, tried: boolean): Promise<void> {
+    const { live } = row;
+    if (live === null || live.stage === 'cleaned') return;
+    if (!tried && (await this.#cleanOne(row, live, new AbortController().signal))) return;
+    throw leftTraces(live, this.#input.endpointsOf(row));
+  }
+
+  async #cleanOne(row: JobRow, state: LiveState, signal: AbortSignal): Promise<boolean> {
     const { rooms, endpointsOf, writerFor, logger } = this.#input;
     const writer = writerFor(row);
     const lines: { level: 'debug' | 'info' | 'warn' | 'error'; message: string }[] = [];
@@ -66,11 +80,12 @@ export class LiveSweep {
       });
       const text = JSON.stringify(lines);
       // Cut short by the agent's stop, it says nothing of the servers.
-      if (!done && (signal.aborted || this.#said.get(row.id) === text)) return;
+      if (!done && (signal.aborted || this.#said.get(row.id) === text)) return done;
       this.#said.set(row.id, text);
       logger.info({ job: row.id, done }, 'cleaned up after a live job');
       for (const { level, message } of lines) writer.say(level, message);
       if (done) writer.say('info', 'Nothing of this job is left on the servers but what it moved.');
+      return done;
     } finally {
       await writer.close();
     }
@@ -85,6 +100,21 @@ export class LiveSweep {
       await goOn(id).catch((error: unknown) => logger.warn({ job: id, err: error }, 'a live job could not go on'));
     }
   }
+}
+
+/** Pure. */
+export function leftTraces({ slot, publication, readOnly, keepReadOnly }: LiveState, at: Endpoints): PgsluiceError {
+  const { source, target } = at;
+  const undone = readOnly === null || keepReadOnly ? '' : `, default_transaction_read_only of the database`;
+  return new PgsluiceError({
+    code: 'JOB_LEFT_TRACES',
+    message:
+      `The job is kept: what it has made could not be taken off both servers now. There may be left on the source ${source.host} ` +
+      `(database ${source.database}): slot ${slot}, publication ${publication}${undone}; on the target ${target.host} ` +
+      `(database ${target.database}): its rows in schema pgsluice_live.`,
+    hint: 'The log says what failed. When both servers are reached, remove the job again. A slot that stays makes the source keep its WAL.',
+    retryable: true,
+  });
 }
 
 function isOver(row: JobRow): boolean {

@@ -31,7 +31,7 @@ import { assertCommandAllowed } from './commands.ts';
 import { JobCounters } from './job-counters.ts';
 import { JobFeed } from './job-feed.ts';
 import { methodOf, notInHand, openEndpoints, sealEndpoints, toView } from './job-view.ts';
-import { alreadyHandedOver, isHandedOver } from './live-hand.ts';
+import { alreadyHandedOver, isHandedOver, isStanding } from './live-hand.ts';
 import { JobWriter } from './job-writer.ts';
 import { LiveSweep } from './live-sweep.ts';
 import type { LogQuery, ManagerConfig, ManagerMetrics } from './manager-types.ts';
@@ -59,6 +59,7 @@ export class JobManager {
   readonly #turns = new Map<string, Promise<unknown>>();
   readonly #counters: JobCounters;
   readonly #housekeeping: Housekeeping;
+  readonly #live: LiveSweep;
   #stopping: Promise<void> | null = null;
 
   private constructor(config: ManagerConfig, rooms: JobRooms, store: Store) {
@@ -67,7 +68,7 @@ export class JobManager {
     this.#store = store;
     this.#queue = new PQueue({ concurrency: Math.max(1, config.concurrency) });
     this.#counters = new JobCounters();
-    const live = new LiveSweep({
+    this.#live = new LiveSweep({
       store,
       logger: config.logger,
       rooms,
@@ -79,7 +80,7 @@ export class JobManager {
       goOn: (id) => this.#goOn(id),
     });
     this.#housekeeping = new Housekeeping({
-      live,
+      live: this.#live,
       store,
       logger: config.logger,
       counters: this.#counters,
@@ -179,7 +180,11 @@ export class JobManager {
     return await this.get(id);
   }
 
-  /** @throws PgsluiceError JOB_RUNNING while an agent works on the job. */
+  /**
+   * Forgets a job; what a live one has made is taken off both servers before, a paused one is cancelled.
+   * @throws PgsluiceError JOB_RUNNING while an agent works on the job; JOB_LEFT_TRACES, and the job is kept; ALREADY_HANDED_OVER for
+   * a paused job whose target has taken over; what act throws of a cancel.
+   */
   async remove(id: string): Promise<void> {
     this.#assertOpen();
     await this.#inTurn(id, async () => {
@@ -187,8 +192,14 @@ export class JobManager {
       if (run !== undefined && run.stage !== 'held') throw runningError();
       await run?.release('The job is removed; its snapshot is given up.');
       await this.#row(id);
-      const row = await this.#claim(id);
+      let row = await this.#claim(id);
       if (!isSettled(row.state)) throw runningError();
+      const cancels = row.state === 'paused' && isStanding(row.live);
+      if (cancels) {
+        await (await this.#open(id)).cancel();
+        row = await this.#claim(id);
+      }
+      await this.#live.cleanForRemoval(row, run !== undefined || cancels);
       await deleteJob(this.#store.db, id);
       this.#counters.removed(row.state);
       this.#feeds.get(id)?.close();

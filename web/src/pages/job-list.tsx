@@ -83,7 +83,9 @@ export function JobListPage() {
           onYes={() => void remove()}
           onNo={() => (removing.value = null)}
         >
-          Its log, its report and its stored passwords are deleted from the agent. Neither server is touched.
+          Its log, its report and its stored passwords are deleted from the agent. What was moved stays on the target.
+          {removing.value.method === 'live' &&
+            ' What a live migration has set up to follow the source, its slot above all, is taken off both servers first.'}
         </Confirm>
       )}
     </div>
