@@ -202,14 +202,15 @@ export class Applier {
 
   async #rollBack(cause: unknown): Promise<void> {
     const transaction = this.#transaction;
-    this.#transaction = null;
     if (transaction === null || this.#session.lost || this.#dead !== null) return;
     try {
       await transaction.rollback();
+      // Until here its answer is waited for, and the wait is watched.
+      this.#transaction = null;
     } catch (error) {
-      // The connection is gone and the transaction with it; what went wrong first is what there is to say.
+      // The connection is gone and the transaction with it. What went wrong first is what there is to say, unless it only asked for more.
       this.#input.log('debug', `Rolling back on the target: ${error instanceof Error ? error.message : String(error)}`);
-      throw cause;
+      throw cause instanceof OrderMatters || cause instanceof DriftInside ? error : cause;
     }
   }
 

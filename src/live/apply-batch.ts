@@ -139,8 +139,9 @@ export class BatchWriter {
 
   /** Reading the catalogue waits for what was sent before, so that its answer does not hide an error. */
   async #plan(relation: Relation, gate: TableGate): ReturnType<Shapes['plan']> {
-    await this.#context.transaction.settled();
-    return this.#context.shapes.plan(relation, gate);
+    const { transaction, shapes } = this.#context;
+    await transaction.settled();
+    return await transaction.watched(() => shapes.plan(relation, gate));
   }
 
   async #flush(): Promise<void> {
@@ -177,7 +178,8 @@ export class BatchWriter {
     const { transaction } = this.#context;
     await transaction.settled();
     // The server truncates no table whose deferred constraints it has yet to look at. On the source nothing was left to look at either.
-    const deferred = await this.#context.shapes.deferrable(gates.map((gate) => gate.via ?? gate));
+    const { shapes } = this.#context;
+    const deferred = await transaction.watched(() => shapes.deferrable(gates.map((gate) => gate.via ?? gate)));
     const whatever = { check: () => undefined };
     if (deferred.length > 0) transaction.send(`SET CONSTRAINTS ${deferred.join(', ')} IMMEDIATE`, [], 0, whatever);
     transaction.send(`TRUNCATE ${[...tables].join(', ')}`, [], 0, whatever);

@@ -25,8 +25,11 @@ export interface Expectation {
   readonly explain?: (error: unknown) => unknown;
 }
 
-function* encoded(pieces: Iterable<string>): Generator<Buffer> {
-  for (const piece of pieces) yield Buffer.from(piece, 'utf8');
+function* encoded(pieces: Iterable<string>, onTaken: () => void): Generator<Buffer> {
+  for (const piece of pieces) {
+    onTaken();
+    yield Buffer.from(piece, 'utf8');
+  }
 }
 
 const whatever: Expectation = { check: () => undefined };
@@ -83,7 +86,7 @@ export class TargetTransaction {
     return transaction;
   }
 
-  /** ms since 1970 since when an answer is waited for; null when none is. */
+  /** ms since 1970 of the last sign of life while an answer is waited for; null when none is. */
   get waitsSince(): number | null {
     return this.#unanswered === 0 ? null : this.#lastAnswerAt;
   }
@@ -116,15 +119,35 @@ export class TargetTransaction {
     Reflect.set(client, 'pipeline', false);
     try {
       const writer = client.query(copyFrom(text));
-      await pipeline(Readable.from(encoded(pieces), { objectMode: false, highWaterMark: BREATH_BYTES }), writer);
+      // Nothing is answered before the end, but a line that takes the next piece lives.
+      const taken = encoded(pieces, () => this.#live());
+      await pipeline(Readable.from(taken, { objectMode: false, highWaterMark: BREATH_BYTES }), writer);
       return { command: 'COPY', rowCount: writer.rowCount };
     } finally {
       Reflect.set(client, 'pipeline', true);
     }
   }
 
+  #live(): void {
+    this.#lastAnswerAt = Date.now();
+  }
+
+  /**
+   * Runs statements of somebody else on the session, as part of what is waited for: `waitsSince` covers them. Their error is theirs,
+   * and does not fail the transaction here.
+   */
+  async watched<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#unanswered === 0) this.#live();
+    this.#unanswered += 1;
+    try {
+      return await work();
+    } finally {
+      this.#answered(0);
+    }
+  }
+
   #track(answer: Promise<Answer>, bytes: number, expected: Expectation): void {
-    if (this.#unanswered === 0) this.#lastAnswerAt = Date.now();
+    if (this.#unanswered === 0) this.#live();
     this.#unanswered += 1;
     this.#unansweredBytes += bytes;
     this.#sinceBreathBytes += bytes;
@@ -142,7 +165,7 @@ export class TargetTransaction {
   #answered(bytes: number): void {
     this.#unanswered -= 1;
     this.#unansweredBytes -= bytes;
-    this.#lastAnswerAt = Date.now();
+    this.#live();
     this.#wake?.();
   }
 
@@ -202,6 +225,6 @@ export class TargetTransaction {
   /** Ends the transaction with nothing stored, once everything under way has been answered. @throws when the connection is lost. */
   async rollback(): Promise<void> {
     await this.#until(() => this.#unanswered === 0);
-    await this.#session.run('ROLLBACK');
+    await this.watched(() => this.#session.run('ROLLBACK'));
   }
 }

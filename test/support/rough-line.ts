@@ -10,6 +10,8 @@ export interface RoughLine {
   freeze(): void;
   /** Every chunk waits `ms` before it is passed on, until told otherwise; 0 for none. */
   delay(ms: number): void;
+  /** No connection passes more than so many bytes a second either way, until told otherwise; 0 for no limit. */
+  throttle(bytesPerSecond: number): void;
   close(): Promise<void>;
 }
 
@@ -23,6 +25,7 @@ interface Pair {
 export async function startRoughLine(targetPort: number): Promise<RoughLine> {
   const pairs = new Set<Pair>();
   let delayMs = 0;
+  let bytesPerSecond = 0;
   const server = createServer((inner) => {
     const outer = connect(targetPort, '127.0.0.1');
     const pair: Pair = { inner, outer, frozen: false };
@@ -32,8 +35,20 @@ export async function startRoughLine(targetPort: number): Promise<RoughLine> {
       [outer, inner],
     ] as const) {
       let order: Promise<unknown> = Promise.resolve();
-      const pass = (work: () => void): void => {
+      const pass = (bytes: number, work: () => void): void => {
         if (pair.frozen) return;
+        if (bytesPerSecond > 0) {
+          const wait = (bytes / bytesPerSecond) * 1000;
+          // What has not been passed on is not read either, so that the sender's buffers fill.
+          from.pause();
+          order = order
+            .then(() => new Promise((resolve) => setTimeout(resolve, wait)))
+            .then(() => {
+              from.resume();
+              work();
+            });
+          return;
+        }
         if (delayMs === 0) {
           order = order.then(work);
           return;
@@ -42,13 +57,13 @@ export async function startRoughLine(targetPort: number): Promise<RoughLine> {
         order = order.then(() => new Promise((resolve) => setTimeout(resolve, wait))).then(work);
       };
       from.on('data', (chunk: Buffer) =>
-        pass(() => {
+        pass(chunk.length, () => {
           if (pair.frozen || to.destroyed || to.write(chunk)) return;
           from.pause();
           to.once('drain', () => from.resume());
         }),
       );
-      from.on('end', () => pass(() => to.end()));
+      from.on('end', () => pass(0, () => to.end()));
       // An end of either side is passed on; what it was is for the two programs to find out.
       from.on('error', () => {
         if (!pair.frozen) to.destroy();
@@ -78,6 +93,9 @@ export async function startRoughLine(targetPort: number): Promise<RoughLine> {
     },
     delay: (ms) => {
       delayMs = ms;
+    },
+    throttle: (limit) => {
+      bytesPerSecond = limit;
     },
     close: () =>
       new Promise((resolve) => {
