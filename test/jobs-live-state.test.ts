@@ -458,6 +458,16 @@ describe('the end of a job that did not come to its cutover', () => {
     expect(agent.world.calls.filter((call) => call.startsWith('copy'))).toEqual(['copy t1', 'copy t2', 'copy t0']);
   });
 
+  test('which is given up when it makes the source keep too much', async () => {
+    const agent = await agentWith({ failTables: 1 });
+    const { id } = await agent.manager.create(request());
+    await reach(agent, id, ['failed']);
+    expect(agent.world.slot).toBe(true);
+    agent.world.slotVerdict = 'give-up';
+    while (agent.world.slot) await new Promise((resolve) => setTimeout(resolve, 10));
+    while ((await agent.manager.get(id)).snapshotAlive) await new Promise((resolve) => setTimeout(resolve, 10));
+  });
+
   test('which is given up after a while', async () => {
     const agent = await agentWith({ failTables: 1 }, {}, { holdSnapshotMs: 50 });
     const { id } = await agent.manager.create(request());

@@ -16,13 +16,14 @@ import { type Ending, buildReport, isVerified, resultEvent, type ResultStatus } 
 import { cleanLive } from './clean-live.ts';
 import { describeTarget } from './job-summary.ts';
 import type { Endpoints, LiveFacts } from './job-view.ts';
+import { Hold } from './hold.ts';
 import { LiveHand } from './live-hand.ts';
 import type { JobWriter } from './job-writer.ts';
 import type { CloneRun } from '../clone/clone.ts';
 import { asReport } from './as-report.ts';
 import { type HeldRun, type RunContext, type RunEnd, runJob } from './run-job.ts';
 import { cleanMs, hurriedMs, type RunEnvironment, stoppedCode, storeCodes } from './run-environment.ts';
-import { completedWords, handedOverWords, interruptedWords, leftForHold, notNow, overAlready } from './run-words.ts';
+import { completedWords, handedOverWords, interruptedWords, notNow, overAlready } from './run-words.ts';
 import { isWorking } from './transitions.ts';
 
 /**
@@ -50,7 +51,7 @@ export class ActiveRun {
   #phase: Phase | null;
   #targetTouched: boolean;
   #workDir: string | null = null;
-  #expiry: NodeJS.Timeout | null = null;
+  #hold: Hold | null = null;
   #settled: Promise<void> = Promise.resolve();
   #begun: Promise<void> = Promise.resolve();
   #markBegun: () => void = () => undefined;
@@ -111,8 +112,7 @@ export class ActiveRun {
 
   /** Puts the run (again) into the queue; `enqueue` calls back when its turn has come. */
   queue(goal: RunContext['goal'], enqueue: (task: () => Promise<void>) => Promise<void>): void {
-    if (this.#expiry !== null) clearTimeout(this.#expiry);
-    this.#expiry = null;
+    this.#hold?.end();
     this.#stage = 'queued';
     this.#begun = new Promise((resolve) => {
       this.#markBegun = resolve;
@@ -221,6 +221,7 @@ export class ActiveRun {
   async release(why: string): Promise<void> {
     if (this.#stage !== 'held') return;
     this.#stage = 'active';
+    this.#hold?.end();
     this.writer.say('info', why);
     if (this.#held?.kind === 'copy') await this.#held.clone.close();
     if (this.#held?.kind === 'live') await this.#clean(cleanMs);
@@ -356,14 +357,12 @@ export class ActiveRun {
       await this.#release();
       return;
     }
-    const words = leftForHold(end.held.kind, this.#environment.holdSnapshotMs);
     this.#stage = 'held';
-    this.#expiry = setTimeout(() => {
-      this.release(words).catch((error: unknown) =>
-        this.#environment.logger.error({ job: this.id, err: error }, 'a snapshot or slot was not given up'),
-      );
-    }, this.#environment.holdSnapshotMs);
-    this.#expiry.unref();
+    const { source } = this.#endpoints;
+    const { signal } = this.#controller;
+    const release = (why: string): Promise<void> => this.release(why);
+    const input = { row: this.#row, held: end.held, source, live: this.#live.state, signal, writer: this.writer };
+    this.#hold = new Hold(this.#environment, { ...input, release });
   }
 
   /** The run was ended from outside, or something that is not a result of the run failed. Never rejects. */
@@ -488,7 +487,7 @@ export class ActiveRun {
     if (this.#isOver()) return;
     this.#stage = 'over';
     this.#live.requests.refuse(notNow(this.writer.state));
-    if (this.#expiry !== null) clearTimeout(this.#expiry);
+    this.#hold?.end();
     await this.writer.close();
     if (this.#workDir !== null) rmSync(this.#workDir, { recursive: true, force: true });
     this.#onOver(this);
