@@ -349,6 +349,15 @@ export class ActiveRun {
       await this.#over();
       return;
     }
+    // Past the hand-over nothing is taken back: whatever failed then is tried again by a resume.
+    if (end.status === 'failed' && this.#live.handedOver && end.error?.code !== 'CUTOVER_SPLIT') {
+      this.writer.say('error', `${end.error?.message ?? ''} ${end.error?.hint ?? ''}`.trim());
+      await this.#becomeResumable(handedOverWords);
+      // By a person: what failed once would fail again at every beat.
+      await this.writer.patch({ goesOn: false });
+      await this.#release();
+      return;
+    }
     this.#held = end.held;
     if (end.status !== 'completed' && end.held === null) await this.#clean(cleanMs);
     await this.#conclude(end.status, end, end.error, end.error?.message ?? completedWords(end));

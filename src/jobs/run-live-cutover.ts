@@ -128,9 +128,9 @@ async function attempt(work: LiveWork, { staged, line, watch, drift }: CutoverPa
         return { detail: 'Holds the target as of its commit.' };
       },
       recordReadOnly: (readOnly) => recordReadOnly(work, readOnly),
+      onCommit: (what) => live.commit(what),
       recordHandedOver: async () => {
         done = true;
-        live.commit('begins');
         await live.save({ ...stateOf(context), stage: 'handed-over', keepReadOnly: true, told: false });
       },
       handOver: () => tellHandOver(work),

@@ -50,6 +50,8 @@ export interface CutoverInput {
   openTargetSnapshot(): Promise<{ readonly detail: string }>;
   /** Stores it before it is done; null once it has been undone. */
   recordReadOnly(state: ReadOnlyState | null): Promise<void>;
+  /** `begins`: the COMMIT is about to be sent, from then on only the target knows; `failed`: it certainly did not happen. */
+  onCommit?(what: 'begins' | 'failed'): void;
   /** Stored right after the COMMIT. */
   recordHandedOver(): Promise<void>;
   /** Tells the world of the target; makes its own further attempts. */

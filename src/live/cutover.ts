@@ -243,11 +243,15 @@ class Cutover {
     await fence.assertStanding();
     throwIfAborted(this.#lifetime.signal);
     this.#committing = true;
+    this.#input.onCommit?.('begins');
     this.#stopDeadline();
     try {
       await commitForSure({ target, settings, backend, job, signal, log });
     } catch (error) {
-      if (!(error instanceof PgsluiceError) || error.code !== 'CUTOVER_UNDECIDED') this.#committing = false;
+      if (!(error instanceof PgsluiceError) || error.code !== 'CUTOVER_UNDECIDED') {
+        this.#committing = false;
+        this.#input.onCommit?.('failed');
+      }
       throw error;
     }
   }
