@@ -14,6 +14,9 @@ import { type TestServer, startServer } from './support/servers.ts';
 
 // Cancel, crash and failure in every phase of a live job: afterwards nothing of ours is on either server.
 
+/** PGSLUICE_IDLE_SECONDS=600 repeats the idle stream for ten minutes. */
+const idleSeconds = Number(process.env['PGSLUICE_IDLE_SECONDS'] ?? 10);
+
 let source: TestServer;
 let target: TestServer;
 let state: string;
@@ -280,3 +283,39 @@ test('a table that cannot be stored on the target fails the job and leaves nothi
   await job.untilState(['cancelled'], 30_000);
   await nothingIsLeft();
 });
+
+test(
+  `an empty stream makes the source keep no WAL while other databases write, for ${idleSeconds} s`,
+  async () => {
+    const other = `other_${number}`;
+    await source.createDatabase(other);
+    await source.run('CREATE TABLE noise (v text)', other);
+    const job = await start();
+    await job.untilCaughtUp();
+    const retained: number[] = [];
+    const end = Date.now() + idleSeconds * 1000;
+    while (Date.now() < end) {
+      // About 2 MB of WAL that has nothing to do with the job.
+      await source.run(
+        `INSERT INTO noise SELECT repeat('x', 1000) FROM generate_series(1, 2000); TRUNCATE noise`,
+        other,
+      );
+      await source.run('CHECKPOINT');
+      await sleep(Math.min(5000, idleSeconds * 100));
+      retained.push((await job.view()).live?.slot?.retainedBytes ?? Number.NaN);
+    }
+    const [slot] = await source.query(
+      `SELECT pg_current_wal_lsn() - restart_lsn AS bytes FROM pg_replication_slots WHERE database = $1`,
+      'postgres',
+      [database],
+    );
+    console.log(`retained over ${idleSeconds} s, MB: ${retained.map((bytes) => (bytes / 1e6).toFixed(1)).join(' ')}`);
+    // What was written in all is many times this.
+    expect(Number(slot?.['bytes'])).toBeLessThan(12_000_000);
+    expect(Math.max(...retained.slice(-3))).toBeLessThan(16_000_000);
+    await job.act('cancel');
+    await job.untilState(['cancelled'], 30_000);
+    await nothingIsLeft();
+  },
+  idleSeconds * 1000 + 120_000,
+);
