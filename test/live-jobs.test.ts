@@ -179,6 +179,9 @@ test('follows a writer, cuts over, and is verified; nothing is left but the read
   expect(await target.query('SELECT count(*)::int AS n FROM pg_constraint WHERE NOT convalidated', database)).toEqual([
     { n: 0 },
   ]);
+  const lines = (await manager.logs(id, {})).flatMap((event) => (event.type === 'log' ? [event.message] : []));
+  // The clean-up ends what an agent that died has left, never this agent's own watch.
+  expect(lines.filter((line) => /Ended process|cannot be measured/.test(line))).toEqual([]);
   const report = await manager.report(id);
   expect(report).toMatchObject({
     method: 'live',
@@ -226,6 +229,9 @@ test('cancel while following takes everything away, and writers notice nothing',
   await caughtUp(id);
   await manager.act(id, 'pause');
   expect(await reach(id, ['paused'])).toMatchObject({ error: null });
+  // By these sessions another agent that drops leftovers sees that the job is alive.
+  const names = (await source.sessions()).map((session) => session['application_name']);
+  expect(names).toEqual(expect.arrayContaining([`pgsluice monitor ${id}`, `pgsluice schema watch ${id}`]));
   await manager.act(id, 'resume');
   await caughtUp(id);
   expect(await manager.act(id, 'cancel')).toMatchObject({ state: 'cancelled' });
