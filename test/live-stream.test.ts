@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { Relation } from '../src/live/types.ts';
 import { parseLsn } from '../src/postgres/lsn.ts';
+import { parseEndpoint } from '../src/postgres/settings.ts';
 import {
   type Scene,
   linesOf,
@@ -12,6 +13,7 @@ import {
   transactionsOf,
   until,
 } from './support/change-scene.ts';
+import { startProxy } from './support/proxy.ts';
 import { type TestServer, startServer } from './support/servers.ts';
 
 // What the change stream hands out, against a server that streams every transaction of more than 64 kB before it commits.
@@ -348,3 +350,53 @@ test('what is not published makes positions and no transactions', async () => {
   const items = await takeUntil(stream, (all) => all.some((item) => item.kind === 'position' && item.lsn >= end));
   expect(transactionsOf(items)).toEqual([]);
 }, 60_000);
+
+const KEEPALIVE_WAL_END = 0x7f00_0000_0000n;
+
+/** A server's keepalive (documentation, 55.4.10) that asks for nothing. */
+function keepalive(walEnd: bigint): Buffer {
+  const message = Buffer.alloc(23);
+  message.write('d');
+  message.writeUInt32BE(22, 1);
+  message.write('k', 5);
+  message.writeBigUInt64BE(walEnd, 6);
+  return message;
+}
+
+/** Where the first insert begins: CopyData, WAL data with its three positions of 8 bytes, the message of pgoutput. */
+function insertAt(chunk: Buffer): number {
+  for (let at = chunk.indexOf('d'); at >= 0; at = chunk.indexOf('d', at + 1)) {
+    if (chunk[at + 5] === 0x77 && chunk[at + 30] === 0x49 && chunk[at + 35] === 0x4e) return at;
+  }
+  return -1;
+}
+
+test('a keepalive inside of a transaction is no position', async () => {
+  const { open, run, database } = await begin('CREATE TABLE t (id int PRIMARY KEY)');
+  let injected = 0;
+  const line = await startProxy(
+    server.port,
+    () => false,
+    (chunk) => chunk,
+    (chunk) => {
+      const at = insertAt(chunk);
+      if (at < 0) return chunk;
+      injected += 1;
+      return Buffer.concat([chunk.subarray(0, at), keepalive(KEEPALIVE_WAL_END), chunk.subarray(at)]);
+    },
+  );
+  try {
+    const url = new URL(server.url(database));
+    url.port = String(line.port);
+    const stream = await open({ settings: parseEndpoint({ url: url.href }, 'source') });
+    await run('INSERT INTO t VALUES (1)');
+    await run('INSERT INTO t VALUES (2)');
+    const items = await takeUntil(stream, (all) => transactionsOf(all).length === 2);
+    expect(injected).toBeGreaterThan(0);
+    expect(await Promise.all(transactionsOf(items).map(linesOf))).toEqual([['+t 1'], ['+t 2']]);
+    // Taken as one, it would say that the transaction around it is over, and be acknowledged before it was applied.
+    expect(items.filter((item) => item.kind === 'position' && item.lsn >= KEEPALIVE_WAL_END)).toEqual([]);
+  } finally {
+    await line.close();
+  }
+});

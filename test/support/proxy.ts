@@ -11,12 +11,14 @@ export interface CuttableProxy {
 
 /**
  * Passes bytes to `127.0.0.1:targetPort` both ways until it is cut. Where `loseAnswerTo` says so of a chunk from the client,
- * the server gets it and the client never hears of that connection again but for its end. `rewrite` may change what the client says.
+ * the server gets it and the client never hears of that connection again but for its end. `rewrite` may change what the client says,
+ * `rewriteAnswer` what the server does.
  */
 export async function startProxy(
   targetPort: number,
   loseAnswerTo: (chunk: Buffer) => boolean = () => false,
   rewrite: (chunk: Buffer) => Buffer = (chunk) => chunk,
+  rewriteAnswer: (chunk: Buffer) => Buffer = (chunk) => chunk,
 ): Promise<CuttableProxy> {
   const sockets = new Set<Socket>();
   const server = createServer((inner) => {
@@ -44,7 +46,7 @@ export async function startProxy(
       if (lose) setTimeout(() => inner.destroy(), 300);
     });
     outer.on('data', (chunk: Buffer) => {
-      if (inner.write(chunk)) return;
+      if (inner.write(rewriteAnswer(chunk))) return;
       outer.pause();
       inner.once('drain', () => outer.resume());
     });
