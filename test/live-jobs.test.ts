@@ -179,9 +179,8 @@ test('follows a writer, cuts over, and is verified; nothing is left but the read
   expect(await target.query('SELECT count(*)::int AS n FROM pg_constraint WHERE NOT convalidated', database)).toEqual([
     { n: 0 },
   ]);
-  const lines = (await manager.logs(id, {})).flatMap((event) => (event.type === 'log' ? [event.message] : []));
   // The clean-up ends what an agent that died has left, never this agent's own watch.
-  expect(lines.filter((line) => /Ended process|cannot be measured/.test(line))).toEqual([]);
+  expect((await lines(id)).filter((line) => /Ended process|cannot be measured/.test(line))).toEqual([]);
   const report = await manager.report(id);
   expect(report).toMatchObject({
     method: 'live',

@@ -96,7 +96,8 @@ export function addJobRoutes(app: OpenAPIHono, manager: ApiManager, allowCommand
       method: 'delete',
       path: '/api/jobs/{id}',
       operationId: 'deleteJob',
-      summary: 'Forget a job that does not run, with its log',
+      summary:
+        'Forget a job that does not run, with its log; what a live one has set up is taken off both servers first',
       security,
       request: { params: JobId },
       responses: { 204: { description: 'The job is forgotten.' }, ...problems },

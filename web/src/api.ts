@@ -98,7 +98,8 @@ export const api = {
   createJob: (request: JobRequestInput): Promise<JobView> => json<JobView>('jobs', post(request)),
   act: (id: string, action: JobAction): Promise<JobView> => json<JobView>(`${jobPath(id)}/${action}`, post({})),
   removeJob: async (id: string): Promise<void> => {
-    await call(jobPath(id), { method: 'DELETE' });
+    // Both servers of a live job are cleaned up after first.
+    await call(jobPath(id), { method: 'DELETE', timeoutMs: 120_000 });
   },
   tables: async (id: string): Promise<TableProgress[]> =>
     (await json<{ tables: TableProgress[] }>(`${jobPath(id)}/tables`)).tables,
