@@ -190,8 +190,15 @@ describe('a live job', () => {
   test('takes no place of others while it follows', async () => {
     const agent = await agentWith({}, {}, { concurrency: 1 });
     await following(agent);
-    const copy = await agent.manager.create(request({ method: 'copy' }));
+    const handOver = { webhook: 'http://hook.example/' };
+    const copy = await agent.manager.create(request({ method: 'copy', handOver }));
     expect(await agent.manager.waitUntilSettled(copy.id)).toMatchObject({ state: 'completed', method: 'copy' });
+    // It has no hand-over, and says so.
+    expect((await log(agent, copy.id)).join('\n')).toContain('the command or webhook is not called');
+    expect((await agent.manager.report(copy.id)).todo.join()).toContain(
+      'Point your application to the target by hand.',
+    );
+    expect(agent.world.told).toBe(0);
     await expect(agent.manager.act(copy.id, 'cutover')).rejects.toThrow(code('NOT_A_LIVE_JOB'));
   });
 
@@ -515,6 +522,10 @@ describe('an agent that ends in the middle of a cutover', () => {
     const failed = await reach(agent, id, ['failed']);
     expect(failed.error?.code).toBe('CUTOVER_SPLIT');
     expect(failed.error?.message).toContain('public.orders (3)');
+    const undo = /ALTER DATABASE "?shop"? RESET default_transaction_read_only;/;
+    expect(failed.error?.hint).toMatch(undo);
+    expect(failed.summary).toMatch(undo);
+    expect((await agent.manager.report(id)).todo.at(-1)).toMatch(undo);
     expect(agent.world).toMatchObject({ told: 0, fenced: false, slot: false });
     await expect(agent.manager.act(id, 'retry')).rejects.toThrow(code('ALREADY_HANDED_OVER'));
   });
