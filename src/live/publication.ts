@@ -24,12 +24,14 @@ const BETWEEN_LOOKS_MS = 100;
 const onlyTables = (tables: readonly TableName[]): string =>
   tables.map((table) => `ONLY ${qualified(table.schema, table.name)}`).join(', ');
 
+const kindsOption = (major: number): string =>
+  `publish = '${major >= 11 ? 'insert, update, delete, truncate' : 'insert, update, delete'}'`;
+
 /** The statements that make the publication, or add to it when it stands. Pure; `major` of the source. */
 export function publicationSql(name: string, tables: readonly TableName[], exists: boolean, major: number): string[] {
   const chunks: (readonly TableName[])[] = [];
   for (let at = 0; at < tables.length; at += CHUNK) chunks.push(tables.slice(at, at + CHUNK));
-  const kinds = major >= 11 ? 'insert, update, delete, truncate' : 'insert, update, delete';
-  const options = [`publish = '${kinds}'`, ...(major >= 13 ? ['publish_via_partition_root = false'] : [])].join(', ');
+  const options = [kindsOption(major), ...(major >= 13 ? ['publish_via_partition_root = false'] : [])].join(', ');
   const first = exists ? [] : [`CREATE PUBLICATION ${quoteIdent(name)} WITH (${options})`];
   return [...first, ...chunks.map((chunk) => `ALTER PUBLICATION ${quoteIdent(name)} ADD TABLE ${onlyTables(chunk)}`)];
 }
@@ -42,6 +44,8 @@ const TABLES = `
 SELECT w.schema, w.name, c.oid IS NOT NULL AS exists, c.relpersistence AS persistence,
   EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
           WHERE p.pubname = $3 AND r.prrelid = c.oid) AS published,
+  EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid JOIN pg_replication_slots s ON s.slot_name = $3
+          WHERE p.pubname = $3 AND r.prrelid = c.oid AND age(r.xmin) > age(s.catalog_xmin)) AS settled,
   (SELECT e.extname FROM pg_extension e, LATERAL unnest(e.extconfig, e.extcondition) AS g (oid, condition)
    WHERE g.oid = c.oid AND g.condition <> '') AS extension
 FROM unnest($1::text[], $2::text[]) AS w (schema, name)
@@ -52,6 +56,8 @@ interface TableFacts extends TableName {
   readonly exists: boolean;
   readonly persistence: string | null;
   readonly published: boolean;
+  /** Published so long ago that the slot has left every transaction from before behind. */
+  readonly settled: boolean;
   readonly extension: string | null;
 }
 
@@ -146,7 +152,8 @@ async function publish(
     const why = whyNotFollowed(table);
     return why === null ? [] : [{ table: { schema: table.schema, name: table.name }, why }];
   });
-  const fresh = facts.filter((table) => !table.published && whyNotFollowed(table) === null);
+  const followed = facts.filter((table) => whyNotFollowed(table) === null);
+  const fresh = followed.filter((table) => !table.published);
   const statements = publicationSql(name, fresh, publication.exists, publication.major);
   if (statements.length > 0)
     await transaction(session, async () => {
@@ -157,8 +164,18 @@ async function publish(
     }).catch((error: unknown) => {
       throw explainPublication(error, name);
     });
-  // What a transaction wrote before its table was published is never sent, even when it commits later.
-  if (publication.exists && fresh.length > 0) await waitForWriters(session, fresh, signal, onWait);
+  // What a transaction wrote before its table was published is never sent, even when it commits later. A table found published may
+  // have been so for a moment only, before whoever added it was interrupted; a slot that is yet to be made waits for everybody itself.
+  const unseen = publication.slot ? followed.filter((table) => !table.settled) : fresh;
+  if (publication.exists && unseen.length > 0) await waitForWriters(session, unseen, signal, onWait);
+  // A walsender (before 13.21, 14.18, 15.13, 16.9 and 17.5) that sends such a transaction learns from it that the table is not
+  // published, and keeps that until the publication is changed again: so it is, to what it was.
+  if (publication.exists && (publication.slot || fresh.length > 0))
+    await transaction(session, () =>
+      session.run(`ALTER PUBLICATION ${quoteIdent(name)} SET (${kindsOption(publication.major)})`),
+    ).catch((error: unknown) => {
+      throw explainPublication(error, name);
+    });
   return { left };
 }
 
@@ -196,8 +213,8 @@ async function waitForWriters(
 
 /**
  * Makes the publication for these ordinary tables and partitions, in one transaction, under the name's advisory lock. When it
- * stands already, tables that it lacks are added, and transactions that had written to them are waited for. `session`: of the
- * source, writable, in no transaction. Answers what cannot be followed.
+ * stands already, tables that it lacks are added, and transactions that may have written to a table before it was published are
+ * waited for. `session`: of the source, writable, in no transaction. Answers what cannot be followed.
  * @throws PgsluiceError PUBLICATION_DENIED, PUBLICATION_TAKEN, PUBLICATION_MISSING (a slot stands without
  * it), TABLE_MISSING, SLOT_BUSY, LOCK_TIMEOUT (retryable).
  */
