@@ -76,7 +76,7 @@ export class Applier {
         this.#dead = error;
         void session.close();
       },
-      log: input.log,
+      log: (level, message) => input.log(level, message),
     });
   }
 

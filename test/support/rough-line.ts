@@ -41,12 +41,13 @@ export async function startRoughLine(targetPort: number): Promise<RoughLine> {
           const wait = (bytes / bytesPerSecond) * 1000;
           // What has not been passed on is not read either, so that the sender's buffers fill.
           from.pause();
-          order = order
-            .then(() => new Promise((resolve) => setTimeout(resolve, wait)))
-            .then(() => {
-              from.resume();
-              work();
-            });
+          const later = async (before: Promise<unknown>): Promise<void> => {
+            await before;
+            await new Promise((resolve) => setTimeout(resolve, wait));
+            from.resume();
+            work();
+          };
+          order = later(order);
           return;
         }
         if (delayMs === 0) {
