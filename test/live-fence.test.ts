@@ -429,3 +429,29 @@ test('the read-only means undoes itself when a session cannot be ended', async (
     await server.run('ALTER DATABASE shop OWNER TO postgres; REVOKE pg_signal_backend FROM reader');
   }
 });
+
+test('what an earlier run recorded is the truth about before, and neither undone nor cleared by a fence that fails', async () => {
+  await server.run('ALTER DATABASE shop OWNER TO reader; GRANT pg_signal_backend TO reader');
+  const earlier = { database: 'shop', before: null };
+  try {
+    await server.run('ALTER DATABASE shop SET default_transaction_read_only = on');
+    const plan = await planFor('reader');
+    expect(plan.means).toBe('read-only');
+    const stubborn = await connect('postgres');
+    const records: (ReadOnlyState | null)[] = [];
+    const record = (state: ReadOnlyState | null): Promise<void> => Promise.resolve(void records.push(state));
+    const error = await failure(raise('reader', { plan, recorded: earlier, record }));
+    expect(error.code).toBe('FENCE_INCOMPLETE');
+    expect(records).toEqual([earlier]);
+    const [row] = await server.query(`SELECT setconfig FROM pg_db_role_setting WHERE setrole = 0`);
+    expect(row).toEqual({ setconfig: ['default_transaction_read_only=on'] });
+    await stubborn.end();
+    const { fence } = await raise('reader', { plan, recorded: earlier, record });
+    await fence.lift();
+    expect(records).toEqual([earlier, earlier]);
+  } finally {
+    await server.run(
+      'ALTER DATABASE shop OWNER TO postgres; REVOKE pg_signal_backend FROM reader; ALTER DATABASE shop RESET default_transaction_read_only',
+    );
+  }
+});

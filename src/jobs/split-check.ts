@@ -41,6 +41,7 @@ export async function fenceAgain(input: FenceAgainInput): ReturnType<LiveRooms['
     deadlineAt: Date.now() + input.timeoutMs,
     onState: (text) => input.log('info', text),
     record: (readOnly) => input.recordReadOnly(readOnly),
+    recorded: state.readOnly,
     log: input.log,
   });
   try {

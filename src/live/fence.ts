@@ -4,6 +4,7 @@ import { type Lsn, parseLsn } from '../postgres/lsn.ts';
 import { type Session, openSession } from '../postgres/session.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import { SQLSTATE, sqlStateOf } from '../postgres/sqlstate.ts';
+import type { Backend } from './cutover-commit.ts';
 import { takeLocks } from './fence-lock.ts';
 import type { Fence, FencePlan, OtherSession, ReadOnlyState } from './fence-types.ts';
 import { describeOthers, endOthers, listOthers, listWriters, terminate } from './other-sessions.ts';
@@ -26,6 +27,10 @@ export interface RaiseFenceInput {
   readonly onState: (text: string) => void;
   /** Stores the database's default before it is changed; null once it has been undone. */
   readonly record: (state: ReadOnlyState | null) => Promise<void>;
+  /** What an earlier run recorded and has not undone: the truth about before, which stays recorded whatever happens here. */
+  readonly recorded?: ReadOnlyState | null;
+  /** Who may still make the database read-only, however dead the line is; null when nobody does. */
+  readonly onAltering?: (by: Backend | null) => void;
   readonly log: (level: 'info' | 'warn', message: string) => void;
   /** Called once when the fence fell without `lift`. */
   readonly onLost?: (error: PgsluiceError) => void;
@@ -171,10 +176,10 @@ class StandingFence implements Fence {
   }
 
   async refuseWrites(): Promise<readonly string[]> {
-    const { plan, record, log, signal } = this.#input;
+    const { plan, record, onAltering, log, signal } = this.#input;
     const open: string[] = [];
     if (plan.mayAlterDatabase) {
-      this.#readOnly = await setReadOnlyDefault(this.#watcher, this.#readOnly, record);
+      this.#readOnly = await setReadOnlyDefault(this.#watcher, this.#readOnly, record, onAltering);
     }
     const { ended, left } = await endOthers({
       session: this.#watcher,
@@ -249,7 +254,8 @@ class StandingFence implements Fence {
 }
 
 /**
- * Stops writes on the source for every role and existing sessions, or throws with nothing changed. Readers go on.
+ * Stops writes on the source for every role and existing sessions, or throws with nothing changed; what an earlier run has recorded
+ * as changed stays so. Readers go on.
  * @throws PgsluiceError FENCE_TIMEOUT, FENCE_INCOMPLETE, SCHEMA_DRIFT; the cancellation.
  */
 export async function raiseFence(input: RaiseFenceInput): Promise<Fence> {
@@ -262,7 +268,7 @@ export async function raiseFence(input: RaiseFenceInput): Promise<Fence> {
     holder = await openSession(settings, { signal, side: 'source', purpose: `fence ${job}` });
     const { deadlineAt, onState } = input;
     const raised = await takeLocks({ holder, watcher, plan, signal, deadlineAt, onState, now });
-    return new StandingFence(input, { watcher, holder }, { ...raised, readOnly: null });
+    return new StandingFence(input, { watcher, holder }, { ...raised, readOnly: input.recorded ?? null });
   } catch (error) {
     await Promise.all([holder?.close(), watcher.close()]);
     throw error;
@@ -270,10 +276,11 @@ export async function raiseFence(input: RaiseFenceInput): Promise<Fence> {
 }
 
 async function raiseReadOnly(input: RaiseFenceInput, watcher: Session, now: () => number): Promise<Fence> {
-  const { plan, signal, record, onState, log, deadlineAt } = input;
+  const { plan, signal, record, onState, onAltering, log, deadlineAt } = input;
+  const recorded = input.recorded ?? null;
   const startedAt = now();
   onState(`Making ${plan.database} read-only and ending its other sessions.`);
-  const readOnly = await setReadOnlyDefault(watcher, null, record);
+  const readOnly = await setReadOnlyDefault(watcher, recorded, record, onAltering);
   try {
     const until = Math.min(deadlineAt, now() + END_TIMEOUT_MS);
     const { ended, left } = await endOthers({ session: watcher, purpose: WATCH, settleMs: STARTING_MS, until, signal });
@@ -290,7 +297,7 @@ async function raiseReadOnly(input: RaiseFenceInput, watcher: Session, now: () =
     log('info', `Made ${plan.database} on the source read-only and ended ${ended} sessions.`);
     return new StandingFence(input, { watcher, holder: null }, { attempts: 1, startedAt, readOnly });
   } catch (error) {
-    if (!signal.aborted && !watcher.lost) {
+    if (recorded === null && !signal.aborted && !watcher.lost) {
       try {
         await undoReadOnly(watcher, readOnly);
         await record(null);

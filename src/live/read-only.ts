@@ -1,5 +1,6 @@
 import { quoteIdent, quoteLiteral } from '../postgres/quote.ts';
 import type { Session } from '../postgres/session.ts';
+import { type Backend, backendOf } from './cutover-commit.ts';
 import type { ReadOnlyState } from './fence-types.ts';
 
 /** The database's own default, not what a role or this session has set; null when there is none. */
@@ -37,15 +38,21 @@ export function undoReadOnlySql(state: ReadOnlyState): string {
 /**
  * Records what is, then makes the database read-only for sessions that start from now on. A second call changes nothing.
  * `recorded`: what an earlier call recorded, which then is the truth about before.
+ * `onAltering` is told which server process is given the statement before it is sent, and null once it has been done. Between the two
+ * it may take effect at any time, until that process is gone, however dead the line is.
  */
 export async function setReadOnlyDefault(
   session: Session,
   recorded: ReadOnlyState | null,
   record: (state: ReadOnlyState) => Promise<void>,
+  onAltering: (by: Backend | null) => void = () => undefined,
 ): Promise<ReadOnlyState> {
   const state = recorded ?? (await readReadOnlyDefault(session));
+  const by = await backendOf(session);
   await record(state);
+  onAltering(by);
   await session.run(`ALTER DATABASE ${quoteIdent(state.database)} SET default_transaction_read_only = on`);
+  onAltering(null);
   return state;
 }
 
