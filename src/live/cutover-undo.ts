@@ -1,13 +1,15 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Guardrail } from '../contract/live.ts';
 import { PgsluiceError } from '../errors.ts';
 import { explainError } from '../postgres/explain.ts';
-import { openSession } from '../postgres/session.ts';
+import { type Session, openSession } from '../postgres/session.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import { type Backend, endBackend } from './cutover-commit.ts';
 import type { ReadOnlyState } from './fence-types.ts';
 import { undoReadOnly, undoReadOnlySql } from './read-only.ts';
 
 const UNDO_FOR_MS = 30_000;
+const LOOK_EVERY_MS = 50;
 
 type Log = (level: 'warn' | 'error', message: string) => void;
 
@@ -21,11 +23,30 @@ export async function bounded<T>(work: Promise<T>, signal: AbortSignal): Promise
   return await Promise.race([work, aborted]);
 }
 
+/** Resolves when the process is gone, ended where need be: nothing that was sent to it takes effect any more. */
+async function untilGone(session: Session, backend: Backend, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    await endBackend(session, backend);
+    const left = await session.query('SELECT FROM pg_stat_activity WHERE pid = $1 AND backend_start::text = $2', [
+      backend.pid,
+      backend.startedAt,
+    ]);
+    if (left.length === 0) return;
+    await sleep(LOOK_EVERY_MS, undefined, { signal });
+  }
+}
+
 /**
  * Undoes the source's read-only default on a session of its own, whatever has become of the others; tried for half a minute.
+ * `by`: who was told to set it and has not answered, which is ended first, for its statement may still be on the way.
  * @returns false when it did not succeed, which is told with the statement to run.
  */
-export async function makeWritable(source: ConnectionSettings, state: ReadOnlyState, log: Log): Promise<boolean> {
+export async function makeWritable(
+  source: ConnectionSettings,
+  state: ReadOnlyState,
+  by: Backend | null,
+  log: Log,
+): Promise<boolean> {
   try {
     const signal = AbortSignal.timeout(UNDO_FOR_MS);
     const session = await openSession(source, {
@@ -35,6 +56,7 @@ export async function makeWritable(source: ConnectionSettings, state: ReadOnlySt
       retryForMs: UNDO_FOR_MS,
     });
     try {
+      if (by !== null) await untilGone(session, by, signal);
       await undoReadOnly(session, state);
     } finally {
       await session.close();

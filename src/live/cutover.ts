@@ -55,6 +55,7 @@ class Cutover {
   #fence: Fence | null = null;
   #lsn: Lsn | null = null;
   #readOnly: ReadOnlyState | null = null;
+  #altering: Backend | null = null;
   #release: (() => void) | null = null;
   #backend: Backend | null = null;
   readonly #sessions: Session[] = [];
@@ -155,6 +156,9 @@ class Cutover {
         deadlineAt: this.#now() + timeoutMs - SLACK_MS,
         onState: say,
         record: (state) => this.#record(state),
+        onAltering: (by) => {
+          this.#altering = by;
+        },
         log,
         onLost: (error) => {
           if (!this.#committing) this.#lifetime.abort(error);
@@ -335,7 +339,8 @@ class Cutover {
 
   async #undoReadOnly(): Promise<void> {
     const { source, log } = this.#input;
-    if (this.#readOnly !== null && (await makeWritable(source, this.#readOnly, log))) await this.#record(null);
+    if (this.#readOnly === null) return;
+    if (await makeWritable(source, this.#readOnly, this.#altering, log)) await this.#record(null);
   }
 
   #tooLate(): PgsluiceError {
