@@ -13,6 +13,7 @@ import { qualified, quoteLiteral } from '../src/postgres/quote.ts';
 import { type Session, openSession } from '../src/postgres/session.ts';
 import { type ConnectionSettings, parseEndpoint } from '../src/postgres/settings.ts';
 import { type CuttableProxy, startProxy } from './support/proxy.ts';
+import { startRoughLine } from './support/rough-line.ts';
 import { type TestServer, startServer } from './support/servers.ts';
 
 const JOB = 'job-7';
@@ -382,6 +383,34 @@ test('a failure after writes were refused makes the source writable again', asyn
   expect(await write(idle, 'SELECT 1')).not.toBe('done');
   await expectUntouched(seen);
 });
+
+test('a read-only default that is still on its way when the cutover is given up does not arrive afterwards', async () => {
+  const line = await startRoughLine(server.port);
+  const stalledMs = 4000;
+  try {
+    const records: (ReadOnlyState | null)[] = [];
+    const seen = await cutOver({
+      source: settingsOf('src', line.port),
+      recordReadOnly: (state) => {
+        records.push(state);
+        if (state === null) return Promise.resolve();
+        // What is sent in this moment, the statement itself, arrives later; other connections are fine.
+        line.delay(stalledMs);
+        setTimeout(() => {
+          line.delay(0);
+          controller.abort(cancelledError('A person cancelled it.'));
+        }, 300);
+        return Promise.resolve();
+      },
+    });
+    expect(rolledBack(seen).error.code).toBe('CANCELLED');
+    expect(records).toEqual([{ database: 'src', before: null }, null]);
+    await sleep(stalledMs + 500);
+    await expectUntouched(seen);
+  } finally {
+    await line.close();
+  }
+}, 30_000);
 
 test('rows that differ are found before anything is handed over', async () => {
   const seen = await cutOver({
