@@ -1,5 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { connectionsAvailable, headroomNeed, judgeHeadroom, shareConnections } from './headroom.ts';
+import {
+  connectionsAvailable,
+  headroomNeed,
+  judgeHeadroom,
+  judgeLiveConnections,
+  LIVE_CONNECTIONS,
+  shareConnections,
+} from './headroom.ts';
 import type { ConnectionUse } from './headroom.ts';
 
 const roomy: ConnectionUse = {
@@ -48,6 +55,25 @@ describe('judgeHeadroom', () => {
     expect(verdict.remedy).toContain('ALTER DATABASE "shop"');
   });
   test('plenty', () => expect(judgeHeadroom(roomy, source, at).outcome).toBe('passed'));
+});
+
+describe('judgeLiveConnections', () => {
+  const { source } = LIVE_CONNECTIONS;
+  test('one less than the cutover takes fails, with the statement that gives them', () => {
+    expect(judgeLiveConnections({ ...roomy, roleLimit: source - 1 }, source, at)).toMatchObject({
+      outcome: 'failed',
+      code: 'CONNECTIONS_TOO_FEW',
+      remedy: `ALTER ROLE "a""b" CONNECTION LIMIT ${source};`,
+    });
+    expect(judgeLiveConnections({ ...roomy, maxConnections: 12 }, source, at).outcome).toBe('failed');
+  });
+  test('the remedy counts who is connected already', () => {
+    const use = { ...roomy, databaseLimit: 9, databaseInUse: 4 };
+    expect(judgeLiveConnections(use, source, at).remedy).toBe(`ALTER DATABASE "shop" CONNECTION LIMIT ${source + 3};`);
+  });
+  test('as many as it takes pass', () => {
+    expect(judgeLiveConnections({ ...roomy, roleLimit: source }, source, at).outcome).toBe('passed');
+  });
 });
 
 test('two databases of one server share what is free, the source first', () => {

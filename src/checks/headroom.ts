@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { quoteIdent } from '../postgres/quote.ts';
-import { informed, passed, warned } from './check.ts';
+import { failed, informed, passed, warned } from './check.ts';
 import type { Check, Verdict } from './check.ts';
 import { perDatabase } from './database.ts';
 
@@ -58,6 +58,13 @@ export function shareConnections(source: number, target: number): { readonly sou
   return { source: Math.min(source, total - forTarget), target: Math.min(target, forTarget) };
 }
 
+/**
+ * Connections that a live job has open at once at most, beside a copy's, in its cutover. Source: walsender, monitor, guardrails,
+ * watch over the schema and its last look, cutover, two of the fence, the snapshot. Target: apply, guardrails, cutover, the
+ * snapshot, and one for a short question.
+ */
+export const LIVE_CONNECTIONS = { source: 9, target: 5 } as const;
+
 /** The limit that binds, in words with the statement that raises it. */
 function bindingLimit(
   use: ConnectionUse,
@@ -111,8 +118,21 @@ export function judgeHeadroom(use: ConnectionUse, need: HeadroomNeed, at: { role
   return passed(`${found}.`);
 }
 
+/** Below what a live job has open in its cutover it would fail there, so it is not begun. Pure. */
+export function judgeLiveConnections(
+  use: ConnectionUse,
+  needed: number,
+  at: { role: string; database: string },
+): Verdict {
+  const available = connectionsAvailable(use);
+  const limit = bindingLimit(use, at.role, at.database, needed);
+  const found = `This role can have ${available} connections at once (${limit.words})`;
+  if (available >= needed) return passed(`${found}; the cutover takes ${needed}.`);
+  return failed('CONNECTIONS_TOO_FEW', `${found}, and the cutover takes ${needed}.`, limit.remedy);
+}
+
 /** A server takes a moment to count out sessions that were just closed: scarce figures are read again a few times. */
-const SCARCE = 3;
+const SCARCE = 10;
 const LOOKS = 5;
 const BETWEEN_LOOKS_MS = 200;
 

@@ -1,4 +1,5 @@
 import type { Check } from './check.ts';
+import { liveConnections } from './live-connections.ts';
 import { liveFenceChecks } from './live-fence.ts';
 import { liveRightChecks } from './live-rights.ts';
 import { liveServerChecks } from './live-server.ts';
@@ -9,6 +10,7 @@ import { liveWalChecks } from './live-wal.ts';
 export const liveChecks: readonly Check[] = [
   ...liveServerChecks,
   ...liveRightChecks,
+  liveConnections,
   replicaIdentity,
   ...liveFenceChecks,
   ...liveWalChecks,

@@ -22,3 +22,9 @@ test('the sides are planned apart', () => {
     target: 26,
   });
 });
+
+test('a live run leaves room for the watch over its slot and for short questions', () => {
+  expect(planConnections({ source: 9, target: 5 }, options, 'live')).toEqual({ source: 6, target: 4 });
+  expect(planConnections({ source: 500, target: 500 }, options, 'live')).toEqual({ source: 10, target: 10 });
+  expect(planConnections({ source: 1, target: 1 }, options, 'live')).toEqual({ source: 1, target: 1 });
+});

@@ -1,15 +1,24 @@
 import type { JobOptions } from '../contract/options.ts';
 
 /**
- * How many connections a run opens on each side, in all. One is left to others where there is plenty; a side that has two works
- * with two (snapshot holder included). More than the plan can keep busy are not taken: one for the coordinator, one for the snapshot.
- * Pure.
+ * What a live run opens beside the copy: on the source the watch over the slot has a connection of its own, and on either side
+ * there is a short question now and then. What its cutover takes more is there by then, because the copy is over (LIVE_CONNECTIONS).
+ */
+const BESIDE = { copy: { source: 0, target: 0 }, live: { source: 2, target: 1 } } as const;
+
+/**
+ * How many connections copying and comparing take on each side, in all. One is left to others where there is plenty; a side that
+ * has two works with two (snapshot holder included). More than the plan can keep busy are not taken: one for the coordinator, one
+ * for the snapshot. Pure.
  */
 export function planConnections(
   available: { readonly source: number; readonly target: number },
   options: Pick<JobOptions, 'tableJobs' | 'indexJobs'>,
+  method: 'copy' | 'live' = 'copy',
 ): { source: number; target: number } {
   const useful = options.tableJobs + options.indexJobs + 2;
-  const take = (count: number) => Math.max(1, Math.min(useful, count > 8 ? count - 1 : count));
-  return { source: take(available.source), target: take(available.target) };
+  const take = (count: number, beside: number) =>
+    Math.max(1, Math.min(useful, (count > 8 ? count - 1 : count) - beside));
+  const { source, target } = BESIDE[method];
+  return { source: take(available.source, source), target: take(available.target, target) };
 }

@@ -15,9 +15,6 @@ import { liftReadOnly } from './run-live-cutover.ts';
 import { finishLive, goOnAfterCommit } from './run-live-finish.ts';
 import { followToTheEnd } from './run-live-follow.ts';
 
-/** One more connection than the copy takes: the watch over the slot has its own. */
-const watching = 1;
-
 export interface LiveStart {
   /** As validation found them; null for a run that goes on. */
   readonly facts: Facts | null;
@@ -57,16 +54,17 @@ export async function runLive(context: RunContext, start: LiveStart): Promise<Ru
     facts ??= await untilAnswered(context, { ...place, what: 'Reaching both servers' }, () =>
       context.rooms.live.readFacts({ ...place, pgBinDir: context.pgBinDir }),
     );
-    const plan = planConnections(
+    const connections = planConnections(
       { source: facts.source.connectionsAvailable, target: facts.target.connectionsAvailable },
       context.options,
+      'live',
     );
     const work: LiveWork = {
       context,
       rooms: context.rooms.live,
       place,
       facts,
-      connections: { source: Math.max(1, plan.source - watching), target: plan.target },
+      connections,
       phases: start.phases,
       metrics: new LiveMetrics(
         (event) => context.emit(event),
