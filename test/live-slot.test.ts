@@ -380,6 +380,44 @@ describe('the publication', () => {
     await source.run('TRUNCATE later', 'shop');
   });
 
+  test('a table that joined when its agent died is waited for again, and what is written later is sent', async () => {
+    const maker = await session();
+    const name = slotName('rejoin');
+    await createPublication(maker, name, [ordinary], never);
+    await create(name);
+    const writer = await client();
+    await writer.query(`BEGIN; INSERT INTO later VALUES (1)`);
+    const [{ xid } = {}] = (await writer.query<{ xid: string }>('SELECT txid_current()::text AS xid')).rows;
+    await source.run(`ALTER PUBLICATION "${name}" ADD TABLE later`, 'shop');
+    let over = false;
+    const tables = [ordinary, { schema: 'public', name: 'later' }];
+    const again = createPublication(maker, name, tables, never).finally(() => {
+      over = true;
+    });
+    await sleep(1000);
+    expect(over).toBe(false);
+    await writer.query('COMMIT');
+    await again;
+    // The publication was changed behind the writer's end: what a sender believes of the table is looked up anew from there.
+    const [row] = await source.query(
+      'SELECT xmin::text AS by, pubtruncate FROM pg_publication WHERE pubname = $1',
+      'shop',
+      [name],
+    );
+    expect(Number(row?.['by'])).toBeGreaterThan(Number(xid));
+    expect(row?.['pubtruncate']).toBe(true);
+    await source.run('INSERT INTO later VALUES (2)', 'shop');
+    // Only what is flushed is decoded.
+    await source.run('CHECKPOINT');
+    const changes = await source.query(
+      `SELECT data FROM pg_logical_slot_get_binary_changes('${name}', NULL, NULL, 'proto_version', '1', 'publication_names', '${name}')
+       WHERE get_byte(data, 0) = ascii('I')`,
+      'shop',
+    );
+    expect(changes.map((change) => Buffer.from(change['data'] as Buffer).at(-1))).toContain('2'.charCodeAt(0));
+    await source.run('TRUNCATE later', 'shop');
+  });
+
   test('that was dropped while its slot stands is not made again in silence', async () => {
     const maker = await session();
     const name = slotName('gone');
