@@ -209,3 +209,25 @@ test('an agent that is killed while the target commits, and it does: the next on
   expect(await lastingTraces(source, database, 3000)).toEqual([readOnly]);
   expect([...(await contentsOf(target, database))]).toEqual([...(await contentsOf(source, database))]);
 });
+
+test('a preparation that waits for a lock is given up in its time: no write waits for it, and nothing of it stays', async () => {
+  const job = await start({ cutoverTimeout: 3 });
+  await job.untilCaughtUp();
+  // pg_dump waits for it; the writer of the other table must not.
+  const lock = await holder(sourceUrl, 'BEGIN; LOCK TABLE a IN ACCESS EXCLUSIVE MODE');
+  try {
+    await job.act('cutover');
+    expect((await job.untilState(['cutting_over'])).summary).toContain('still written to as usual');
+    await source.run(`INSERT INTO z (v) VALUES ('meanwhile')`, database);
+    await job.untilState(['following'], 20_000);
+    const reason = 'The cutover was not prepared within 3 s, so no write was stopped';
+    await until('the reason in the log', async () => (await job.log()).includes(reason));
+    const dumping = `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LOCK TABLE%' AND application_name NOT LIKE 'in the way'`;
+    await until('pg_dump to end', async () => (await source.query(dumping, database)).length === 0);
+  } finally {
+    await lock.remove();
+  }
+  await job.untilCaughtUp();
+  await job.act('cutover');
+  expect(await untilCompleted(job)).toMatchObject({ verified: true, error: null });
+});
