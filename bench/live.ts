@@ -162,8 +162,8 @@ async function prepareOurs({ source, target }: BenchServers): Promise<void> {
   try {
     await ensureProgress(session, job);
     for (const row of tables) {
-      const table = { oid: Number(row['oid']), schema: String(row['schema']), name: String(row['name']), via: null };
-      await session.run(recordTableSql(job, table, String(row['snapshot'])));
+      const copied = { oid: Number(row['oid']), schema: String(row['schema']), name: String(row['name']), via: null };
+      await session.run(recordTableSql(job, copied, String(row['snapshot'])));
     }
     const { epoch } = await takeOver(session, job);
     await startFollowing(session, job, epoch, 0n);

@@ -83,10 +83,10 @@ async function startWriter(): Promise<Writing> {
   const client = new Client({ connectionString: source.url(database), application_name: 'bank' });
   client.on('error', () => undefined);
   await client.connect();
-  let on = true;
+  const asked = { stop: false };
   let committed = 0;
   const running = (async () => {
-    for (let n = 1; on; n += 1) {
+    for (let n = 1; !asked.stop; n += 1) {
       const aid = 1 + ((n * 7919) % 5000);
       await client.query(
         `BEGIN; UPDATE accounts SET balance = balance + ${n % 100} WHERE aid = ${aid};
@@ -100,7 +100,7 @@ async function startWriter(): Promise<Writing> {
   return {
     committed: () => committed,
     stop: async () => {
-      on = false;
+      asked.stop = true;
       await running;
       await client.end().catch(() => undefined);
     },

@@ -20,6 +20,9 @@ const hugeRows = number('PGSLUICE_TORTURE_HUGE_ROWS', 60_000);
 const firstSeed = number('PGSLUICE_TORTURE_SEED', Math.floor(Math.random() * 1e9));
 const ownerOnly = process.env['PGSLUICE_TORTURE_OWNER'] !== 'superuser';
 
+/** From so many rows on a transaction is certain to go through the agent's disk, for long enough to be seen. */
+const surelySpooled = 200_000;
+
 /** The job has come to an end that no waiting will change. */
 class JobOver extends Error {}
 
@@ -71,6 +74,7 @@ async function oneRun(seed: number): Promise<void> {
   ]);
   const [sourceLine, targetLine] = await Promise.all([startRoughLine(source.port), startRoughLine(target.port)]);
   const state = await mkdtemp(join(tmpdir(), 'pgsluice-torture-'));
+  const watched = new AbortController();
   let writers: ReturnType<typeof startWriters> | null = null;
   const stage: Stage = { source, target, state, daemon: await startDaemon(state) };
   try {
@@ -124,13 +128,27 @@ async function oneRun(seed: number): Promise<void> {
       sourceLine.delay(0);
       targetLine.delay(0);
     });
-    plan('huge transaction', async () => {
-      await hugeTransaction(sourceUrl, hugeRows).catch((error: unknown) => {
+    let hugeCommitted = 0;
+    const goHuge = async (): Promise<void> => {
+      try {
+        await hugeTransaction(sourceUrl, hugeRows);
+        hugeCommitted += 1;
+      } catch (error) {
         // The restart of the source ends it; what was not committed must not arrive.
         if (!/terminat|connection|recovery|shutting/i.test(String(error))) throw error;
-      });
-    });
-    const huge = hugeTransaction(sourceUrl, hugeRows).catch(() => undefined);
+      }
+    };
+    plan('huge transaction', goHuge);
+    let mostSpooled = 0;
+    const spooling = (async () => {
+      while (!watched.signal.aborted) {
+        // The agent may be dead at the moment.
+        const view = await job().catch(() => null);
+        mostSpooled = Math.max(mostSpooled, view?.live?.spooledBytes ?? 0);
+        await sleep(100);
+      }
+    })();
+    const huge = goHuge().catch(() => undefined);
     for (const fault of faults.toSorted((a, b) => a.at - b.at)) {
       const wait = fault.at - (Date.now() - startedAt);
       if (wait > 0) await sleep(wait);
@@ -139,6 +157,8 @@ async function oneRun(seed: number): Promise<void> {
     const rest = seconds * 1000 - (Date.now() - startedAt);
     if (rest > 0) await sleep(rest);
     await huge;
+    if (hugeCommitted === 0) await goHuge();
+    expect(hugeCommitted).toBeGreaterThan(0);
 
     const following = await until('the job to follow', 240_000, async () => {
       const view = await job();
@@ -149,13 +169,16 @@ async function oneRun(seed: number): Promise<void> {
     }).catch(async (error: unknown) => {
       throw new Error(`${String(error)}\n${JSON.stringify((await job()).live)}\n${await told()}`);
     });
+    watched.abort();
+    await spooling;
+    expect(hugeRows < surelySpooled || mostSpooled > 0, 'a transaction went through the disk').toBe(true);
     expect(following.live?.applied.transactions).toBeGreaterThan(0);
     expect(writers.committed()).toBeGreaterThan(seconds * 10);
 
     // The cutover happens under full load; writers are refused by it, so what they committed until then is what counts.
     for (let attempt = 0; attempt < 10; attempt += 1) {
-      const state = (await job()).state;
-      if (state === 'following') await stage.daemon.api(`/api/jobs/${created.id}/cutover`, { method: 'POST' });
+      const now = (await job()).state;
+      if (now === 'following') await stage.daemon.api(`/api/jobs/${created.id}/cutover`, { method: 'POST' });
       const after = await until('the cutover to end', 180_000, async () => {
         const view = await job();
         return view.state === 'cutting_over' ? null : view;
@@ -175,6 +198,8 @@ async function oneRun(seed: number): Promise<void> {
     // By a reader of our own; `verified` is what the agent claims.
     const [here, there] = [await contentsOf(source, 'torture'), await contentsOf(target, 'torture')];
     expect([...there]).toEqual([...here]);
+    const [bulk] = await target.query('SELECT count(*)::int AS rows FROM t.bulk', 'torture');
+    expect(bulk?.['rows']).toBeGreaterThanOrEqual(Math.floor(hugeRows / 2));
     expect(await leftOn(source, 'torture')).toEqual([]);
     expect(await leftOn(target, 'torture')).toEqual([]);
     expect(writers.surprises).toEqual([]);
@@ -182,6 +207,7 @@ async function oneRun(seed: number): Promise<void> {
       `seed ${seed}: ${writers.committed()} transactions, ${kills} kills, cutover ${report.cutover?.downtimeMs ?? '?'} ms, 0 differences`,
     );
   } finally {
+    watched.abort();
     await writers?.stop();
     await stage.daemon.kill9();
     await Promise.all([sourceLine.close(), targetLine.close()]);

@@ -134,7 +134,8 @@ export class Follower {
   }
 
   async #follow(): Promise<never> {
-    const { signal, log } = this.#input;
+    const { signal } = this.#input;
+    const log: FollowerInput['log'] = (level, message) => this.#input.log(level, message);
     for (let attempt = 1; ; attempt += 1) {
       throwIfAborted(signal);
       const startedAt = Date.now();
@@ -162,7 +163,8 @@ export class Follower {
 
   /** One connection to each side, from opening to its end. Never returns but by an error. */
   async #followOnce(): Promise<never> {
-    const { job, source, target, slot, publication, sourceMajor, workDir, signal, log } = this.#input;
+    const { job, source, target, slot, publication, sourceMajor, workDir, signal } = this.#input;
+    const log: FollowerInput['log'] = (level, message) => this.#input.log(level, message);
     const progress = await this.#takeOver();
     const applier = await Applier.open({
       settings: target,
@@ -305,7 +307,8 @@ export class Follower {
    */
   async #freeSlot(error: unknown): Promise<void> {
     if (!(error instanceof PgsluiceError) || error.code !== 'SLOT_ACTIVE') return;
-    const { source, slot, signal, log } = this.#input;
+    const { source, slot, signal } = this.#input;
+    const log: FollowerInput['log'] = (level, message) => this.#input.log(level, message);
     let session: Session | null = null;
     try {
       session = await openSession(source, { signal, side: 'source', purpose: 'slot' });

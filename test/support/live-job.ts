@@ -41,9 +41,10 @@ export class LiveJob {
 
   /** Everything the log says, one message a line. */
   async log(): Promise<string> {
-    const lines = (await this.#daemon().api(`/api/jobs/${this.id}/logs?limit=5000`)) as unknown;
-    const list = Array.isArray(lines) ? lines : ((lines as { events?: unknown[] } | null)?.events ?? []);
-    return list.map((line) => String((line as { message?: unknown }).message ?? '')).join('\n');
+    const { events } = (await this.#daemon().api(`/api/jobs/${this.id}/logs?limit=5000`)) as {
+      readonly events: readonly { readonly message: string }[];
+    };
+    return events.map((line) => line.message).join('\n');
   }
 
   /** Waits until `ask` is content with the job. @throws with the log's end when that takes longer than `ms`. */

@@ -44,6 +44,7 @@ CREATE TABLE t.mood_part (id int, mood t.mood NOT NULL, v text, PRIMARY KEY (id,
 CREATE TABLE t.mood_part_0 PARTITION OF t.mood_part FOR VALUES WITH (MODULUS 2, REMAINDER 0);
 CREATE TABLE t.mood_part_1 PARTITION OF t.mood_part FOR VALUES WITH (MODULUS 2, REMAINDER 1);
 CREATE TABLE t.emptied (id bigserial PRIMARY KEY, v text);
+CREATE TABLE t.emptied_too (id bigserial PRIMARY KEY, emptied bigint NOT NULL REFERENCES t.emptied ON DELETE CASCADE, v text);
 CREATE TABLE t.left_ (id int PRIMARY KEY, v int NOT NULL);
 CREATE TABLE t.right_ (id int PRIMARY KEY, v int NOT NULL);
 CREATE TABLE t.bulk (id bigserial PRIMARY KEY, batch int NOT NULL, v text, n int NOT NULL DEFAULT 0);
@@ -236,8 +237,10 @@ const acts: readonly [number, Act][] = [
     (w) =>
       transaction(w, [
         `INSERT INTO t.emptied (v) SELECT 'v' FROM generate_series(1, 50)`,
-        `TRUNCATE t.emptied${w.random() < 0.5 ? ' RESTART IDENTITY CASCADE' : ''}`,
+        `INSERT INTO t.emptied_too (emptied, v) SELECT id, 'of ' || id FROM t.emptied`,
+        w.random() < 0.5 ? `TRUNCATE t.emptied RESTART IDENTITY CASCADE` : `TRUNCATE t.emptied, t.emptied_too`,
         `INSERT INTO t.emptied (v) SELECT 'w' || g FROM generate_series(1, 20) g`,
+        `INSERT INTO t.emptied_too (emptied, v) SELECT id, 'again ' || id FROM t.emptied WHERE id % 2 = 0`,
       ]),
   ],
   [
@@ -319,17 +322,17 @@ export interface Writers {
 export function startWriters(url: string, count: number, seed: number): Writers {
   const total = acts.reduce((sum, [weight]) => sum + weight, 0);
   const surprises: string[] = [];
-  let stopped = false;
+  const asked = { stop: false };
   let committed = 0;
   const run = async (id: number): Promise<void> => {
     const random = seeded(seed * 1000 + id);
-    while (!stopped) {
+    while (!asked.stop) {
       const client = new Client({ connectionString: url, application_name: `writer ${id}` });
       client.on('error', () => undefined);
       try {
         await client.connect();
         await client.query(`SET client_min_messages = error`);
-        while (!stopped) {
+        while (!asked.stop) {
           let at = random() * total;
           const act = acts.find(([weight]) => (at -= weight) < 0) ?? acts[0];
           try {
@@ -358,7 +361,7 @@ export function startWriters(url: string, count: number, seed: number): Writers 
     committed: () => committed,
     surprises,
     stop: async () => {
-      stopped = true;
+      asked.stop = true;
       await Promise.all(running);
     },
   };
