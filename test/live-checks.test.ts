@@ -97,6 +97,7 @@ const ids = [
   'output-plugins',
   'replication-right',
   'publication',
+  'connections',
   'replica-identity',
   'fence',
   'target-progress',
