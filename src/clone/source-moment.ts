@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { PgsluiceError, throwIfAborted } from '../errors.ts';
 import { dumpArchive } from '../postgres/archive.ts';
 import type { Archive, DumpInput } from '../postgres/archive.ts';
@@ -21,6 +22,9 @@ export interface SourceMoment {
 const ATTEMPTS = 5;
 const LOCK_CHUNK = 500;
 const LOCK_TIMEOUT_MS = 5000;
+/** pg_dump gives way sooner: whoever waits for its locks waits for ours as well. */
+const DUMP_LOCK_WAIT_MS = 1500;
+const GIVE_WAY_MS = [500, 1000, 2000, 4000];
 
 /** Every row version of the catalogue tables that pg_dump reads, as one hash: equal means that no DDL has committed in between. */
 const FINGERPRINT = `
@@ -68,6 +72,7 @@ function dumpInput(context: CloneContext, snapshotId: string | null): DumpInput 
     workDir: context.workDir,
     signal: context.signal,
     onLine: (line) => log(context, 'debug', line),
+    ...(snapshotId === null ? {} : { lockWaitMs: DUMP_LOCK_WAIT_MS }),
   };
 }
 
@@ -128,6 +133,17 @@ async function lockTables(context: CloneContext, holder: Session, tables: readon
   }
 }
 
+function isLocked(error: unknown): boolean {
+  return error instanceof PgsluiceError && error.code === 'SOURCE_LOCKED';
+}
+
+/** Who holds or awaits an exclusive lock now, in words. */
+async function namedLockers(holder: Session): Promise<string> {
+  if (holder.lost) return 'it cannot be asked whose';
+  const [lockers] = await holder.query<{ names: string | null }>(LOCKERS);
+  return lockers?.names ?? 'it has just ended';
+}
+
 /** DDL that ran between the snapshot and the locks: worth a new snapshot. */
 function isStale(error: unknown): boolean {
   return sqlStateOf(error) === SQLSTATE.undefinedTable;
@@ -142,6 +158,7 @@ function isStale(error: unknown): boolean {
 export async function takeMoment(context: CloneContext): Promise<SourceMoment> {
   const single = context.connections.source < 2;
   const wantsSchema = !context.options.dataOnly;
+  let gaveWay = 0;
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
     let before = '';
     let archive: Archive | null = null;
@@ -187,8 +204,22 @@ export async function takeMoment(context: CloneContext): Promise<SourceMoment> {
         `The source's schema changed while the snapshot was taken (attempt ${attempt}); taking another one.`,
       );
     } catch (error) {
+      const lockers = isLocked(error) ? await namedLockers(snapshot.holder) : '';
       await snapshot.close();
-      if (context.signal.aborted || !isStale(error)) throw error;
+      if (context.signal.aborted || (!isStale(error) && !isLocked(error))) throw error;
+      if (!isLocked(error)) continue;
+      // As often as it takes: whoever wanted the lock has it now, and we hold nothing meanwhile.
+      attempt -= 1;
+      const pause = GIVE_WAY_MS[Math.min(gaveWay, GIVE_WAY_MS.length - 1)] ?? 0;
+      gaveWay += 1;
+      log(
+        context,
+        'warn',
+        `Giving way to a lock of another session on the source: ${lockers}; taking a snapshot again.`,
+      );
+      await sleep(pause * (1 + Math.random()), undefined, { signal: context.signal }).catch(() =>
+        throwIfAborted(context.signal),
+      );
     }
   }
   throw new PgsluiceError({

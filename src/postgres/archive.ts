@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { randomUUID } from 'node:crypto';
 import { dumpFilterArguments } from './filters.ts';
 import type { RelationFilter } from './filters.ts';
+import { PgsluiceError } from '../errors.ts';
 import type { ConnectionSettings } from './settings.ts';
 import { tokenizeSql } from './sql-lexer.ts';
 import { libpqEnvironment, runTool } from './tools.ts';
@@ -46,6 +47,11 @@ export interface DumpInput {
   readonly workDir: string;
   readonly signal: AbortSignal;
   readonly onLine?: (line: string) => void;
+  /**
+   * How long pg_dump may wait for its locks, ms; left out: as long as it takes. Needed wherever this process holds locks of its own:
+   * behind a TRUNCATE that waits for those, pg_dump would wait for ever, and the server sees no circle.
+   */
+  readonly lockWaitMs?: number;
 }
 
 /** Types whose restore depends on default_tablespace and default_table_access_method. */
@@ -150,6 +156,19 @@ export function parseArchiveSql(sql: string, section: ArchiveEntry['section']): 
 /** How long a connection that was just closed may go on counting against a connection limit, ms. */
 const LINGER_MS = 10_000;
 
+/** pg_dump bounds its LOCK TABLE by a timeout of the statement. */
+const lockTimedOut = /canceling statement due to (statement|lock) timeout/;
+
+function sourceLocked(cause: unknown): PgsluiceError {
+  return new PgsluiceError({
+    code: 'SOURCE_LOCKED',
+    message: 'A table of the source is held by an exclusive lock of another session, or one waits for it.',
+    hint: 'Wait until the DDL or TRUNCATE on the source has ended, then try again.',
+    retryable: true,
+    cause,
+  });
+}
+
 /** A backend ends a moment after its client has gone; with tight limits pg_dump may come too early for its place. */
 async function runWhenFree(input: Parameters<typeof runTool>[0]): Promise<void> {
   const until = Date.now() + LINGER_MS;
@@ -160,6 +179,7 @@ async function runWhenFree(input: Parameters<typeof runTool>[0]): Promise<void> 
     } catch (error) {
       const full =
         error instanceof Error && /too many (clients|connections)|connection slots are reserved/.test(error.message);
+      if (error instanceof Error && lockTimedOut.test(error.message)) throw sourceLocked(error);
       if (!full || Date.now() > until) throw error;
       await sleep(250, undefined, { signal: input.signal });
     }
@@ -200,6 +220,7 @@ async function dumpWith(
         '--no-blobs',
         '--no-password',
         ...(input.snapshotId === null ? [] : [`--snapshot=${input.snapshotId}`]),
+        ...(input.lockWaitMs === undefined ? [] : [`--lock-wait-timeout=${input.lockWaitMs}`]),
         ...dumpFilterArguments(input.filter),
         `--file=${file}`,
       ],
