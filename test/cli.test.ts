@@ -78,7 +78,7 @@ describe('wrong usage ends with 2, a code and a hint', () => {
     [['clone', ...both, '--slot-warn', '2GiB', '--slot-limit', '1GiB'], 'USAGE'],
     [['clone', ...both, '--hand-over-command', 'switch --to new'], 'USAGE'],
     [['clone', ...both, '--hand-over-webhook', 'ftp://a/b'], 'USAGE'],
-    [['cutover'], 'USAGE'],
+    [['cutover'], 'NOTHING_FOLLOWS'],
     [['cutover', 'nosuchjob'], 'JOB_NOT_FOUND'],
     [['validate', '--target', 'postgres://h/d'], 'SOURCE_MISSING'],
     [['verify', ...source], 'TARGET_MISSING'],

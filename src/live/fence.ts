@@ -142,7 +142,7 @@ class StandingFence implements Fence {
     if ((await readReadOnlyDefault(this.#watcher)).before !== 'on') {
       throw new Error('somebody has changed default_transaction_read_only of the database.');
     }
-    const writers = await listWriters(this.#watcher, WATCH, this.#input.plan.tables, 'writing');
+    const writers = await listWriters(this.#watcher, WATCH, this.#input.plan.tables, 'written');
     if (writers.length > 0) {
       throw new Error(
         `somebody writes in spite of default_transaction_read_only: ${describeOthers(writers, this.#now())}.`,
@@ -284,7 +284,7 @@ async function raiseReadOnly(input: RaiseFenceInput, watcher: Session, now: () =
   try {
     const until = Math.min(deadlineAt, now() + END_TIMEOUT_MS);
     const { ended, left } = await endOthers({ session: watcher, purpose: WATCH, settleMs: STARTING_MS, until, signal });
-    const writers = await listWriters(watcher, WATCH, plan.tables, 'writing');
+    const writers = await listWriters(watcher, WATCH, plan.tables, 'written');
     const inTheWay = [...left, ...writers];
     if (inTheWay.length > 0) {
       throw new PgsluiceError({

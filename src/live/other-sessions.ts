@@ -37,14 +37,18 @@ WHERE a.datname = current_database() AND a.usesysid IS NOT NULL AND a.pid <> pg_
   AND NOT EXISTS (SELECT FROM pg_stat_replication s WHERE s.pid = a.pid)
   AND NOT ${OURS}`;
 
+/** A write that a read-only default refuses holds its lock for a moment, but never a transaction number. */
+const WITH_NUMBER = `
+  AND EXISTS (SELECT FROM pg_locks x WHERE x.virtualtransaction = l.virtualtransaction AND x.locktype = 'transactionid' AND x.granted AND x.pid = l.pid)`;
+
 /** Other sessions that hold a writing lock on one of the tables `$2`, or with `granted` false wait for one. */
-const ON_TABLES = (granted: boolean): string => `
+const ON_TABLES = (granted: boolean, numbered: boolean): string => `
 SELECT ${COLUMNS}, l.virtualtransaction AS transaction,
   extract(epoch FROM min(coalesce((to_jsonb(l) ->> 'waitstart')::timestamptz, a.xact_start))) * 1000 AS since
 FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
 WHERE l.locktype = 'relation' AND ${granted ? '' : 'NOT '}l.granted AND l.mode IN ${WRITING_MODES}
   AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-  AND l.relation = ANY ($2::oid[]) AND a.usesysid IS NOT NULL AND NOT ${OURS}
+  AND l.relation = ANY ($2::oid[]) AND a.usesysid IS NOT NULL AND NOT ${OURS}${numbered ? WITH_NUMBER : ''}
 GROUP BY 1, 2, 3, 4 ORDER BY 1`;
 
 interface Row {
@@ -69,14 +73,17 @@ export async function listOthers(session: Session, purpose: string): Promise<Sta
   return rows.map((row) => ({ ...other(row), endable: row.endable }));
 }
 
+/** `writing`: those that hold a writing lock; `written`: those of them that have a transaction number; `waiting`: those that wait for one. */
 export async function listWriters(
   session: Session,
   purpose: string,
   tables: readonly { readonly oid: number }[],
-  which: 'writing' | 'waiting',
+  which: 'writing' | 'written' | 'waiting',
 ): Promise<OtherSession[]> {
   const oids = tables.map((table) => table.oid);
-  return (await session.query<Row>(ON_TABLES(which === 'writing'), [purpose.length, oids])).map(other);
+  return (await session.query<Row>(ON_TABLES(which !== 'waiting', which === 'written'), [purpose.length, oids])).map(
+    other,
+  );
 }
 
 /** `process 4711 (role app, "worker", for 12 s)`. Pure; `now` in ms since 1970. */
