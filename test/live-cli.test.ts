@@ -161,7 +161,7 @@ test('Ctrl-C leaves a job that follows resumable and says what the source keeps;
   expect(await leftOnSource(name)).toHaveLength(2);
   expect((await cli('show', id)).stdout).toMatch(/State {4}paused/);
 
-  const early = await cli('cutover');
+  const early = await cli('cutover', id);
   expect(early).toMatchObject({ code: 2, stderr: expect.stringContaining(`pgsluice resume ${id}`) });
 
   await source.run('INSERT INTO orders (customer, total) VALUES (1, 12345)', name);

@@ -1,6 +1,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Report } from '../src/contract/report.ts';
 import { contentsOf } from './support/contents.ts';
@@ -11,24 +11,27 @@ import { startWriters, tortureSchema } from './support/torture-workload.ts';
 
 // One live migration between every pair of majors that people move between, with the types and tables that lose data elsewhere.
 
-let state: string;
-let daemon: Daemon;
-
-beforeAll(async () => {
-  state = await mkdtemp(join(tmpdir(), 'pgsluice-majors-'));
-  daemon = await startDaemon(state);
-});
-afterAll(async () => {
-  await daemon?.stop();
-  await rm(state, { recursive: true, force: true });
-});
-
 const pairs = [
   [15, 15],
   [15, 17],
   [17, 18],
   [14, 18],
 ] as const;
+
+let state: string;
+let daemon: Daemon;
+
+beforeAll(async () => {
+  state = await mkdtemp(join(tmpdir(), 'pgsluice-majors-'));
+  await Promise.all(pairs.flat().map((major) => findMajor(major)));
+  // The newest client programs that are to be had: a newer pg_dump reads every older server.
+  const client = await pgDumpFor(18, null).catch(() => null);
+  daemon = await startDaemon(state, 0, client === null ? {} : { PGSLUICE_PG_BIN: dirname(client) });
+});
+afterAll(async () => {
+  await daemon?.stop();
+  await rm(state, { recursive: true, force: true });
+});
 
 for (const [from, to] of pairs) {
   test(`live from ${from} to ${to}`, async (context) => {
