@@ -84,9 +84,7 @@ export class LiveGuards implements Guards {
 
   async #open(side: 'source' | 'target'): Promise<Session> {
     const open = this.#sessions[side];
-    if (open !== null && !open.lost) return open;
-    // Whether or not another one can be had now, this one is of no use any more.
-    this.#sessions[side] = null;
+    if (open?.usable === true) return open;
     await open?.close();
     const { signal } = this.#place;
     const session = await openSession(this.#place[side], { signal, side, purpose: this.#purpose, readOnly: true });

@@ -186,9 +186,8 @@ export class DriftWatch {
   }
 
   async #open(): Promise<Session> {
-    if (this.#session !== null && !this.#session.lost) return this.#session;
-    // Whether or not another one can be had now, this one is of no use any more.
-    await this.close();
+    if (this.#session?.usable === true) return this.#session;
+    await this.#session?.close();
     this.#session = await openSession(this.#input.source, {
       signal: this.#input.signal,
       side: 'source',

@@ -78,6 +78,11 @@ export class Session {
     return this.#closing === null && (this.#fate.ended || this.#fate.error !== null);
   }
 
+  /** False from the moment on in which it is closed or has died: nothing can be asked of it any more. */
+  get usable(): boolean {
+    return this.#closing === null && !this.lost;
+  }
+
   /**
    * Runs one statement; `$1`… stand for `params`. Answers its rows, `int8` and `numeric` as strings. Throws
    * PgsluiceError: the cancellation when the signal fired, otherwise the server's error explained, kept as `cause`.
@@ -170,7 +175,7 @@ export class Session {
 
   #refuseWhenClosed(): void {
     throwIfAborted(this.#signal);
-    if (this.#closing === null && !this.lost) return;
+    if (this.usable) return;
     if (this.#closing === null && this.#fate.error !== null) throw this.explain(this.#fate.error);
     throw connectionError(
       this.#context,
