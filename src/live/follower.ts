@@ -72,6 +72,7 @@ interface Connection {
  */
 export class Follower {
   readonly #input: FollowerInput;
+  readonly #log: FollowerInput['log'];
   #connection: Connection | null = null;
   #epoch = 0n;
   #applied: Lsn = 0n;
@@ -87,6 +88,7 @@ export class Follower {
 
   constructor(input: FollowerInput) {
     this.#input = input;
+    this.#log = (level, message) => input.log(level, message);
   }
 
   get connected(): boolean {
@@ -135,7 +137,7 @@ export class Follower {
 
   async #follow(): Promise<never> {
     const { signal } = this.#input;
-    const log: FollowerInput['log'] = (level, message) => this.#input.log(level, message);
+    const log = this.#log;
     for (let attempt = 1; ; attempt += 1) {
       throwIfAborted(signal);
       const startedAt = Date.now();
@@ -164,7 +166,7 @@ export class Follower {
   /** One connection to each side, from opening to its end. Never returns but by an error. */
   async #followOnce(): Promise<never> {
     const { job, source, target, slot, publication, sourceMajor, workDir, signal } = this.#input;
-    const log: FollowerInput['log'] = (level, message) => this.#input.log(level, message);
+    const log = this.#log;
     const progress = await this.#takeOver();
     const applier = await Applier.open({
       settings: target,
@@ -308,7 +310,7 @@ export class Follower {
   async #freeSlot(error: unknown): Promise<void> {
     if (!(error instanceof PgsluiceError) || error.code !== 'SLOT_ACTIVE') return;
     const { source, slot, signal } = this.#input;
-    const log: FollowerInput['log'] = (level, message) => this.#input.log(level, message);
+    const log = this.#log;
     let session: Session | null = null;
     try {
       session = await openSession(source, { signal, side: 'source', purpose: 'slot' });
