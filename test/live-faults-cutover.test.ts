@@ -4,13 +4,13 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client } from 'pg';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { JobView } from '../src/contract/job.ts';
 import type { Report } from '../src/contract/report.ts';
 import { contentsOf } from './support/contents.ts';
 import { type Daemon, startDaemon } from './support/daemon.ts';
 import { LiveJob, lastingTraces } from './support/live-job.ts';
+import { faultTables, obstacle } from './support/obstacle.ts';
 import { type TestServer, startServer } from './support/servers.ts';
 
 // The agent is killed within a cutover, at moments that are held open from outside: nothing is lost, nothing is claimed that was not checked.
@@ -45,22 +45,8 @@ beforeEach(async () => {
   database = `faults_cutover_${number}`;
   sourceUrl = await source.createDatabase(database);
   targetUrl = await target.createDatabase(database);
-  await source.run(
-    `CREATE TABLE a (id int PRIMARY KEY, v text); INSERT INTO a SELECT g, 'a' || g FROM generate_series(1, 3000) g;
-     CREATE TABLE b (id int PRIMARY KEY, a int REFERENCES a, v text); INSERT INTO b SELECT g, g, 'b' || g FROM generate_series(1, 3000) g;
-     CREATE TABLE z (id bigserial PRIMARY KEY, v text); INSERT INTO z (v) VALUES ('z')`,
-    database,
-  );
+  await source.run(faultTables, database);
 });
-
-/** A session that holds what `sql` takes until it is let go. */
-async function holder(url: string, sql: string): Promise<{ remove(): Promise<void> }> {
-  const client = new Client({ connectionString: url, application_name: 'in the way' });
-  client.on('error', () => undefined);
-  await client.connect();
-  await client.query(sql);
-  return { remove: () => client.end().catch(() => undefined) };
-}
 
 const start = (options = {}): Promise<LiveJob> => LiveJob.start(() => daemon, sourceUrl, targetUrl, options);
 
@@ -98,7 +84,7 @@ test('an agent that is killed while it compares brings the migration to its end,
     calls += 1;
     // The comparison comes to this table, and no further.
     const answer = async (): Promise<void> => {
-      held.push(await holder(targetUrl, 'BEGIN; LOCK TABLE a IN ACCESS EXCLUSIVE MODE'));
+      held.push(await obstacle(targetUrl, 'BEGIN; LOCK TABLE a IN ACCESS EXCLUSIVE MODE'));
       response.end();
     };
     void answer();
@@ -149,7 +135,7 @@ async function holdCommit(): Promise<{ reached(): Promise<void>; open(): Promise
        FOR EACH ROW WHEN (NEW.finished AND NOT OLD.finished) EXECUTE FUNCTION pgsluice_live.held()`,
     database,
   );
-  const lock = await holder(targetUrl, 'SELECT pg_advisory_lock(77)');
+  const lock = await obstacle(targetUrl, 'SELECT pg_advisory_lock(77)');
   const open = async (): Promise<number> => (await target.query(`SELECT pid ${waiting}`, database)).length;
   return {
     reached: () => until('the commit', async () => (await open()) > 0),
@@ -214,7 +200,7 @@ test('a preparation that waits for a lock is given up in its time: no write wait
   const job = await start({ cutoverTimeout: 3 });
   await job.untilCaughtUp();
   // pg_dump waits for it; the writer of the other table must not.
-  const lock = await holder(sourceUrl, 'BEGIN; LOCK TABLE a IN ACCESS EXCLUSIVE MODE');
+  const lock = await obstacle(sourceUrl, 'BEGIN; LOCK TABLE a IN ACCESS EXCLUSIVE MODE');
   try {
     await job.act('cutover');
     expect((await job.untilState(['cutting_over'])).summary).toContain('still written to as usual');

@@ -4,12 +4,12 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client } from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { JobView } from '../src/contract/job.ts';
 import { contentsOf } from './support/contents.ts';
 import { type Daemon, startDaemon } from './support/daemon.ts';
 import { LiveJob, lastingTraces, traces } from './support/live-job.ts';
+import { faultTables, obstacle } from './support/obstacle.ts';
 import { type TestServer, startServer } from './support/servers.ts';
 
 // Cancel, crash and failure in every phase of a live job: afterwards nothing of ours is on either server.
@@ -45,22 +45,8 @@ beforeEach(async () => {
   database = `faults_${number}`;
   sourceUrl = await source.createDatabase(database);
   targetUrl = await target.createDatabase(database);
-  await source.run(
-    `CREATE TABLE a (id int PRIMARY KEY, v text); INSERT INTO a SELECT g, 'a' || g FROM generate_series(1, 3000) g;
-     CREATE TABLE b (id int PRIMARY KEY, a int REFERENCES a, v text); INSERT INTO b SELECT g, g, 'b' || g FROM generate_series(1, 3000) g;
-     CREATE TABLE z (id bigserial PRIMARY KEY, v text); INSERT INTO z (v) VALUES ('z')`,
-    database,
-  );
+  await source.run(faultTables, database);
 });
-
-/** A session that stands in the way until it is let go. */
-async function obstacle(url: string, sql: string): Promise<{ remove: () => Promise<void> }> {
-  const client = new Client({ connectionString: url, application_name: 'in the way' });
-  client.on('error', () => undefined);
-  await client.connect();
-  await client.query(sql);
-  return { remove: () => client.end().catch(() => undefined) };
-}
 
 interface Place {
   readonly name: string;
