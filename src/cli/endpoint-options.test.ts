@@ -8,8 +8,8 @@ const env = readEnvironment({ PGSLUICE_SOURCE_URL: 'postgres://s/a', PGSLUICE_TA
 test('the environment names the servers, flags win', () => {
   const request = toJobRequest({ target: 'postgres://flag/c', owner: false, acl: true, replace: true }, env, true);
   const parsed = JobRequest.parse(request);
-  expect(parsed.source.url).toBe('postgres://s/a');
-  expect(parsed.target.url).toBe('postgres://flag/c');
+  expect(parsed.source?.url).toBe('postgres://s/a');
+  expect(parsed.target?.url).toBe('postgres://flag/c');
   expect(parsed.start).toBe(true);
   expect(parsed.options).toMatchObject({ noOwner: true, noAcl: false, replace: true, tableJobs: 4, verify: 'full' });
 });

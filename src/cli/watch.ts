@@ -69,7 +69,7 @@ export async function watchToEnd(input: WatchInput): Promise<number> {
 }
 
 function introduce(viewer: JobViewer, client: JobClient, job: JobView): void {
-  viewer.note(`Job ${job.id}: ${endpoint(job.source)} → ${endpoint(job.target)}`);
+  viewer.note(`Job ${job.id}: ${sideText(job, 'source')} → ${sideText(job, 'target')}`);
   if (client.kind === 'remote') viewer.note(`It runs in the agent at ${client.where}.`);
 }
 
@@ -83,6 +83,12 @@ function printTodo(output: Context['output'], { todo }: Report): void {
   output.out(`${output.style.bold('What is left to do:')}\n${todo.map((line) => `  • ${clean(line)}\n`).join('')}`);
 }
 
-export function endpoint(view: { user: string; host: string; port: number; database: string }): string {
+/** A server, or the archive that stands in its place. */
+export function sideText(job: Pick<JobView, 'source' | 'target' | 'archive'>, side: 'source' | 'target'): string {
+  const view = job[side];
+  return view === null ? clean(job.archive ?? '') : endpoint(view);
+}
+
+function endpoint(view: { user: string; host: string; port: number; database: string }): string {
   return clean(`${view.user}@${view.host}:${view.port}/${view.database}`);
 }

@@ -18,6 +18,17 @@ export const checkOutcomes = ['passed', 'info', 'warned', 'failed', 'skipped'] a
 export const CheckOutcome = z.enum(checkOutcomes);
 export type CheckOutcome = z.infer<typeof CheckOutcome>;
 
+/** A warning that a person has read and lets stand; it stays visible. */
+export const Acceptance = z
+  .object({
+    by: z.string(),
+    /** ISO, UTC. */
+    at: z.string(),
+    note: z.string(),
+  })
+  .openapi('Acceptance');
+export type Acceptance = z.infer<typeof Acceptance>;
+
 export const CheckResult = z
   .object({
     /** Stable id, for instance `privilege.select`. */
@@ -35,6 +46,8 @@ export const CheckResult = z
     remedy: z.string(),
     /** ms the check took. */
     elapsedMs: z.number(),
+    /** Only of warnings: holds as long as the check finds the same. */
+    accepted: Acceptance.nullable().optional(),
   })
   .openapi('CheckResult');
 export type CheckResult = z.infer<typeof CheckResult>;

@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi';
 import { ErrorView, JobState, Phase } from './event.ts';
 import { LiveProgress } from './live.ts';
-import { EndpointView, JobOptions } from './options.ts';
+import { EndpointView, JobKind, JobOptions } from './options.ts';
 
 /** A job as the API answers it. Holds no password. */
 export const JobView = z
@@ -10,8 +10,15 @@ export const JobView = z
     name: z.string(),
     state: JobState,
     phase: Phase.nullable(),
-    source: EndpointView,
-    target: EndpointView,
+    kind: JobKind,
+    /** null for an import. */
+    source: EndpointView.nullable(),
+    /** null for an export. */
+    target: EndpointView.nullable(),
+    /** Path on the agent's machine; null for a move. */
+    archive: z.string().nullable(),
+    /** The jobs that were made together with this one, one a database; null for a job of its own. */
+    group: z.object({ id: z.string(), name: z.string() }).nullable(),
     options: JobOptions,
     /** One sentence: what is happening now and whether the source is safe to use. */
     summary: z.string(),

@@ -51,6 +51,26 @@ export const HandOver = z
   .openapi('HandOver');
 export type HandOver = z.infer<typeof HandOver>;
 
+/** Moments of a job that a hook may be told of, in the order in which they come. */
+export const hookMoments = ['after-validate', 'before-cutover', 'after-cutover', 'completed', 'failed'] as const;
+export const HookMoment = z.enum(hookMoments);
+export type HookMoment = z.infer<typeof HookMoment>;
+
+/** Something of the user's that is run or called at one moment of the job. */
+export const Hook = z
+  .strictObject({
+    on: HookMoment,
+    /** Program and arguments, run by the agent without a shell; needs an agent that allows commands. */
+    command: z.array(StorableText.min(1)).min(1).optional(),
+    /** http(s) address that is sent a signed POST with JSON; nothing in it holds a password. */
+    webhook: z.url({ protocol: /^https?$/ }).optional(),
+  })
+  .refine((hook) => (hook.command === undefined) !== (hook.webhook === undefined), {
+    error: 'a hook has either a command or a webhook',
+  })
+  .openapi('Hook');
+export type Hook = z.infer<typeof Hook>;
+
 const globs = z.array(StorableText.min(1)).default([]);
 const bytes = z.number().int().nonnegative();
 
@@ -59,6 +79,12 @@ export const methods = ['auto', 'copy', 'live'] as const;
 export const cutoverModes = ['auto', 'manual'] as const;
 export const verifyModes = ['none', 'counts', 'full'] as const;
 export const roleModes = ['none', 'create'] as const;
+/** The extension's version on the source, then nothing more; or that and an update to the newest the target offers. */
+export const extensionVersions = ['source', 'newest'] as const;
+/** Between two servers, from a server into an archive directory, from an archive into a server. */
+export const jobKinds = ['move', 'export', 'import'] as const;
+export const JobKind = z.enum(jobKinds).openapi('JobKind');
+export type JobKind = z.infer<typeof JobKind>;
 
 export const JobOptions = z
   .strictObject({
@@ -78,6 +104,15 @@ export const JobOptions = z
     noOwner: z.boolean().default(false),
     noAcl: z.boolean().default(false),
     roles: z.enum(roleModes).default('none'),
+    /** Owners and grantees by their name on the source, and who takes their place on the target. */
+    mapRole: z.record(StorableText.min(1), StorableText.min(1)).default({}),
+    /** The target's database is made first where it does not exist, as the source's is. */
+    createDatabase: z.boolean().default(false),
+    extensionVersion: z.enum(extensionVersions).default('source'),
+    /** Extensions that are left out, with what depends on them. */
+    excludeExtension: globs,
+    /** The target may be of an older major than the source. */
+    allowDowngrade: z.boolean().default(false),
     schemaOnly: z.boolean().default(false),
     dataOnly: z.boolean().default(false),
     /** The target is not empty: its objects are dropped, only after the whole validation passed. */
@@ -97,6 +132,7 @@ export const JobOptions = z
     /** Slots and publications that earlier jobs of pgsluice left on the source are dropped before this one makes its own. */
     dropLeftovers: z.boolean().default(false),
     handOver: HandOver.nullable().default(null),
+    hooks: z.array(Hook).max(50).default([]),
   })
   .refine((o) => !(o.schemaOnly && o.dataOnly), {
     error: 'schemaOnly and dataOnly exclude each other',
@@ -113,11 +149,28 @@ export type JobOptions = z.infer<typeof JobOptions>;
 export const JobRequest = z
   .strictObject({
     name: StorableText.min(1).max(200).optional(),
-    source: EndpointInput,
-    target: EndpointInput,
+    kind: JobKind.default('move'),
+    /** Left out by an import. */
+    source: EndpointInput.optional(),
+    /** Left out by an export. */
+    target: EndpointInput.optional(),
+    /** Of an export: the directory that is made. Of an import: a directory or custom-format file to read. On the agent's machine. */
+    archive: z.strictObject({ path: StorableText.min(1) }).optional(),
     options: JobOptions.prefault({}),
     /** Start with the migration as soon as validation has passed. */
     start: z.boolean().default(false),
+  })
+  .refine((r) => (r.kind === 'import') === (r.source === undefined), {
+    error: 'source is needed by a move and an export, and has no meaning for an import',
+    path: ['source'],
+  })
+  .refine((r) => (r.kind === 'export') === (r.target === undefined), {
+    error: 'target is needed by a move and an import, and has no meaning for an export',
+    path: ['target'],
+  })
+  .refine((r) => (r.kind === 'move') === (r.archive === undefined), {
+    error: 'archive is needed by an export and an import, and has no meaning for a move',
+    path: ['archive'],
   })
   .openapi('JobRequest');
 export type JobRequest = z.infer<typeof JobRequest>;

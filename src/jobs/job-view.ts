@@ -22,12 +22,24 @@ export function sealEndpoints(
   };
 }
 
+/** The servers of a job; null where an archive stands in the place of one. */
+export interface Sides {
+  readonly source: ConnectionSettings | null;
+  readonly target: ConnectionSettings | null;
+}
+
 /** @throws PgsluiceError SECRET_KEY_WRONG. */
+export function openSides(secrets: SecretBox, row: Pick<JobRow, 'id' | 'source' | 'target'>): Sides {
+  const open = (sealed: string | null, side: 'source' | 'target'): ConnectionSettings | null =>
+    sealed === null ? null : (JSON.parse(secrets.open(sealed, `${row.id}:${side}`)) as ConnectionSettings);
+  return { source: open(row.source, 'source'), target: open(row.target, 'target') };
+}
+
+/** Of a move, which has both. @throws PgsluiceError SECRET_KEY_WRONG; RangeError for an export or an import. */
 export function openEndpoints(secrets: SecretBox, row: Pick<JobRow, 'id' | 'source' | 'target'>): Endpoints {
-  return {
-    source: JSON.parse(secrets.open(row.source, `${row.id}:source`)) as ConnectionSettings,
-    target: JSON.parse(secrets.open(row.target, `${row.id}:target`)) as ConnectionSettings,
-  };
+  const { source, target } = openSides(secrets, row);
+  if (source === null || target === null) throw new RangeError(`job ${row.id} has no two servers`);
+  return { source, target };
 }
 
 /** What only the agent that works on the job knows. */
@@ -49,14 +61,17 @@ export function methodOf(row: Pick<JobRow, 'live' | 'options' | 'state' | 'start
   return row.startedAt === null || before.includes(row.state) ? null : 'copy';
 }
 
-export function toView(row: JobRow, endpoints: Endpoints, live: LiveFacts): JobView {
+export function toView(row: JobRow, sides: Sides, live: LiveFacts): JobView {
   return {
     id: row.id,
     name: row.name,
     state: row.state,
     phase: row.phase,
-    source: endpointView(endpoints.source),
-    target: endpointView(endpoints.target),
+    kind: row.kind,
+    source: endpointView(sides.source),
+    target: endpointView(sides.target),
+    archive: row.archive,
+    group: row.groupId === null ? null : { id: row.groupId, name: row.groupName ?? row.groupId },
     options: row.options,
     summary: summarize({ ...row, ...live, snapshotAt: live.snapshotAt ?? row.snapshotAt }),
     totals: row.totals,
@@ -74,7 +89,8 @@ export function toView(row: JobRow, endpoints: Endpoints, live: LiveFacts): JobV
   };
 }
 
-function endpointView(settings: ConnectionSettings): EndpointView {
+function endpointView(settings: ConnectionSettings | null): EndpointView | null {
+  if (settings === null) return null;
   const { host, port, user, database, sslmode } = settings;
   return { host, port, user, database, sslmode, hasPassword: settings.password !== null };
 }

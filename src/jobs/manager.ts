@@ -30,7 +30,7 @@ import { Housekeeping } from './housekeeping.ts';
 import { assertCommandAllowed } from './commands.ts';
 import { JobCounters } from './job-counters.ts';
 import { JobFeed } from './job-feed.ts';
-import { methodOf, notInHand, openEndpoints, sealEndpoints, toView } from './job-view.ts';
+import { methodOf, notInHand, openEndpoints, openSides, sealEndpoints, toView } from './job-view.ts';
 import { alreadyHandedOver, isHandedOver, isStanding } from './live-hand.ts';
 import { JobWriter } from './job-writer.ts';
 import { LiveSweep } from './live-sweep.ts';
@@ -114,8 +114,8 @@ export class JobManager {
   async create(request: JobRequest): Promise<JobView> {
     this.#assertOpen();
     this.#assertCommand(request);
-    const source = parseEndpoint(request.source, 'source');
-    const target = parseEndpoint(request.target, 'target');
+    const source = parseEndpoint(request.source ?? {}, 'source');
+    const target = parseEndpoint(request.target ?? {}, 'target');
     const id = newId();
     await insertJob(this.#store.db, {
       id,
@@ -427,12 +427,12 @@ export class JobManager {
   }
 
   async #view(row: JobRow): Promise<JobView> {
-    const endpoints = openEndpoints(this.#store.secrets, row);
+    const sides = openSides(this.#store.secrets, row);
     const run = this.#runs.get(row.id);
-    if (run !== undefined) return toView(row, endpoints, run.live());
+    if (run !== undefined) return toView(row, sides, run.live());
     // What another agent, or an earlier one, last measured stands in the job's events.
     const progress = row.live === null ? null : await lastProgress(this.#store.db, row.id);
-    return toView(row, endpoints, { ...notInHand, progress });
+    return toView(row, sides, { ...notInHand, progress });
   }
 
   #feed(id: string): JobFeed {

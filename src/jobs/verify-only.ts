@@ -32,8 +32,8 @@ function decidesComparison(check: CheckResult): boolean {
  */
 export async function verifyOnly(input: VerifyOnlyInput, rooms: JobRooms = defaultRooms(false)): Promise<Verification> {
   const { request, signal } = input;
-  const source = parseEndpoint(request.source, 'source');
-  const target = parseEndpoint(request.target, 'target');
+  const source = parseEndpoint(request.source ?? {}, 'source');
+  const target = parseEndpoint(request.target ?? {}, 'target');
   const outcome = await rooms.validate({
     source,
     target,

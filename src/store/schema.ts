@@ -15,7 +15,7 @@ import type { CheckResult } from '../contract/check.ts';
 import type { ErrorView, JobEventBody, JobState, Phase, TableProgress } from '../contract/event.ts';
 import type { LiveState } from '../contract/live.ts';
 import type { JobView } from '../contract/job.ts';
-import type { JobOptions } from '../contract/options.ts';
+import type { JobKind, JobOptions } from '../contract/options.ts';
 import type { Report } from '../contract/report.ts';
 
 /** Everything of ours stands in one schema, so that a shared database stays the owner's. */
@@ -51,9 +51,15 @@ export const jobs = state.table(
     name: text('name').notNull(),
     state: text('state').$type<JobState>().notNull(),
     phase: text('phase').$type<Phase>(),
-    /** Sealed JSON of the connection settings, password included (secrets.ts). */
-    source: text('source').notNull(),
-    target: text('target').notNull(),
+    kind: text('kind').$type<JobKind>().notNull().default('move'),
+    /** Sealed JSON of the connection settings, password included (secrets.ts); null where the archive stands in its place. */
+    source: text('source'),
+    target: text('target'),
+    /** Directory or file of the agent's machine that is written to or read from; null for a move. */
+    archive: text('archive'),
+    /** Jobs that were made together, one a database of the same two servers. */
+    groupId: text('group_id'),
+    groupName: text('group_name'),
     options: jsonb('options').$type<JobOptions>().notNull(),
     totals: jsonb('totals').$type<JobTotals>().notNull(),
     verified: boolean('verified').notNull().default(false),
@@ -76,7 +82,7 @@ export const jobs = state.table(
     finishedAt: moment('finished_at'),
     updatedAt: moment('updated_at').notNull().defaultNow(),
   },
-  (t) => [index('jobs_created_at').on(t.createdAt)],
+  (t) => [index('jobs_created_at').on(t.createdAt), index('jobs_group_id').on(t.groupId)],
 );
 
 const jobId = () =>
@@ -104,6 +110,22 @@ export const jobChecks = state.table(
     /** Order in which the checks were answered. */
     position: integer('position').notNull(),
     result: jsonb('result').$type<CheckResult>().notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.jobId, t.checkId, t.side] })],
+);
+
+/** Which warnings a person has accepted. Outlives a new validation; holds where the check finds the same again. */
+export const jobAcceptances = state.table(
+  'job_acceptances',
+  {
+    jobId: jobId(),
+    checkId: text('check_id').notNull(),
+    side: text('side').notNull(),
+    /** What the check found when it was accepted. */
+    found: text('found').notNull(),
+    acceptedBy: text('accepted_by').notNull(),
+    note: text('note').notNull(),
+    acceptedAt: moment('accepted_at').notNull().defaultNow(),
   },
   (t) => [primaryKey({ columns: [t.jobId, t.checkId, t.side] })],
 );

@@ -18,6 +18,7 @@ const manager = await JobManager.open(
   fakeRooms({ tables: 100_000, tableMs: 1 }),
 );
 const job = await manager.create({
+  kind: 'move',
   source: { url: 'postgres://u:p@localhost/a' },
   target: { url: 'postgres://u:p@localhost/b' },
   options: JobOptions.parse({}),

@@ -109,6 +109,9 @@ export class ScriptedLiveJob {
     this.#view = {
       id: 'live7job2a',
       name: 'Shop to the new server',
+      kind: 'move',
+      archive: null,
+      group: null,
       state: 'following',
       phase: 'follow',
       source: endpoint('db.old.example.com'),

@@ -170,3 +170,16 @@ export function describeEndpoint(view: EndpointView): string {
   const host = view.host.includes(':') ? `[${view.host}]` : view.host;
   return `${host}:${view.port}/${view.database}`;
 }
+
+/** A server, or the archive that stands in its place. */
+export function describeSide(
+  job: {
+    readonly source: EndpointView | null;
+    readonly target: EndpointView | null;
+    readonly archive: string | null;
+  },
+  side: 'source' | 'target',
+): string {
+  const view = job[side];
+  return view === null ? (job.archive ?? '') : describeEndpoint(view);
+}

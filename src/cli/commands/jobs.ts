@@ -14,7 +14,7 @@ import { Interrupts } from '../interrupts.ts';
 import { liveLines } from '../live-lines.ts';
 import { errorLines } from '../report-result.ts';
 import { clean, padTo } from '../text.ts';
-import { endpoint, watchToEnd } from '../watch.ts';
+import { sideText, watchToEnd } from '../watch.ts';
 import { findJob, newestUnfinished, resolveId } from './find-job.ts';
 
 export interface JobFlags extends ConnectFlags {
@@ -54,7 +54,12 @@ export function jobTable(jobs: readonly JobView[], width: number): string {
     row('JOB', 'STATE', 'DONE', 'WHAT') +
     jobs
       .map((job) =>
-        row(job.id, job.state, formatPercent(job.totals.fraction), `${endpoint(job.source)} → ${endpoint(job.target)}`),
+        row(
+          job.id,
+          job.state,
+          formatPercent(job.totals.fraction),
+          `${sideText(job, 'source')} → ${sideText(job, 'target')}`,
+        ),
       )
       .join('')
   );
@@ -73,8 +78,8 @@ export function showJob(context: Context, id: string | undefined, flags: JobFlag
     const lines = [
       `${style.bold(job.id)}  ${clean(job.name)}`,
       `State    ${job.state}${job.phase === null ? '' : ` (${job.phase})`}${job.verified ? ', verified' : ''}`,
-      `Source   ${endpoint(job.source)}`,
-      `Target   ${endpoint(job.target)}`,
+      `Source   ${sideText(job, 'source')}`,
+      `Target   ${sideText(job, 'target')}`,
       `Copied   ${totals.tablesDone} of ${plural(totals.tables, 'table')}, ${plural(totals.rows, 'row')}, ${formatBytes(totals.bytes)} (${formatPercent(totals.fraction)})`,
       `Created  ${job.createdAt}`,
       ...(job.finishedAt === null ? [] : [`Ended    ${job.finishedAt}`]),

@@ -1,7 +1,7 @@
 import type { JobState } from '../../../src/contract/event.ts';
 import type { LiveProgress } from '../../../src/contract/live.ts';
 import type { JobView } from '../../../src/contract/job.ts';
-import { describeEndpoint } from '../endpoint.ts';
+import { describeSide } from '../endpoint.ts';
 import { formatBehind, formatPercent } from '../format.ts';
 import { handedOver, isActive } from '../model.ts';
 import { isLive, type Tone } from '../words.ts';
@@ -56,7 +56,7 @@ export function Channel({ job, fraction, live }: { job: JobView; fraction: numbe
     >
       <div class="basin">
         <span class="basin-role">Source</span>
-        <span class="basin-name">{describeEndpoint(job.source)}</span>
+        <span class="basin-name">{describeSide(job, 'source')}</span>
         <span class="basin-note">{sourceWords(job, live)}</span>
       </div>
       <div class="channel-middle">
@@ -77,7 +77,7 @@ export function Channel({ job, fraction, live }: { job: JobView; fraction: numbe
       </div>
       <div class="basin basin-target">
         <span class="basin-role">Target</span>
-        <span class="basin-name">{describeEndpoint(job.target)}</span>
+        <span class="basin-name">{describeSide(job, 'target')}</span>
         <span class="basin-note">
           {differs
             ? 'Differs from the source'

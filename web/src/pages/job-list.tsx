@@ -5,7 +5,7 @@ import { api, toApiError, type ApiError } from '../api.ts';
 import { Confirm } from '../components/confirm.tsx';
 import { Icon } from '../components/icon.tsx';
 import { ProblemNote, ProgressBar, StateBadge } from '../components/parts.tsx';
-import { describeEndpoint } from '../endpoint.ts';
+import { describeSide } from '../endpoint.ts';
 import { formatAgo, formatBytes, formatCount, formatPercent, plural } from '../format.ts';
 import { isActive, stepOf } from '../model.ts';
 import { jobHref } from '../router.ts';
@@ -130,10 +130,10 @@ function JobCard({ job, now, onRemove }: { job: JobView; now: number; onRemove: 
         <StateBadge job={job} />
       </div>
       <p class="route">
-        <span>{describeEndpoint(job.source)}</span>
+        <span>{describeSide(job, 'source')}</span>
         <Icon name="arrow" />
         <span class="visually-hidden">to</span>
-        <span>{describeEndpoint(job.target)}</span>
+        <span>{describeSide(job, 'target')}</span>
       </p>
       {job.startedAt !== null && (
         <ProgressBar

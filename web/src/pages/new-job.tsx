@@ -39,11 +39,11 @@ export function NewJobPage({ from }: { from: string | null }) {
         const job = await api.getJob(from);
         draft.value = {
           name: job.name,
-          source: fromEndpointView(job.source),
-          target: fromEndpointView(job.target),
+          source: job.source === null ? emptyEndpoint : fromEndpointView(job.source),
+          target: job.target === null ? emptyEndpoint : fromEndpointView(job.target),
           options: fromOptions(job.options),
         };
-        passwordsMissing.value = job.source.hasPassword || job.target.hasPassword;
+        passwordsMissing.value = [job.source, job.target].some((side) => side?.hasPassword === true);
       } catch (error) {
         problem.value = toApiError(error);
       }

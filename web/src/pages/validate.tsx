@@ -3,7 +3,7 @@ import type { JobView } from '../../../src/contract/job.ts';
 import { groupChecks, type CheckGroups, type FamilyGroup } from '../check-groups.ts';
 import { CopyBlock } from '../components/copy-button.tsx';
 import { Badge, ProblemNote } from '../components/parts.tsx';
-import { describeEndpoint } from '../endpoint.ts';
+import { describeSide } from '../endpoint.ts';
 import { plural } from '../format.ts';
 import type { JobSession } from '../job-session.ts';
 import { goTo, jobHref } from '../router.ts';
@@ -106,7 +106,7 @@ function Verdict(props: { job: JobView; groups: CheckGroups; total: number; runn
         <p class="hint">{job.error.hint}</p>
       )}
       <p class="muted">
-        {describeEndpoint(job.source)} → {describeEndpoint(job.target)}
+        {describeSide(job, 'source')} → {describeSide(job, 'target')}
         {figures.length > 0 && `  ·  ${figures.join(', ')}`}
       </p>
     </div>
