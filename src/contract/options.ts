@@ -64,6 +64,8 @@ export const Hook = z
     command: z.array(StorableText.min(1)).min(1).optional(),
     /** http(s) address that is sent a signed POST with JSON; nothing in it holds a password. */
     webhook: z.url({ protocol: /^https?$/ }).optional(),
+    /** Seconds a command may take; 600 when left out. */
+    timeout: z.number().int().min(1).max(86_400).optional(),
   })
   .refine((hook) => (hook.command === undefined) !== (hook.webhook === undefined), {
     error: 'a hook has either a command or a webhook',

@@ -66,6 +66,23 @@ export const PhaseTiming = z.object({
 });
 export type PhaseTiming = z.infer<typeof PhaseTiming>;
 
+/** An application that keeps its migrations in the database, told by its migration table. */
+export const Application = z
+  .object({
+    framework: z.string(),
+    /** Qualified, quoted name of its migration table. */
+    table: z.string(),
+    /** The newest migration as the framework names it; null when the table is empty. */
+    version: z.string().nullable(),
+    migrations: z.number(),
+    /** The target's table says the same; null when it was not read again. */
+    sameOnTarget: z.boolean().nullable(),
+    /** Migrations that began and did not end, or failed, by name. */
+    unfinished: z.array(z.string()),
+  })
+  .openapi('Application');
+export type Application = z.infer<typeof Application>;
+
 /** What `GET /api/jobs/:id/report` answers, and what the printable page shows. */
 export const Report = z
   .object({
@@ -75,6 +92,9 @@ export const Report = z
     method: z.string(),
     source: z.object({ label: z.string(), version: z.string().nullable() }),
     target: z.object({ label: z.string(), version: z.string().nullable() }),
+    /** Where each side runs, in words; null where it is not known. Reports of earlier versions have none of these two. */
+    places: z.object({ source: z.string().nullable(), target: z.string().nullable() }).optional(),
+    applications: z.array(Application).optional(),
     createdAt: z.string(),
     startedAt: z.string().nullable(),
     finishedAt: z.string().nullable(),

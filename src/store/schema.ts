@@ -15,7 +15,7 @@ import type { CheckResult } from '../contract/check.ts';
 import type { ErrorView, JobEventBody, JobState, Phase, TableProgress } from '../contract/event.ts';
 import type { LiveState } from '../contract/live.ts';
 import type { JobView } from '../contract/job.ts';
-import type { JobKind, JobOptions } from '../contract/options.ts';
+import type { HookMoment, JobKind, JobOptions } from '../contract/options.ts';
 import type { Report } from '../contract/report.ts';
 
 /** Everything of ours stands in one schema, so that a shared database stays the owner's. */
@@ -152,3 +152,22 @@ export const jobReports = state.table('job_reports', {
   report: jsonb('report').$type<Report>().notNull(),
   writtenAt: moment('written_at').notNull().defaultNow(),
 });
+
+export const hookStates = ['due', 'calling', 'done', 'failed'] as const;
+export type HookState = (typeof hookStates)[number];
+
+/** Each calling of a hook; stored before it is called, so that it is known afterwards that it may have been. */
+export const jobHooks = state.table(
+  'job_hooks',
+  {
+    /** Sent along, so that whoever is called twice can tell. */
+    delivery: text('delivery').primaryKey(),
+    jobId: jobId(),
+    moment: text('moment').$type<HookMoment>().notNull(),
+    /** Place of the hook in the job's options. */
+    position: integer('position').notNull(),
+    state: text('state').$type<HookState>().notNull(),
+    createdAt: moment('created_at').notNull().defaultNow(),
+  },
+  (t) => [index('job_hooks_job_id').on(t.jobId, t.moment, t.position)],
+);
