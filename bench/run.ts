@@ -7,6 +7,7 @@ import { live } from './live.ts';
 import { memory } from './memory.ts';
 import { type BenchOptions, parseOptions, usage } from './options.ts';
 import { print } from './report.ts';
+import { schema, startMajors } from './schema.ts';
 import { startServers } from './servers.ts';
 
 async function run(options: BenchOptions): Promise<void> {
@@ -15,7 +16,7 @@ async function run(options: BenchOptions): Promise<void> {
   process.once('SIGINT', stop).once('SIGTERM', stop);
   const workDir = await mkdtemp(join(tmpdir(), 'pgsluice-bench-'));
   try {
-    const servers = await startServers();
+    const servers = options.command === 'schema' ? await startMajors() : await startServers();
     // Statements that fill a database end with their server.
     const halt = (): void => void servers.stop();
     interrupted.signal.addEventListener('abort', halt);
@@ -25,7 +26,7 @@ async function run(options: BenchOptions): Promise<void> {
           `${servers.binDir} has a server but no pg_dump. Install PostgreSQL with its client programs, or set PGSLUICE_TEST_PG_BIN.`,
         );
       }
-      const bench = { compare, memory, live }[options.command === 'help' ? 'compare' : options.command];
+      const bench = { compare, memory, live, schema }[options.command === 'help' ? 'compare' : options.command];
       await bench(servers, options, workDir, interrupted.signal);
     } finally {
       interrupted.signal.removeEventListener('abort', halt);

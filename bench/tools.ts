@@ -30,6 +30,8 @@ export interface Tool {
   commands(contest: Contest): readonly Command[];
 }
 
+export type DumpFormat = 'directory' | 'custom';
+
 export interface SkippedTool {
   readonly name: ToolName;
   readonly reason: string;
@@ -47,13 +49,14 @@ export async function findTools(
   names: readonly ToolName[],
   binDir: string,
   jobs: number,
+  format: DumpFormat = 'directory',
 ): Promise<{ tools: Tool[]; skipped: SkippedTool[] }> {
   const tools: Tool[] = [];
   const skipped: SkippedTool[] = [];
   const peer = names.some((name) => name.startsWith('pgcopydb')) ? await findPgcopydb() : null;
   for (const name of names) {
     if (name === 'pgsluice') tools.push(await pgsluice(jobs));
-    else if (name === 'dump-restore') tools.push(await dumpRestore(binDir, jobs));
+    else if (name === 'dump-restore') tools.push(await dumpRestore(binDir, jobs, format));
     else if (peer?.path !== undefined) tools.push(await pgcopydb(name, peer.path, binDir, jobs));
     else skipped.push({ name, reason: peer?.reason ?? '' });
   }
@@ -108,25 +111,29 @@ export function cloneCommand(contest: Contest, verify: 'none' | 'full', state: s
   };
 }
 
-async function dumpRestore(binDir: string, jobs: number): Promise<Tool> {
+async function dumpRestore(binDir: string, jobs: number, format: DumpFormat): Promise<Tool> {
+  // pg_dump writes a custom archive with one process.
+  const directory = format === 'directory';
   return {
     name: 'dump-restore',
     version: await firstLine(join(binDir, 'pg_dump'), ['--version'], /PostgreSQL/),
-    how: `pg_dump -Fd -Z0 -j${jobs}, then pg_restore -j${jobs}`,
+    how: `pg_dump ${directory ? `-Fd -Z0 -j${jobs}` : '-Fc'}, then pg_restore -j${jobs}`,
     prepare: (contest) => rm(dumpDir(contest), { recursive: true, force: true }),
     commands: (contest) => {
       const { source, target } = contest.servers;
       const at = (server: typeof source): string[] => ['-h', server.host, '-p', String(server.port), '-U', server.user];
-      const common = ['-j', String(jobs), '-d', contest.database];
+      const common = ['-d', contest.database];
+      const parallel = ['-j', String(jobs)];
+      const how = directory ? ['-Fd', '-Z0', ...parallel] : ['-Fc'];
       return [
         {
           file: join(binDir, 'pg_dump'),
-          args: [...at(source), ...common, '-Fd', '-Z0', '-f', dumpDir(contest)],
+          args: [...at(source), ...common, ...how, '-f', dumpDir(contest)],
           env: peerEnvironment(contest, source.password),
         },
         {
           file: join(binDir, 'pg_restore'),
-          args: [...at(target), ...common, '--exit-on-error', dumpDir(contest)],
+          args: [...at(target), ...common, ...parallel, '--exit-on-error', dumpDir(contest)],
           env: peerEnvironment(contest, target.password),
         },
       ];
