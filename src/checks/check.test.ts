@@ -2,8 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { JobOptions } from '../contract/options.ts';
 import { PgsluiceError } from '../errors.ts';
 import { failed, joinVerdicts, passed, skipped, warned } from './check.ts';
+import type { Check } from './check.ts';
 import { dataInScope, inScope, largeObjectsInScope } from './scope.ts';
-import { judgeImpossible } from './validate.ts';
+import { groupsOf, judgeImpossible } from './run-checks.ts';
 import { formatAge, formatBytes, listNames } from './words.ts';
 
 describe('joinVerdicts', () => {
@@ -72,4 +73,23 @@ test('words', () => {
   expect([0, 1023, 1536, 200 * 2 ** 30].map(formatBytes)).toEqual(['0 B', '1023 B', '1.5 KiB', '200 GiB']);
   expect([5, 300, 11_100, 187_200].map(formatAge)).toEqual(['5 s', '5 min', '3 h 5 min', '2 d 4 h']);
   expect(listNames(['a', 'b', 'c'], 2)).toBe('a, b and 1 more');
+});
+
+test('checks that must be alone divide the others into groups', () => {
+  const check = (id: `server.${string}`, alone?: true): Check => ({
+    id,
+    severity: 'informs',
+    title: '',
+    needs: 'source',
+    run: () => Promise.resolve(passed('')),
+    ...(alone === undefined ? {} : { alone }),
+  });
+  const groups = groupsOf([
+    check('server.a', true),
+    check('server.b'),
+    check('server.c'),
+    check('server.d', true),
+    check('server.e'),
+  ]);
+  expect(groups.map((group) => group.map((one) => one.id.slice(-1)).join(''))).toEqual(['a', 'bc', 'd', 'e']);
 });

@@ -31,6 +31,8 @@ interface CheckHead {
   readonly id: `${CheckFamily}.${string}`;
   readonly severity: Severity;
   readonly title: string;
+  /** Nothing else is asked of the servers meanwhile: it measures, or keeps a transaction open. */
+  readonly alone?: true;
 }
 
 /** One check with its query; `needs` says which side must have been reached for it to be made. */

@@ -72,6 +72,7 @@ const reached = (side: 'source' | 'target'): Check => ({
   id: `connect.${side}`,
   severity: 'blocks',
   title: `The ${side} is reachable and lets this role in.`,
+  alone: true,
   needs: side,
   run: async (database) => {
     const [transport] = await database.session.query<Transport & Record<string, unknown>>(TRANSPORT);

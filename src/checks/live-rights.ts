@@ -152,6 +152,7 @@ const publication: Check = {
   id: 'live.publication',
   severity: 'blocks',
   title: 'The source role may publish every table that is followed (tried, and undone).',
+  alone: true,
   needs: 'source',
   run: async (source, { options }) => {
     const tables = (await readLiveTables(source, options)).filter(isFollowed);

@@ -109,6 +109,7 @@ export const poolerCheck: Check = {
   id: 'connect.pooler',
   severity: 'blocks',
   title: 'No transaction pooler or load balancer stands between us and the servers.',
+  alone: true,
   needs: 'each',
   run: async (database, scope) => judgePooler(await readSigns(database, scope)),
 };

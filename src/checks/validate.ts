@@ -1,19 +1,16 @@
 import { PgsluiceError, throwIfAborted } from '../errors.ts';
 import type { ErrorReport } from '../errors.ts';
-import { CheckFamily } from '../contract/check.ts';
 import type { CheckResult } from '../contract/check.ts';
 import type { JobOptions } from '../contract/options.ts';
 import { openSession } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
-import { SQLSTATE, sqlStateOf } from '../postgres/sqlstate.ts';
 import type { PgTools } from '../postgres/tools.ts';
 import { readServerVersion } from '../postgres/version.ts';
 import type { ServerVersion } from '../postgres/version.ts';
 import { capacityChecks } from './capacity.ts';
-import { failed, joinVerdicts, skipped, warned } from './check.ts';
 import type { Check, Scope, Verdict } from './check.ts';
-import { connectChecks, judgeUnreached, readFingerprint, sameServer } from './connect.ts';
+import { connectChecks, readFingerprint, sameServer } from './connect.ts';
 import { Database, IDENTITY } from './database.ts';
 import type { Identity } from './database.ts';
 import { connectionsAvailable, readConnectionUse, shareConnections } from './headroom.ts';
@@ -23,6 +20,8 @@ import { leftoverChecks } from './leftovers.ts';
 import { liveChecks } from './live.ts';
 import { chooseMethod, decidesMethod, wantsLive } from './method.ts';
 import type { MethodChoice } from './method.ts';
+import { runChecks, sideOf, toResult } from './run-checks.ts';
+import type { Reached, Side } from './run-checks.ts';
 import { serverChecks } from './server.ts';
 import { OLDEST_MAJOR, TOOLS_CHECK, judgeTools, searchTools, versionChecks } from './version.ts';
 
@@ -39,6 +38,8 @@ export interface ValidationInput {
   readonly ownTarget?: boolean;
   /** Slots and publications of this job and of others that the agent knows: they are no leftovers. */
   readonly ownNames?: readonly string[];
+  /** Only these checks, by id; no facts are read then. All when left out. */
+  readonly only?: readonly string[];
   /** This job: the progress of any other on the target is told of, also of one that the agent knows. */
   readonly job?: string | null;
 }
@@ -68,14 +69,8 @@ export interface ValidationOutcome {
   readonly facts: { readonly source: SideFacts; readonly target: SideFacts; readonly tools: PgTools } | null;
 }
 
-type Side = 'source' | 'target';
-
-/** A side is reached, or why not: the connection's error, or a version whose catalogue is unknown here. */
-interface Reach {
-  readonly settings: ConnectionSettings;
+interface Reach extends Reached {
   readonly session: Session | null;
-  readonly database: Database | null;
-  readonly error: PgsluiceError | null;
 }
 
 /** Room for a session that a checker before us has just given back. */
@@ -87,107 +82,44 @@ const BOUNDS = `SET statement_timeout = '60s'; SET lock_timeout = '5s'`;
 async function reach(settings: ConnectionSettings, side: Side, signal: AbortSignal): Promise<Reach> {
   let session: Session | null = null;
   try {
-    session = await openSession(settings, { signal, side, purpose: 'validate', readOnly: true, retryForMs: RETRY_MS });
+    session = await openSession(settings, {
+      signal,
+      side,
+      purpose: 'validate',
+      readOnly: true,
+      retryForMs: RETRY_MS,
+      pipeline: true,
+    });
     await session.run(BOUNDS);
     const version = await readServerVersion(session);
     const [identity] = await session.query<Identity & Record<string, unknown>>(IDENTITY);
     if (identity === undefined) throw new Error('The current role is not in pg_roles.');
-    return { settings, session, database: new Database({ side, settings, session, version, identity }), error: null };
+    return { session, database: new Database({ side, settings, session, version, identity }), error: null };
   } catch (error) {
     await session?.close();
     throwIfAborted(signal);
     if (!(error instanceof PgsluiceError)) throw error;
-    return { settings, session: null, database: null, error };
+    return { session: null, database: null, error };
   }
 }
 
-const families: readonly (readonly Check[])[] = [
-  connectChecks,
-  versionChecks,
-  serverChecks,
-  privilegeChecks,
-  capacityChecks,
-  objectChecks,
-  liveChecks,
-  leftoverChecks,
+const beforeTools: readonly Check[] = [...connectChecks, ...versionChecks];
+
+const afterTools = (live: boolean): readonly Check[] => [
+  ...serverChecks,
+  ...privilegeChecks,
+  ...capacityChecks,
+  ...objectChecks,
+  ...(live ? liveChecks : []),
+  ...leftoverChecks,
 ];
 
-/** Checks that need no more than a connection, whatever the server's version. */
-const anyVersion = (check: Check): boolean => check.id.startsWith('connect.') || check.id.startsWith('version.');
-
-/** Why a check that needs `side` cannot be made there; null when it can. */
-function lacking(check: Check, side: Side, reached: Reach): string | null {
-  const { database } = reached;
-  if (database === null) return `The ${side} was not reached.`;
-  if (database.version.major < OLDEST_MAJOR && !anyVersion(check)) {
-    return `The ${side} runs PostgreSQL ${database.version.text}, whose catalogue this agent does not read.`;
-  }
-  return null;
-}
-
-const sideOf = (check: Check): CheckResult['side'] =>
-  check.needs === 'each' ? 'both' : check.needs === 'both' ? check.side : check.needs;
-
-async function runCheck(check: Check, sides: Readonly<Record<Side, Reach>>, scope: Scope): Promise<Verdict> {
-  if (check.needs === 'source' || check.needs === 'target') {
-    const reached = sides[check.needs];
-    if (check.id === `connect.${check.needs}` && reached.error !== null) return judgeUnreached(reached.error);
-    const why = lacking(check, check.needs, reached);
-    return why === null && reached.database !== null ? check.run(reached.database, scope) : skipped(why ?? '');
-  }
-  if (check.needs === 'both') {
-    const why = [lacking(check, 'source', sides.source), lacking(check, 'target', sides.target)].filter(
-      (w) => w !== null,
-    );
-    const { source, target } = sides;
-    if (why.length > 0 || source.database === null || target.database === null) return skipped(why.join(' '));
-    return check.run(source.database, target.database, scope);
-  }
-  const parts: { label: string; verdict: Verdict }[] = [];
-  for (const side of ['source', 'target'] as const) {
-    const { database } = sides[side];
-    const why = lacking(check, side, sides[side]);
-    const verdict =
-      why === null && database !== null ? await guarded(check, () => check.run(database, scope)) : skipped(why ?? '');
-    parts.push({ label: side === 'source' ? 'Source' : 'Target', verdict });
-  }
-  return joinVerdicts(parts);
-}
-
-/**
- * What becomes of a check whose query failed: one that can block does block, because nothing may be claimed that was not
- * looked at; others warn. Where the role may not look, an informing check is left out.
- */
-export function judgeImpossible(severity: Check['severity'], error: PgsluiceError, denied: boolean): Verdict {
-  const found = `This could not be checked: ${error.message}`;
-  if (severity === 'blocks') return { ...failed(error.code, found, error.hint), retryable: error.retryable };
-  return severity === 'informs' && denied ? skipped(found) : warned(found, error.hint);
-}
-
-async function guarded(check: Check, run: () => Promise<Verdict>): Promise<Verdict> {
-  try {
-    return await run();
-  } catch (error) {
-    if (!(error instanceof PgsluiceError) || error.code === 'CANCELLED') throw error;
-    return judgeImpossible(check.severity, error, sqlStateOf(error) === SQLSTATE.insufficientPrivilege);
-  }
-}
-
-function toResult(head: Pick<CheckResult, 'id' | 'side' | 'title'>, verdict: Verdict, elapsedMs: number): CheckResult {
-  const { outcome, code, found, remedy } = verdict;
-  const { id, side, title } = head;
-  return {
-    id,
-    family: CheckFamily.parse(id.split('.', 1)[0]),
-    side,
-    outcome,
-    code,
-    title,
-    found,
-    remedy,
-    elapsedMs: Math.round(elapsedMs * 10) / 10,
-  };
-}
+/** Every check of the catalogue by id, in the order in which they are told. */
+export const checkIds: readonly string[] = [
+  ...beforeTools.map((check) => check.id),
+  TOOLS_CHECK.id,
+  ...afterTools(true).map((check) => check.id),
+];
 
 /** A check that decides between methods stops nothing: what it found is told as the reason to copy. */
 function softened(check: CheckResult): CheckResult {
@@ -261,32 +193,27 @@ export async function validate(input: ValidationInput): Promise<ValidationOutcom
     input.onCheck(check);
   };
   try {
-    let tools: PgTools | null = null;
-    for (const family of families) {
-      if (family === liveChecks && !wantsLive(options)) continue;
-      for (const check of family) {
-        throwIfAborted(signal);
-        const start = performance.now();
-        const verdict = await guarded(check, () => runCheck(check, sides, scope));
+    const asked = (id: string): boolean => input.only === undefined || input.only.includes(id);
+    const chosen = (list: readonly Check[]): Check[] => list.filter((check) => asked(check.id));
+    const make = async (list: readonly Check[]): Promise<void> => {
+      for await (const { check, verdict, elapsedMs } of runChecks(chosen(list), sides, scope)) {
         const connecting = check.id === 'connect.source' || check.id === 'connect.target' ? reachMs : 0;
-        note(
-          { id: check.id, side: sideOf(check), title: check.title },
-          verdict,
-          performance.now() - start + connecting,
-        );
+        note({ id: check.id, side: sideOf(check), title: check.title }, verdict, elapsedMs + connecting);
       }
-      if (family === versionChecks) {
-        const start = performance.now();
-        const majors = [source, target].flatMap((side) =>
-          side.database === null ? [] : [side.database.version.major],
-        );
-        const search = await searchTools(input.pgBinDir, majors.length === 0 ? [OLDEST_MAJOR] : majors);
-        tools = 'tools' in search ? search.tools : null;
-        note({ ...TOOLS_CHECK, side: 'agent' }, judgeTools(search), performance.now() - start);
-      }
+    };
+    let tools: PgTools | null = null;
+    await make(beforeTools);
+    if (asked(TOOLS_CHECK.id)) {
+      const start = performance.now();
+      const majors = [source, target].flatMap((side) => (side.database === null ? [] : [side.database.version.major]));
+      const search = await searchTools(input.pgBinDir, majors.length === 0 ? [OLDEST_MAJOR] : majors);
+      tools = 'tools' in search ? search.tools : null;
+      note({ ...TOOLS_CHECK, side: 'agent' }, judgeTools(search), performance.now() - start);
     }
+    await make(afterTools(wantsLive(options)));
     throwIfAborted(signal);
     const facts =
+      input.only !== undefined ||
       source.database === null ||
       target.database === null ||
       tools === null ||
