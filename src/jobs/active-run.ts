@@ -15,15 +15,18 @@ import {
 import { type Ending, buildReport, isVerified, resultEvent, type ResultStatus } from './job-report.ts';
 import { cleanLive } from './clean-live.ts';
 import { describeTarget } from './job-summary.ts';
-import type { Endpoints, LiveFacts } from './job-view.ts';
+import { noArchiveWords } from './job-summary-archive.ts';
+import { type Endpoints, type LiveFacts, type Sides, bothOf } from './job-view.ts';
 import { Hold } from './hold.ts';
 import { LiveHand } from './live-hand.ts';
 import type { JobWriter } from './job-writer.ts';
 import type { CloneRun } from '../clone/clone.ts';
 import { asReport } from './as-report.ts';
-import { type HeldRun, type RunContext, type RunEnd, runJob } from './run-job.ts';
+import type { KeptMoment } from './run-archive-context.ts';
+import { runKind } from './run-kind.ts';
+import type { HeldRun, RunContext, RunEnd } from './run-job.ts';
 import { cleanMs, hurriedMs, type RunEnvironment, stoppedCode, storeCodes } from './run-environment.ts';
-import { completedWords, handedOverWords, interruptedWords, notNow, overAlready } from './run-words.ts';
+import { completedWords, handedOverWords, interruptedWords, keptWords, notNow, overAlready } from './run-words.ts';
 import { isWorking } from './transitions.ts';
 
 /**
@@ -35,7 +38,7 @@ export class ActiveRun {
   readonly writer: JobWriter;
   readonly #environment: RunEnvironment;
   readonly #row: JobRow;
-  readonly #endpoints: Endpoints;
+  readonly #sides: Sides;
   readonly #onOver: (run: ActiveRun) => void;
   readonly #controller = new AbortController();
   readonly #gate = new PauseGate();
@@ -46,6 +49,7 @@ export class ActiveRun {
   #pausedFrom: JobState | null = null;
   #leavePlace: () => void = () => undefined;
   #clone: CloneRun | null = null;
+  #moment: KeptMoment | null = null;
   #snapshotAt: Date | null = null;
   #startedAt: Date | null;
   #phase: Phase | null;
@@ -59,14 +63,14 @@ export class ActiveRun {
 
   constructor(
     environment: RunEnvironment,
-    job: { row: JobRow; endpoints: Endpoints; writer: JobWriter },
+    job: { row: JobRow; sides: Sides; writer: JobWriter },
     onOver: (run: ActiveRun) => void,
   ) {
     this.#environment = environment;
     this.id = job.row.id;
     this.writer = job.writer;
     this.#row = job.row;
-    this.#endpoints = job.endpoints;
+    this.#sides = job.sides;
     this.#onOver = onOver;
     this.#startedAt = job.row.startedAt;
     this.#phase = job.row.phase;
@@ -101,13 +105,22 @@ export class ActiveRun {
   }
 
   live(): LiveFacts {
-    const kept = this.#stage === 'active' && this.paused && this.#clone?.snapshot?.alive === true;
+    const kept = this.#stage === 'active' && this.paused && this.#kept?.alive === true;
     return {
       queued: this.#stage === 'queued',
       snapshotAlive: kept || this.canRetry,
       snapshotAt: this.#snapshotAt,
       progress: this.#live.progress,
     };
+  }
+
+  get #kept(): KeptMoment | null {
+    return this.#clone?.snapshot ?? this.#moment;
+  }
+
+  /** Of a move. @throws RangeError for an export or an import. */
+  get #endpoints(): Endpoints {
+    return bothOf(this.id, this.#sides);
   }
 
   /** Puts the run (again) into the queue; `enqueue` calls back when its turn has come. */
@@ -136,7 +149,7 @@ export class ActiveRun {
     try {
       if (this.#concluding) throw overAlready();
       if (from !== 'running' && from !== 'following') throw notNow(from);
-      const kept = this.#live.stands ? 'the slot is kept, so the source keeps its WAL' : 'the snapshot is kept';
+      const kept = keptWords(this.#row.kind, this.#live.stands);
       await this.writer.move('paused', `Paused by a person; ${kept}.`, { goesOn: false }, from);
       this.#pausedFrom = from;
     } catch (error) {
@@ -146,7 +159,10 @@ export class ActiveRun {
   }
 
   async resume(): Promise<void> {
-    const how = this.#live.stands ? 'Resumed; nothing was lost meanwhile.' : 'Resumed under the same snapshot.';
+    const how =
+      this.#live.stands || this.#row.kind === 'import'
+        ? 'Resumed; nothing was lost meanwhile.'
+        : 'Resumed under the same snapshot.';
     const patch = { error: null, goesOn: this.#live.stands };
     await this.writer.move(this.#pausedFrom ?? 'running', how, patch, 'paused');
     this.#gate.resume();
@@ -238,7 +254,7 @@ export class ActiveRun {
     let failure: unknown;
     try {
       throwIfAborted(this.#controller.signal);
-      const end = await runJob(await this.#begin(goal, held), held);
+      const end = await this.#run(await this.#begin(goal, held), held);
       while (end.status === 'completed' && this.paused) await this.#gate.wait(this.#controller.signal);
       this.#concluding = true;
       await this.#finish(end);
@@ -249,13 +265,21 @@ export class ActiveRun {
     await this.#endEarly(failure);
   }
 
-  async #begin(goal: RunContext['goal'], held: HeldRun | null): Promise<RunContext> {
+  #run(context: Omit<RunContext, 'source' | 'target'>, held: HeldRun | null): Promise<RunEnd> {
+    return runKind({ row: this.#row, sides: this.#sides, context, held }, (moment) => {
+      this.#moment = moment;
+      this.#snapshotAt = new Date(moment.takenAt);
+    });
+  }
+
+  async #begin(goal: RunContext['goal'], held: HeldRun | null): Promise<Omit<RunContext, 'source' | 'target'>> {
     const { store, rooms, pgBinDir } = this.#environment;
     const goesOn = this.#live.stands && (held !== null || this.writer.state === 'paused');
     const anew = held === null && !goesOn;
     if (goal === 'migrate' && anew) this.#startedAt = new Date();
     if (anew) {
       this.#snapshotAt = null;
+      this.#moment = null;
       this.writer.log.totals.reset();
     }
     await this.writer.patch({
@@ -272,7 +296,6 @@ export class ActiveRun {
     this.#workDir ??= await mkdtemp(join(store.workRoot, `pgsluice-${this.id}-`));
     return {
       id: this.id,
-      ...this.#endpoints,
       options: this.#row.options,
       goal,
       rooms: {
@@ -360,14 +383,14 @@ export class ActiveRun {
     }
     this.#held = end.held;
     if (end.status !== 'completed' && end.held === null) await this.#clean(cleanMs);
-    await this.#conclude(end.status, end, end.error, end.error?.message ?? completedWords(end));
+    await this.#conclude(end.status, end, end.error, end.error?.message ?? completedWords(end, this.#row.kind));
     if (this.#isOver()) return;
     if (end.held === null) {
       await this.#release();
       return;
     }
     this.#stage = 'held';
-    const { source } = this.#endpoints;
+    const { source } = this.#sides;
     const { signal } = this.#controller;
     const release = (why: string): Promise<void> => this.release(why);
     const input = { row: this.#row, held: end.held, source, live: this.#live.state, signal, writer: this.writer };
@@ -402,7 +425,7 @@ export class ActiveRun {
       this.writer.say('warn', `${message} The job had not begun; start it again.`);
       return;
     }
-    const words = `${message} ${interruptedWords(this.#live.state)}`;
+    const words = `${message} ${interruptedWords(this.#live.state, this.#row.kind)}`;
     if (this.writer.state !== 'paused') await this.writer.move('paused', words, this.#snapshotPatch());
     this.writer.say('warn', this.#live.stands ? words : `${words} ${this.#targetWords()}`);
   }
@@ -437,7 +460,7 @@ export class ActiveRun {
       this.writer.say('error', `${view.message} ${view.hint}`.trim());
       if (status === 'failed') this.writer.say('warn', this.#targetWords());
     }
-    const report = buildReport({ ...this.#row, live: this.#live.state }, this.#endpoints, ending);
+    const report = buildReport({ ...this.#row, live: this.#live.state }, this.#sides, ending);
     await saveReport(this.#environment.store.db, this.id, report);
     await this.writer.log.drain();
     await this.writer.move(status satisfies JobState, reason, {
@@ -454,6 +477,7 @@ export class ActiveRun {
   }
 
   #targetWords(): string {
+    if (this.#row.kind === 'export') return noArchiveWords;
     return describeTarget({
       targetTouched: this.#targetTouched,
       phase: this.#phase,
@@ -469,7 +493,10 @@ export class ActiveRun {
     this.#stage = 'over';
     try {
       if (isWorking(this.writer.state))
-        await this.writer.move('paused', `The agent was stopped (${why}). ${interruptedWords(this.#live.state)}`);
+        await this.writer.move(
+          'paused',
+          `The agent was stopped (${why}). ${interruptedWords(this.#live.state, this.#row.kind)}`,
+        );
       await this.writer.patch({ held: false });
       await this.writer.close();
     } catch (error) {

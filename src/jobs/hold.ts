@@ -10,7 +10,8 @@ import { leftForHold } from './run-words.ts';
 export interface HoldInput {
   readonly row: Pick<JobRow, 'id' | 'options'>;
   readonly held: HeldRun;
-  readonly source: ConnectionSettings;
+  /** null for an import. */
+  readonly source: ConnectionSettings | null;
   /** What stands on the servers; null for a copy under a snapshot. */
   readonly live: LiveState | null;
   /** Of the job. */
@@ -40,7 +41,7 @@ export class Hold {
     const { held, live } = input;
     this.#expiry = setTimeout(() => this.#giveUp(leftForHold(held.kind, ms)), ms);
     this.#expiry.unref();
-    if (held.kind === 'live' && live !== null) this.#watch(live.slot);
+    if (held.kind === 'live' && live !== null && input.source !== null) this.#watch(live.slot, input.source);
   }
 
   end(): void {
@@ -56,8 +57,8 @@ export class Hold {
   }
 
   /** Nobody reads from the slot meanwhile, so what it keeps only grows. */
-  #watch(slot: string): void {
-    const { source, row, writer } = this.#input;
+  #watch(slot: string, source: ConnectionSettings): void {
+    const { row, writer } = this.#input;
     const { slotWarn: warnBytes, slotLimit: giveUpBytes } = row.options;
     const monitor = this.#environment.rooms.live.monitor({
       source,

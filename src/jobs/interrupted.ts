@@ -3,6 +3,7 @@ import { deadAgents, forgetAgents } from '../store/agent-queries.ts';
 import { interruptedJobs, type JobRow, takeInterrupted } from '../store/job-queries.ts';
 import type { Store } from '../store/store.ts';
 import { describeTarget } from './job-summary.ts';
+import { noArchiveWords } from './job-summary-archive.ts';
 import type { JobWriter } from './job-writer.ts';
 import { interruptedWords } from './run-words.ts';
 import { isWorking } from './transitions.ts';
@@ -43,7 +44,7 @@ async function tell(writer: JobWriter, row: JobRow): Promise<void> {
     writer.say('warn', `${gone} Its ${what}; a retry copies everything anew.`);
     return;
   }
-  const words = `${gone} ${interruptedWords(row.live)}`;
+  const words = `${gone} ${interruptedWords(row.live, row.kind)}`;
   if (isWorking(row.state)) await writer.move('paused', words);
   if (isWorking(row.state) || row.state === 'paused') {
     writer.say('warn', row.live === null || row.live.stage === 'cleaned' ? `${words} ${targetWords(row)}` : words);
@@ -51,6 +52,7 @@ async function tell(writer: JobWriter, row: JobRow): Promise<void> {
 }
 
 function targetWords(row: JobRow): string {
+  if (row.kind === 'export') return noArchiveWords;
   const { tables, tablesDone } = row.totals;
   return describeTarget({ ...row, tablesCopied: tablesDone, tables, schemaOnly: row.options.schemaOnly });
 }

@@ -2,7 +2,7 @@ import type { ErrorView, ResultEvent } from '../contract/event.ts';
 import type { Report, Verification } from '../contract/report.ts';
 import { describeSettings } from '../postgres/settings.ts';
 import type { JobRow } from '../store/job-queries.ts';
-import { type Endpoints, methodOf } from './job-view.ts';
+import { type Sides, methodOf } from './job-view.ts';
 import type { RunEnd } from './run-job.ts';
 
 /** Differences that the result event carries; the report has them all. */
@@ -33,7 +33,7 @@ export function isVerified(verification: Verification | null): boolean {
 }
 
 /** Pure. */
-export function buildReport(row: JobRow, endpoints: Endpoints, ending: Ending): Report {
+export function buildReport(row: JobRow, sides: Sides, ending: Ending): Report {
   const { end } = ending;
   return {
     jobId: row.id,
@@ -41,8 +41,8 @@ export function buildReport(row: JobRow, endpoints: Endpoints, ending: Ending): 
     state: ending.status,
     method: methodOf(row) ?? 'copy',
     cutover: end?.cutover ?? null,
-    source: { label: describeSettings(endpoints.source), version: end?.facts?.source.version.text ?? null },
-    target: { label: describeSettings(endpoints.target), version: end?.facts?.target.version.text ?? null },
+    source: sideOf('source', row, sides, end),
+    target: sideOf('target', row, sides, end),
     createdAt: row.createdAt.toISOString(),
     startedAt: ending.startedAt?.toISOString() ?? null,
     finishedAt: ending.finishedAt.toISOString(),
@@ -58,12 +58,23 @@ export function buildReport(row: JobRow, endpoints: Endpoints, ending: Ending): 
   };
 }
 
+/** Where one side is an archive, its place is named, and what is known of the server behind it. Pure. */
+function sideOf(side: 'source' | 'target', row: JobRow, sides: Sides, end: RunEnd | null): Report['source'] {
+  const settings = sides[side];
+  const label = settings === null ? `archive ${row.archive ?? ''}` : describeSettings(settings);
+  return { label, version: end?.facts?.[side].version.text ?? end?.versions?.[side] ?? null };
+}
+
 function todo(row: JobRow, ending: Ending): string[] {
   const own: string[] = [];
   const differences = ending.end?.verification?.differences.length ?? 0;
   if (differences > 0) own.push('Look at every difference below before anybody uses the target.');
   if (ending.status === 'completed' && row.options.verify === 'none') {
-    own.push('Nothing was compared. Compare both sides with: pgsluice verify');
+    own.push(
+      row.kind === 'export'
+        ? 'Nothing was measured on the source: an import of this archive has nothing to compare rows with.'
+        : 'Nothing was compared. Compare both sides with: pgsluice verify',
+    );
   }
   if (ending.status === 'failed' || ending.status === 'blocked') own.push(ending.error?.hint ?? 'Read the log.');
   return [...own.filter((line) => line !== ''), ...(ending.end?.todo ?? []), ...(ending.end?.copy?.todo ?? [])];

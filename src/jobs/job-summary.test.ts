@@ -4,6 +4,7 @@ import type { CutoverStep, LiveProgress, LiveState } from '../contract/live.ts';
 import { describeTarget, summarize, type SummaryInput } from './job-summary.ts';
 
 const job: SummaryInput = {
+  kind: 'move',
   state: 'running',
   phase: 'copy',
   options: { verify: 'full', schemaOnly: false },

@@ -1,11 +1,14 @@
 import type { ErrorView, JobState, Phase } from '../contract/event.ts';
 import type { LiveProgress, LiveState } from '../contract/live.ts';
-import type { JobOptions } from '../contract/options.ts';
+import type { JobKind, JobOptions } from '../contract/options.ts';
 import { undoReadOnlySql } from '../live/read-only.ts';
+import { summarizeExport, summarizeImport } from './job-summary-archive.ts';
+import { clock, sentence, tablesDone, targetWarning } from './summary-words.ts';
 import type { Totals } from './totals.ts';
 
 export interface SummaryInput {
   readonly state: JobState;
+  readonly kind: JobKind;
   readonly phase: Phase | null;
   readonly options: Pick<JobOptions, 'verify' | 'schemaOnly'>;
   readonly totals: Totals;
@@ -30,6 +33,8 @@ export function summarize(job: SummaryInput): string {
   if (job.queued) return 'Waiting for a free place: other jobs are running. Nothing has been changed.';
   const live = job.live === null ? null : summarizeLive(job, job.live);
   if (live !== null) return live;
+  if (job.kind === 'export') return summarizeExport(job);
+  if (job.kind === 'import') return summarizeImport(job);
   switch (job.state) {
     case 'draft':
       return 'Not checked yet. Nothing has been changed on either side.';
@@ -141,7 +146,7 @@ function unverified(job: SummaryInput): string {
     : 'Not everything could be verified; see the report.';
 }
 
-function work(job: SummaryInput): string {
+export function work(job: SummaryInput): string {
   switch (job.phase) {
     case 'copy':
       return job.totals.tables === 0
@@ -174,7 +179,7 @@ function sourceSafe(job: SummaryInput): string {
     : `The source stays fully usable; changes made there after ${clock(job.snapshotAt)} are not in this copy.`;
 }
 
-function completed(job: SummaryInput): string {
+export function completed(job: SummaryInput): string {
   const age = job.snapshotAt === null ? '' : ` It holds the source as of ${clock(job.snapshotAt)}.`;
   if (job.verified)
     return `Done and verified: the target equals the source${job.options.schemaOnly ? ' in its schema' : ''}.${age}`;
@@ -189,22 +194,6 @@ function completed(job: SummaryInput): string {
 
 function retryWords(job: SummaryInput): string {
   return job.snapshotAlive ? ' Retry does only what is missing, under the same snapshot.' : '';
-}
-
-function targetWarning(job: SummaryInput): string {
-  return job.targetTouched ? 'The target is not a usable copy.' : 'The target was not touched.';
-}
-
-function tablesDone(totals: Totals): string {
-  return totals.tables === 0 ? 'nothing' : `${totals.tablesDone} of ${totals.tables} tables`;
-}
-
-function sentence(text: string): string {
-  return /[.!?]$/.test(text) ? text : `${text}.`;
-}
-
-function clock(at: Date): string {
-  return `${at.toISOString().slice(11, 16)} UTC`;
 }
 
 /** What state the target is in when a run ends early; for the log. Pure. */

@@ -1,9 +1,11 @@
 import type { LiveProgress } from '../contract/live.ts';
+import { basename, isAbsolute, normalize } from 'node:path';
 import type { JobView } from '../contract/job.ts';
-import type { EndpointView } from '../contract/options.ts';
+import type { EndpointView, JobRequest } from '../contract/options.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import type { JobRow } from '../store/job-queries.ts';
 import type { SecretBox } from '../store/secrets.ts';
+import { PgsluiceError } from '../errors.ts';
 import { summarize } from './job-summary.ts';
 
 export interface Endpoints {
@@ -11,21 +13,20 @@ export interface Endpoints {
   readonly target: ConnectionSettings;
 }
 
-export function sealEndpoints(
-  secrets: SecretBox,
-  id: string,
-  endpoints: Endpoints,
-): { source: string; target: string } {
-  return {
-    source: secrets.seal(JSON.stringify(endpoints.source), `${id}:source`),
-    target: secrets.seal(JSON.stringify(endpoints.target), `${id}:target`),
-  };
-}
-
 /** The servers of a job; null where an archive stands in the place of one. */
 export interface Sides {
   readonly source: ConnectionSettings | null;
   readonly target: ConnectionSettings | null;
+}
+
+export function sealSides(
+  secrets: SecretBox,
+  id: string,
+  sides: Sides,
+): { source: string | null; target: string | null } {
+  const seal = (settings: ConnectionSettings | null, side: 'source' | 'target'): string | null =>
+    settings === null ? null : secrets.seal(JSON.stringify(settings), `${id}:${side}`);
+  return { source: seal(sides.source, 'source'), target: seal(sides.target, 'target') };
 }
 
 /** @throws PgsluiceError SECRET_KEY_WRONG. */
@@ -37,9 +38,35 @@ export function openSides(secrets: SecretBox, row: Pick<JobRow, 'id' | 'source' 
 
 /** Of a move, which has both. @throws PgsluiceError SECRET_KEY_WRONG; RangeError for an export or an import. */
 export function openEndpoints(secrets: SecretBox, row: Pick<JobRow, 'id' | 'source' | 'target'>): Endpoints {
-  const { source, target } = openSides(secrets, row);
-  if (source === null || target === null) throw new RangeError(`job ${row.id} has no two servers`);
+  return bothOf(row.id, openSides(secrets, row));
+}
+
+/** @throws RangeError where one side is an archive. */
+export function bothOf(id: string, { source, target }: Sides): Endpoints {
+  if (source === null || target === null) throw new RangeError(`job ${id} has no two servers`);
   return { source, target };
+}
+
+/**
+ * Where the archive of a request is; null for a move. Clients and agent need not stand in the same directory.
+ * @throws PgsluiceError RELATIVE_ARCHIVE.
+ */
+export function archivePath({ archive }: Pick<JobRequest, 'archive'>): string | null {
+  if (archive === undefined) return null;
+  if (isAbsolute(archive.path)) return normalize(archive.path).replace(/(?<=.)\/+$/, '');
+  throw new PgsluiceError({
+    code: 'RELATIVE_ARCHIVE',
+    message: `The archive's path ${archive.path} is not absolute.`,
+    hint: "Give the whole path on the agent's machine, for instance /var/backups/shop.",
+  });
+}
+
+/** For a job that nobody has named. Pure. */
+export function jobName({ source, target }: Sides, archive: string | null): string {
+  const place = basename(archive ?? '');
+  if (source === null) return `${place} into ${target?.database} on ${target?.host}`;
+  if (target === null) return `${source.database} from ${source.host} into ${place}`;
+  return `${source.database} from ${source.host} to ${target.host}`;
 }
 
 /** What only the agent that works on the job knows. */

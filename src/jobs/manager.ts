@@ -30,7 +30,7 @@ import { Housekeeping } from './housekeeping.ts';
 import { assertCommandAllowed } from './commands.ts';
 import { JobCounters } from './job-counters.ts';
 import { JobFeed } from './job-feed.ts';
-import { methodOf, notInHand, openEndpoints, openSides, sealEndpoints, toView } from './job-view.ts';
+import { archivePath, jobName, methodOf, notInHand, openEndpoints, openSides, sealSides, toView } from './job-view.ts';
 import { alreadyHandedOver, isHandedOver, isStanding } from './live-hand.ts';
 import { JobWriter } from './job-writer.ts';
 import { LiveSweep } from './live-sweep.ts';
@@ -110,18 +110,24 @@ export class JobManager {
     return manager;
   }
 
-  /** @throws PgsluiceError INVALID_URL and its kin for an endpoint that cannot be understood, COMMANDS_NOT_ALLOWED. */
+  /** @throws PgsluiceError INVALID_URL and its kin for an endpoint that cannot be understood, COMMANDS_NOT_ALLOWED, RELATIVE_ARCHIVE. */
   async create(request: JobRequest): Promise<JobView> {
     this.#assertOpen();
     this.#assertCommand(request);
-    const source = parseEndpoint(request.source ?? {}, 'source');
-    const target = parseEndpoint(request.target ?? {}, 'target');
+    const { kind } = request;
+    const archive = archivePath(request);
+    const sides = {
+      source: kind === 'import' ? null : parseEndpoint(request.source ?? {}, 'source'),
+      target: kind === 'export' ? null : parseEndpoint(request.target ?? {}, 'target'),
+    };
     const id = newId();
     await insertJob(this.#store.db, {
       id,
-      name: request.name ?? `${source.database} from ${source.host} to ${target.host}`,
+      name: request.name ?? jobName(sides, archive),
       state: 'draft',
-      ...sealEndpoints(this.#store.secrets, id, { source, target }),
+      kind,
+      archive,
+      ...sealSides(this.#store.secrets, id, sides),
       options: request.options,
       totals: noTotals,
       ownerId: this.#store.agentId,
@@ -365,7 +371,7 @@ export class JobManager {
   /** Takes an idle job in hand. */
   async #open(id: string): Promise<ActiveRun> {
     const row = await this.#claim(id);
-    const endpoints = openEndpoints(this.#store.secrets, row);
+    const sides = openSides(this.#store.secrets, row);
     const writer = this.#writer(row, (error) => run.abandon(error));
     const environment = {
       store: this.#store,
@@ -374,7 +380,7 @@ export class JobManager {
       logger: this.#config.logger,
       holdSnapshotMs: this.#config.holdSnapshotMs ?? defaultHoldMs,
     };
-    const run: ActiveRun = new ActiveRun(environment, { row, endpoints, writer }, () => {
+    const run: ActiveRun = new ActiveRun(environment, { row, sides, writer }, () => {
       this.#runs.delete(id);
       this.#forgetFeed(id);
     });

@@ -74,6 +74,8 @@ export interface RunEnd {
   readonly status: 'ready' | 'blocked' | 'completed' | 'failed';
   readonly error: ErrorReport | null;
   readonly facts: Facts | null;
+  /** Of the servers, as far as they are known: for runs with an archive, which have no facts of both. */
+  readonly versions?: { readonly source: string | null; readonly target: string | null };
   readonly copy: CloneOutcome | null;
   readonly verification: Verification | null;
   /** Timings of the phases that the runner itself drives. */

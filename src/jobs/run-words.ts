@@ -1,10 +1,13 @@
 import type { JobState } from '../contract/event.ts';
 import type { LiveState } from '../contract/live.ts';
+import type { JobKind } from '../contract/options.ts';
 import { PgsluiceError } from '../errors.ts';
 import type { HeldRun, RunEnd } from './run-job.ts';
 
 /** What an interruption leaves, for the log and the state's reason. Pure. */
-export function interruptedWords(live: LiveState | null): string {
+export function interruptedWords(live: LiveState | null, kind: JobKind): string {
+  if (kind === 'export') return 'The source is unchanged; resume starts the export anew under a fresh snapshot.';
+  if (kind === 'import') return 'The archive is unchanged; resume starts the import anew.';
   if (live === null || live.stage === 'cleaned') {
     return 'The source is unchanged; resume starts the copy anew under a fresh snapshot.';
   }
@@ -20,10 +23,18 @@ export function leftForHold(kind: HeldRun['kind'], holdMs: number): string {
   return `The ${kind === 'live' ? 'slot' : 'snapshot'} was kept for ${minutes} minutes and is given up; a retry copies everything anew.`;
 }
 
+/** What a paused run keeps. Pure. */
+export function keptWords(kind: JobKind, slotStands: boolean): string {
+  if (slotStands) return 'the slot is kept, so the source keeps its WAL';
+  return kind === 'import' ? 'what is restored stays' : 'the snapshot is kept';
+}
+
 /** Pure. */
-export function completedWords(end: RunEnd): string {
+export function completedWords(end: RunEnd, kind: JobKind): string {
   const { verification } = end;
   if (verification === null) return 'Done; nothing was verified.';
+  if (verification.verified && kind === 'export') return 'Done: the archive was read back, and every row is in it.';
+  if (verification.verified && kind === 'import') return 'Done and verified: the target equals what the archive says.';
   if (verification.verified) return 'Done and verified: the target equals the source.';
   if (verification.differences.length === 0) return 'Done, but not everything could be verified.';
   const found = verification.differences.length;
