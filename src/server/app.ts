@@ -134,6 +134,20 @@ function addAgentRoutes(app: OpenAPIHono, options: AppOptions): void {
     }
     return c.json({ status: 'ok' as const, version }, 200);
   });
+  const Agent = z
+    .object({ version: z.string(), allowCommands: z.boolean().openapi({ description: 'Jobs may name programs.' }) })
+    .openapi('Agent');
+  app.openapi(
+    {
+      method: 'get',
+      path: '/api/agent',
+      operationId: 'getAgent',
+      summary: 'What this agent is and allows',
+      security: [{ bearer: [] }],
+      responses: { 200: { content: { 'application/json': { schema: Agent } }, description: 'The agent.' } },
+    },
+    (c) => c.json({ version, allowCommands: options.allowCommands === true }, 200),
+  );
   app.openapi(
     {
       method: 'get',

@@ -1,5 +1,6 @@
 import type { CheckResult } from '../../src/contract/check.ts';
 import type { JobEvent, TableProgress } from '../../src/contract/event.ts';
+import type { GroupAction, GroupActionResult, GroupRequestInput, GroupView } from '../../src/contract/group.ts';
 import type { JobAction, JobView, Problem } from '../../src/contract/job.ts';
 import type { JobRequestInput } from '../../src/contract/options.ts';
 import type { Report } from '../../src/contract/report.ts';
@@ -91,8 +92,18 @@ const post = (body: unknown): CallOptions => ({ method: 'POST', body });
 
 const jobPath = (id: string): string => `jobs/${encodeURIComponent(id)}`;
 
+const groupPath = (id: string): string => `groups/${encodeURIComponent(id)}`;
+
 /** The agent's API. Every call throws ApiError. */
 export const api = {
+  /** What this agent is and allows. */
+  agent: (): Promise<{ readonly version: string; readonly allowCommands: boolean }> => json('agent'),
+  /** Reads the list of databases of the source first. */
+  createGroup: (request: GroupRequestInput): Promise<GroupView> =>
+    json<GroupView>('groups', { ...post(request), timeoutMs: 120_000 }),
+  getGroup: (id: string): Promise<GroupView> => json<GroupView>(groupPath(id)),
+  actOnGroup: (id: string, action: GroupAction): Promise<GroupActionResult> =>
+    json<GroupActionResult>(`${groupPath(id)}/${action}`, { ...post({}), timeoutMs: 120_000 }),
   listJobs: async (): Promise<JobView[]> => (await json<{ jobs: JobView[] }>('jobs')).jobs,
   getJob: (id: string): Promise<JobView> => json<JobView>(jobPath(id)),
   createJob: (request: JobRequestInput): Promise<JobView> => json<JobView>('jobs', post(request)),
@@ -105,6 +116,9 @@ export const api = {
     (await json<{ tables: TableProgress[] }>(`${jobPath(id)}/tables`)).tables,
   checks: async (id: string): Promise<CheckResult[]> =>
     (await json<{ checks: CheckResult[] }>(`${jobPath(id)}/checks`)).checks,
+  /** The last validation as a file, in one of the forms that the agent writes. */
+  checksFile: async (id: string, format: 'json' | 'csv' | 'md'): Promise<Blob> =>
+    (await call(`${jobPath(id)}/checks?format=${format}`)).blob(),
   /** Log events with seq above `after`, oldest first, at most `limit`. */
   logs: async (id: string, after: number, limit: number): Promise<JobEvent[]> =>
     (await json<{ events: JobEvent[] }>(`${jobPath(id)}/logs?after=${after}&limit=${limit}`)).events,

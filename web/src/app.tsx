@@ -1,12 +1,14 @@
 import { useEffect } from 'preact/hooks';
 import { Header } from './components/header.tsx';
 import { closeSession } from './job-session.ts';
+import { lazy } from './lazy.tsx';
 import { JobPage } from './pages/job.tsx';
 import { JobListPage } from './pages/job-list.tsx';
-import { NewJobPage } from './pages/new-job.tsx';
 import { SignInPage } from './pages/sign-in.tsx';
 import { route } from './router.ts';
 import { token } from './session.ts';
+
+const NewJobPage = lazy(async () => (await import('./pages/new-job.tsx')).NewJobPage);
 
 export function App() {
   const signedIn = token.value !== null;

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { JobOptions } from '../../src/contract/options.ts';
-import { defaultOptions, fromOptions, optionsProblems, parseSize, splitSize, toOptions } from './job-options.ts';
+import { defaultOptions, fromOptions, toOptions } from './job-options.ts';
+import { hookProblem, optionsProblems, roleProblem } from './option-problems.ts';
+import { parseSize, splitSize } from './size.ts';
 
 describe('options form', () => {
   it('survives the way to the API and back', () => {
@@ -16,6 +18,57 @@ describe('options form', () => {
     expect(options.targetDisk).toBe(1.5e12);
     expect(options.includeTable).toEqual(['public.*', 'sales.order_?']);
     expect(fromOptions(JobOptions.parse(options))).toEqual(form);
+  });
+
+  it('carries roles, extensions and hooks there and back', () => {
+    const form = {
+      ...defaultOptions,
+      roleMap: [
+        { from: 'old owner', to: 'new' },
+        { from: '__proto__', to: 'b' },
+      ],
+      createDatabase: true,
+      extensionVersion: 'newest',
+      excludeExtension: 'pg_cron\nplv8',
+      allowDowngrade: true,
+      hooks: [
+        { on: 'completed', does: 'webhook', webhook: 'https://a.example/b', command: '', timeout: '' },
+        { on: 'failed', does: 'command', webhook: '', command: '/bin/tell\n--who', timeout: '30' },
+      ],
+    } as const;
+    const options = JobOptions.parse(toOptions(form));
+    expect(options.hooks[1]).toEqual({ on: 'failed', command: ['/bin/tell', '--who'], timeout: 30 });
+    expect(options.excludeExtension).toEqual(['pg_cron', 'plv8']);
+    const back = fromOptions(options);
+    expect(back).toMatchObject({ ...form, roleMap: [{ from: 'old owner', to: 'new' }] });
+  });
+
+  it('sends of an export and an import only what has a meaning for them', () => {
+    const form = { ...defaultOptions, method: 'live', replace: true, createRoles: true, disk: '5' } as const;
+    const saved = toOptions(form, 'export');
+    for (const name of ['method', 'replace', 'roles', 'targetDisk', 'indexJobs', 'splitAbove', 'cutover'])
+      expect(saved).not.toHaveProperty(name);
+    const loaded = toOptions(form, 'import');
+    expect(loaded).toMatchObject({ replace: true, roles: 'create', targetDisk: 5e9 });
+    for (const name of ['method', 'splitAbove', 'cutover', 'slotLimit']) expect(loaded).not.toHaveProperty(name);
+    expect(optionsProblems({ ...form, cutoverTimeout: 'x' }, 'import')).toEqual({});
+  });
+
+  it('names a role that is mapped twice or to nobody, and a hook that goes nowhere', () => {
+    const rows = [
+      { from: 'a', to: 'b' },
+      { from: ' a ', to: 'c' },
+      { from: '', to: 'd' },
+      { from: '', to: '' },
+    ];
+    expect(rows.map((_, index) => roleProblem(rows, index) === null)).toEqual([true, false, false, true]);
+    expect(optionsProblems({ ...defaultOptions, roleMap: rows })).toHaveProperty('roleMap');
+    const hook = { on: 'failed', does: 'webhook', webhook: 'ftp://x', command: '', timeout: '' } as const;
+    expect(hookProblem(hook)).not.toBeNull();
+    expect(hookProblem({ ...hook, webhook: 'https://x.example' })).toBeNull();
+    expect(hookProblem({ ...hook, does: 'command' })).not.toBeNull();
+    expect(hookProblem({ ...hook, does: 'command', command: '/bin/true', timeout: '0' })).not.toBeNull();
+    expect(hookProblem({ ...hook, does: 'command', command: '/bin/true' })).toBeNull();
   });
 
   it('carries every option of a live job there and back', () => {

@@ -1,8 +1,23 @@
-import type { JobOptions, JobRequestInput } from '../../src/contract/options.ts';
+import type { HookMoment, JobKind, JobOptions, JobRequestInput } from '../../src/contract/options.ts';
+import { splitLines } from './lines.ts';
+import { parseSize, splitSize, type SizeUnit } from './size.ts';
 
-const sizeUnits = { GB: 1e9, GiB: 1024 ** 3, TB: 1e12, TiB: 1024 ** 4, MB: 1e6 } as const;
-export type SizeUnit = keyof typeof sizeUnits;
-export const sizeUnitNames = ['MB', 'GB', 'GiB', 'TB', 'TiB'] as const satisfies readonly SizeUnit[];
+/** An owner or grantee on the source, and who takes its place on the target. */
+export interface RoleRow {
+  readonly from: string;
+  readonly to: string;
+}
+
+/** One hook as typed. */
+export interface HookForm {
+  readonly on: HookMoment;
+  readonly does: 'webhook' | 'command';
+  readonly webhook: string;
+  /** Program and arguments, one a line. */
+  readonly command: string;
+  /** Seconds the command may take; empty: the agent's own bound. */
+  readonly timeout: string;
+}
 
 /** The job's options as the form holds them: numbers and lists as typed. */
 export interface OptionsForm {
@@ -37,7 +52,13 @@ export interface OptionsForm {
   readonly noOwner: boolean;
   readonly noAcl: boolean;
   readonly createRoles: boolean;
+  readonly roleMap: readonly RoleRow[];
+  readonly createDatabase: boolean;
+  readonly extensionVersion: 'source' | 'newest';
+  readonly excludeExtension: string;
+  readonly allowDowngrade: boolean;
   readonly replace: boolean;
+  readonly hooks: readonly HookForm[];
 }
 
 export const defaultOptions: OptionsForm = {
@@ -69,90 +90,64 @@ export const defaultOptions: OptionsForm = {
   noOwner: false,
   noAcl: false,
   createRoles: false,
+  roleMap: [],
+  createDatabase: false,
+  extensionVersion: 'source',
+  excludeExtension: '',
+  allowDowngrade: false,
   replace: false,
+  hooks: [],
 };
 
-/** Globs, one a line. A comma does not separate: it may stand in a name. */
-function globs(text: string): string[] {
-  return text
-    .split('\n')
-    .map((line) => line.trim())
-    .filter((line) => line !== '');
-}
+type OptionsInput = NonNullable<JobRequestInput['options']>;
 
-/** Bytes of a typed size; null when empty, NaN when it is no size. */
-export function parseSize(text: string, unit: SizeUnit): number | null {
-  if (text.trim() === '') return null;
-  const value = Number(text.trim().replace(',', '.'));
-  return value >= 0 ? Math.round(value * sizeUnits[unit]) : Number.NaN;
-}
-
-/** The largest unit in which the size is written without a long fraction. */
-export function splitSize(bytes: number): { readonly text: string; readonly unit: SizeUnit } {
-  for (const unit of ['TB', 'TiB', 'GB', 'GiB', 'MB'] as const) {
-    const value = bytes / sizeUnits[unit];
-    if (value >= 1 && Number.isInteger(value * 100)) return { text: String(value), unit };
-  }
-  return { text: String(bytes / sizeUnits.MB), unit: 'MB' };
-}
-
-export function optionsProblems(form: OptionsForm): Partial<Record<keyof OptionsForm, string>> {
-  const problems: Partial<Record<keyof OptionsForm, string>> = {};
-  const size = 'A number such as 500, or empty.';
-  if (Number.isNaN(parseSize(form.disk, form.diskUnit))) problems.disk = size;
-  if (Number.isNaN(parseSize(form.splitAbove, form.splitUnit))) problems.splitAbove = size;
-  for (const name of ['tableJobs', 'indexJobs'] as const) {
-    const jobs = Number(form[name]);
-    if (!/^\d+$/.test(form[name].trim()) || jobs < 1 || jobs > 64) problems[name] = 'A whole number from 1 to 64.';
-  }
-  return form.method === 'live' ? { ...problems, ...liveProblems(form) } : problems;
-}
-
-function liveProblems(form: OptionsForm): Partial<Record<keyof OptionsForm, string>> {
-  const problems: Partial<Record<keyof OptionsForm, string>> = {};
-  if (form.what !== 'all') problems.what = 'Following moves schema and rows together.';
-  const seconds = Number(form.cutoverTimeout);
-  if (!/^\d+$/.test(form.cutoverTimeout.trim()) || seconds < 1 || seconds > 3600) {
-    problems.cutoverTimeout = 'A whole number of seconds from 1 to 3600.';
-  }
-  const warn = parseSize(form.slotWarn, form.slotWarnUnit);
-  const limit = parseSize(form.slotLimit, form.slotLimitUnit);
-  if (warn === null || !(warn >= 1)) problems.slotWarn = 'A number such as 8.';
-  if (limit === null || !(limit >= 1)) problems.slotLimit = 'A number such as 64.';
-  if (warn !== null && limit !== null && warn > limit) problems.slotWarn = 'It has to be below the limit.';
-  if (form.webhook.trim() !== '' && !isWebAddress(form.webhook.trim())) {
-    problems.webhook = 'An address that begins with https:// or http://.';
-  }
-  return problems;
-}
-
-function isWebAddress(text: string): boolean {
-  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
-}
-
-export function toOptions(form: OptionsForm): NonNullable<JobRequestInput['options']> {
+/** What the API is sent: only what has a meaning for the kind of job, so that a hidden field never decides anything. */
+export function toOptions(form: OptionsForm, kind: JobKind = 'move'): OptionsInput {
   return {
-    ...(form.method === 'live' ? liveOptions(form) : { method: 'copy' }),
+    ...(kind === 'move' ? moveOptions(form) : {}),
+    ...(kind === 'export' ? {} : targetOptions(form)),
     verify: form.verify,
     tableJobs: Number(form.tableJobs),
-    indexJobs: Number(form.indexJobs),
+    includeSchema: splitLines(form.includeSchema),
+    excludeSchema: splitLines(form.excludeSchema),
+    includeTable: splitLines(form.includeTable),
+    excludeTable: splitLines(form.excludeTable),
+    excludeTableData: splitLines(form.excludeTableData),
+    excludeExtension: splitLines(form.excludeExtension),
+    schemaOnly: form.what === 'schema',
+    dataOnly: form.what === 'data',
+    hooks: form.hooks.map(({ on, does, webhook, command, timeout }) =>
+      does === 'webhook'
+        ? { on, webhook: webhook.trim() }
+        : { on, command: splitLines(command), ...(timeout.trim() === '' ? {} : { timeout: Number(timeout) }) },
+    ),
+  };
+}
+
+function moveOptions(form: OptionsForm): OptionsInput {
+  return {
+    ...(form.method === 'live' ? liveOptions(form) : { method: 'copy' }),
     splitAbove: parseSize(form.splitAbove, form.splitUnit),
+  };
+}
+
+function targetOptions(form: OptionsForm): OptionsInput {
+  const mapped = form.roleMap.map(({ from, to }) => [from.trim(), to.trim()] as const).filter(([from]) => from !== '');
+  return {
+    indexJobs: Number(form.indexJobs),
     targetDisk: parseSize(form.disk, form.diskUnit),
-    includeSchema: globs(form.includeSchema),
-    excludeSchema: globs(form.excludeSchema),
-    includeTable: globs(form.includeTable),
-    excludeTable: globs(form.excludeTable),
-    excludeTableData: globs(form.excludeTableData),
     noOwner: form.noOwner,
     noAcl: form.noAcl,
     roles: form.createRoles ? 'create' : 'none',
-    schemaOnly: form.what === 'schema',
-    dataOnly: form.what === 'data',
+    mapRole: Object.fromEntries(mapped),
+    createDatabase: form.createDatabase,
+    extensionVersion: form.extensionVersion,
+    allowDowngrade: form.allowDowngrade,
     replace: form.replace,
   };
 }
 
-function liveOptions(form: OptionsForm): NonNullable<JobRequestInput['options']> {
+function liveOptions(form: OptionsForm): OptionsInput {
   const webhook = form.webhook.trim();
   const command = form.handOverCommand;
   const handOver = {
@@ -206,6 +201,18 @@ export function fromOptions(options: JobOptions): OptionsForm {
     noOwner: options.noOwner,
     noAcl: options.noAcl,
     createRoles: options.roles === 'create',
+    roleMap: Object.entries(options.mapRole).map(([from, to]) => ({ from, to })),
+    createDatabase: options.createDatabase,
+    extensionVersion: options.extensionVersion,
+    excludeExtension: options.excludeExtension.join('\n'),
+    allowDowngrade: options.allowDowngrade,
     replace: options.replace,
+    hooks: options.hooks.map(({ on, webhook, command, timeout }) => ({
+      on,
+      does: command === undefined ? 'webhook' : 'command',
+      webhook: webhook ?? '',
+      command: command?.join('\n') ?? '',
+      timeout: timeout === undefined ? '' : String(timeout),
+    })),
   };
 }

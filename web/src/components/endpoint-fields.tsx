@@ -8,6 +8,7 @@ import {
   type EndpointForm,
 } from '../endpoint.ts';
 import { Field } from './field.tsx';
+import { TextField } from './inputs.tsx';
 import { Select } from './select.tsx';
 
 interface EndpointFieldsProps {
@@ -82,29 +83,29 @@ export function EndpointFields(props: EndpointFieldsProps) {
         )}
       </Field>
       <div class="field-grid">
-        <Text
+        <TextField
           id={`${side}-host`}
           label="Host"
           value={form.host}
           error={problems.host}
           onInput={(host) => set({ host })}
         />
-        <Text
+        <TextField
           id={`${side}-port`}
           label="Port"
-          numeric
+          mode="numeric"
           value={form.port}
           error={problems.port}
           onInput={(port) => set({ port })}
         />
-        <Text
+        <TextField
           id={`${side}-database`}
           label="Database"
           value={form.database}
           error={problems.database}
           onInput={(database) => set({ database })}
         />
-        <Text
+        <TextField
           id={`${side}-user`}
           label="User"
           value={form.user}
@@ -142,7 +143,7 @@ export function EndpointFields(props: EndpointFieldsProps) {
           )}
         </Field>
         {(form.sslmode.startsWith('verify') || form.sslrootcert !== '') && (
-          <Text
+          <TextField
             id={`${side}-sslrootcert`}
             label="Certificate authority"
             hint="A file on the agent's machine, or “system”."
@@ -152,36 +153,5 @@ export function EndpointFields(props: EndpointFieldsProps) {
         )}
       </div>
     </fieldset>
-  );
-}
-
-interface TextProps {
-  readonly id: string;
-  readonly label: string;
-  readonly value: string;
-  readonly hint?: string;
-  readonly numeric?: boolean;
-  readonly error?: string | undefined;
-  readonly onInput: (value: string) => void;
-}
-
-function Text({ id, label, value, hint, numeric, error, onInput }: TextProps) {
-  return (
-    <Field id={id} label={label} hint={hint} error={error}>
-      {(aria) => (
-        <input
-          {...aria}
-          data-testid={id}
-          class="mono"
-          type="text"
-          inputMode={numeric ? 'numeric' : 'text'}
-          autocomplete="off"
-          autocapitalize="off"
-          spellcheck={false}
-          value={value}
-          onInput={(event) => onInput(event.currentTarget.value)}
-        />
-      )}
-    </Field>
   );
 }

@@ -1,4 +1,4 @@
-import { sizeUnitNames, type SizeUnit } from '../job-options.ts';
+import { sizeUnitNames, type SizeUnit } from '../size.ts';
 import { Field } from './field.tsx';
 import { Select } from './select.tsx';
 
@@ -10,9 +10,69 @@ const units: readonly { readonly value: SizeUnit; readonly label: string }[] = s
 interface InputProps {
   readonly id: string;
   readonly label: string;
-  readonly hint?: string;
+  readonly hint?: string | undefined;
   readonly value: string;
   readonly error?: string | undefined;
+}
+
+interface TextProps extends InputProps {
+  readonly placeholder?: string;
+  /** What a phone's keyboard offers. */
+  readonly mode?: 'text' | 'numeric' | 'url';
+  /** Prose instead of a name or an address. */
+  readonly prose?: boolean;
+  readonly maxLength?: number;
+  readonly onInput: (value: string) => void;
+}
+
+/** One line that a machine will read: nothing corrects it while it is typed. */
+export function TextField(props: TextProps) {
+  const { id, label, hint, value, error, placeholder, mode = 'text', prose, maxLength, onInput } = props;
+  return (
+    <Field id={id} label={label} hint={hint} error={error}>
+      {(aria) => (
+        <input
+          {...aria}
+          data-testid={id}
+          class={prose ? '' : 'mono'}
+          type="text"
+          inputMode={mode}
+          autocomplete="off"
+          {...(prose ? {} : { autocapitalize: 'off', spellcheck: false })}
+          {...(maxLength === undefined ? {} : { maxLength })}
+          {...(placeholder === undefined ? {} : { placeholder })}
+          value={value}
+          onInput={(event) => onInput(event.currentTarget.value)}
+        />
+      )}
+    </Field>
+  );
+}
+
+interface LinesProps extends InputProps {
+  readonly placeholder: string;
+  readonly rows?: number;
+  readonly onInput: (value: string) => void;
+}
+
+/** Names or patterns, one a line. */
+export function LinesField({ id, label, hint, value, error, placeholder, rows = 2, onInput }: LinesProps) {
+  return (
+    <Field id={id} label={label} hint={hint} error={error}>
+      {(aria) => (
+        <textarea
+          {...aria}
+          data-testid={id}
+          class="mono"
+          rows={rows}
+          spellcheck={false}
+          placeholder={placeholder}
+          value={value}
+          onInput={(event) => onInput(event.currentTarget.value)}
+        />
+      )}
+    </Field>
+  );
 }
 
 interface NumberProps extends InputProps {
@@ -76,6 +136,7 @@ export function Checkbox({ id, label, hint, checked, onChange }: CheckboxProps) 
     <div class="checkbox">
       <input
         id={id}
+        data-testid={id}
         type="checkbox"
         checked={checked}
         aria-describedby={`${id}-hint`}

@@ -1,29 +1,35 @@
+import type { JobKind } from '../../../src/contract/options.ts';
 import type { OptionsForm } from '../job-options.ts';
 import { Field } from './field.tsx';
-import { Checkbox, NumberField, SizeField } from './inputs.tsx';
+import {
+  OptionLines,
+  OptionNumber,
+  OptionSize,
+  OptionSwitches,
+  type OptionsPart,
+  type Switch,
+} from './option-inputs.tsx';
+import { RoleFields } from './role-fields.tsx';
 import { Select } from './select.tsx';
 
-interface OptionsFieldsProps {
-  readonly form: OptionsForm;
-  readonly problems: Partial<Record<keyof OptionsForm, string>>;
-  readonly onChange: (form: OptionsForm) => void;
-  readonly open: boolean;
-}
-
-interface Choice<T extends string> {
+interface Labelled<T extends string> {
   readonly value: T;
   readonly label: string;
 }
 
-const proofs: readonly Choice<OptionsForm['verify']>[] = [
+const proofs: readonly Labelled<OptionsForm['verify']>[] = [
   { value: 'full', label: 'Count and checksum every row' },
   { value: 'counts', label: 'Count the rows' },
   { value: 'none', label: 'None' },
 ];
-const contents: readonly Choice<OptionsForm['what']>[] = [
+const contents: readonly Labelled<OptionsForm['what']>[] = [
   { value: 'all', label: 'Schema and rows' },
   { value: 'schema', label: 'Schema only' },
   { value: 'data', label: 'Rows only, into tables that exist' },
+];
+const versions: readonly Labelled<OptionsForm['extensionVersion']>[] = [
+  { value: 'source', label: 'The version of the source' },
+  { value: 'newest', label: 'The newest that the target offers' },
 ];
 
 type Glob = 'includeSchema' | 'excludeSchema' | 'includeTable' | 'excludeTable' | 'excludeTableData';
@@ -35,106 +41,147 @@ const globFields: readonly { readonly name: Glob; readonly label: string; readon
   { name: 'excludeTableData', label: 'Without the rows of', example: 'public.audit_log' },
 ];
 
-type Switch = 'noOwner' | 'noAcl' | 'createRoles';
-const switches: readonly { readonly name: Switch; readonly label: string; readonly hint: string }[] = [
-  { name: 'noOwner', label: 'Do not set owners', hint: 'Everything belongs to the target’s user.' },
-  { name: 'noAcl', label: 'Do not copy grants', hint: 'Privileges stay as the target gives them.' },
-  { name: 'createRoles', label: 'Create missing roles', hint: 'Without passwords; needs CREATEROLE on the target.' },
+const ownerSwitches: readonly Switch[] = [
+  {
+    id: 'noOwner',
+    name: 'noOwner',
+    label: 'Do not set owners',
+    hint: 'Everything belongs to the target’s user.',
+  },
+  { id: 'noAcl', name: 'noAcl', label: 'Do not copy grants', hint: 'Privileges stay as the target gives them.' },
+  {
+    id: 'createRoles',
+    name: 'createRoles',
+    label: 'Create missing roles',
+    hint: 'With what the target’s user may give them; needs CREATEROLE there. Validation names what it cannot carry.',
+  },
+];
+const targetSwitches: readonly Switch[] = [
+  {
+    id: 'create-database',
+    name: 'createDatabase',
+    label: 'Create the database if it is missing',
+    hint: 'From template0, with the encoding, locale and settings of the source’s; needs CREATEDB.',
+  },
+  {
+    id: 'replace',
+    name: 'replace',
+    label: 'Drop what is in the target first',
+    hint: 'Only after the whole validation passed, which lists what would be dropped. It cannot be undone.',
+  },
+  {
+    id: 'allow-downgrade',
+    name: 'allowDowngrade',
+    label: 'The target may be of an older major version',
+    hint: 'What the older version does not know is refused there. Validation warns instead of stopping.',
+  },
 ];
 
-export function OptionsFields({ form, problems, onChange, open }: OptionsFieldsProps) {
-  const set = (part: Partial<OptionsForm>): void => onChange({ ...form, ...part });
+interface OptionsFieldsProps extends OptionsPart {
+  readonly kind: JobKind;
+  readonly open: boolean;
+}
+
+/** Everything that has a good value already; of an export and an import only what has a meaning for them. */
+export function OptionsFields({ kind, open, ...part }: OptionsFieldsProps) {
+  const { form, problems, onChange } = part;
+  const set = (changes: Partial<OptionsForm>): void => onChange({ ...form, ...changes });
+  const writes = kind !== 'export';
   return (
     <fieldset class="card">
       <legend>Options</legend>
       <div class="field-grid">
-        <SizeField
-          id="target-disk"
-          label="Disk free on the target"
-          hint="Few servers tell it. Empty: it is read where possible, else not checked."
-          value={form.disk}
-          unit={form.diskUnit}
-          error={problems.disk}
-          onValue={(disk) => set({ disk })}
-          onUnit={(diskUnit) => set({ diskUnit })}
-        />
-        <Field id="verify" label="Proof at the end">
+        {writes && (
+          <OptionSize
+            {...part}
+            id="target-disk"
+            name="disk"
+            unit="diskUnit"
+            label="Disk free on the target"
+            hint="Few servers tell it. Empty: it is read where possible, else not checked."
+          />
+        )}
+        <Field id="verify" label={writes ? 'Proof at the end' : 'Proof that is kept in the archive'}>
           {(aria) => <Select {...aria} value={form.verify} options={proofs} onChange={(verify) => set({ verify })} />}
         </Field>
       </div>
       <details open={open}>
-        <summary>More: parallel work, filters, owners</summary>
+        <summary>
+          {writes ? 'More: parallel work, filters, owners, extensions' : 'More: parallel work, filters'}
+        </summary>
         <div class="field-grid">
-          <Field id="what" label="What is moved" error={problems.what}>
-            {(aria) => <Select {...aria} value={form.what} options={contents} onChange={(what) => set({ what })} />}
+          <Field id="what" label={writes ? 'What is moved' : 'What is saved'} error={problems.what}>
+            {(aria) => (
+              <Select
+                {...aria}
+                value={form.what}
+                options={writes ? contents : contents.slice(0, 2)}
+                onChange={(what) => set({ what })}
+              />
+            )}
           </Field>
-          <NumberField
+          <OptionNumber
+            {...part}
             id="table-jobs"
+            name="tableJobs"
             label="Tables at once"
-            hint="Lowered to what both servers allow."
-            value={form.tableJobs}
-            error={problems.tableJobs}
-            onInput={(tableJobs) => set({ tableJobs })}
+            hint={kind === 'move' ? 'Lowered to what both servers allow.' : 'Lowered to what the server allows.'}
           />
-          <NumberField
-            id="index-jobs"
-            label="Indexes at once"
-            value={form.indexJobs}
-            error={problems.indexJobs}
-            onInput={(indexJobs) => set({ indexJobs })}
-          />
-          <SizeField
-            id="split-above"
-            label="Split tables above"
-            hint="Empty: the plan decides."
-            value={form.splitAbove}
-            unit={form.splitUnit}
-            error={problems.splitAbove}
-            onValue={(splitAbove) => set({ splitAbove })}
-            onUnit={(splitUnit) => set({ splitUnit })}
-          />
+          {writes && <OptionNumber {...part} id="index-jobs" name="indexJobs" label="Indexes at once" />}
+          {kind === 'move' && (
+            <OptionSize
+              {...part}
+              id="split-above"
+              name="splitAbove"
+              unit="splitUnit"
+              label="Split tables above"
+              hint="Empty: the plan decides."
+            />
+          )}
         </div>
         <p class="group-label">Filters: one pattern a line, * and ? stand for anything</p>
         <div class="field-grid">
           {globFields.map(({ name, label, example }) => (
-            <Field key={name} id={name} label={label}>
+            <OptionLines key={name} {...part} id={name} name={name} label={label} placeholder={example} />
+          ))}
+        </div>
+        {writes && (
+          <>
+            <p class="group-label">Owners and rights</p>
+            <OptionSwitches {...part} switches={ownerSwitches} />
+            <RoleFields rows={form.roleMap} problem={problems.roleMap} onChange={(roleMap) => set({ roleMap })} />
+          </>
+        )}
+        <p class="group-label">Extensions</p>
+        <div class="field-grid">
+          {writes && (
+            <Field id="extension-version" label="Their version on the target">
               {(aria) => (
-                <textarea
+                <Select
                   {...aria}
-                  class="mono"
-                  rows={2}
-                  spellcheck={false}
-                  placeholder={example}
-                  value={form[name]}
-                  onInput={(event) => set({ [name]: event.currentTarget.value })}
+                  data-testid="extension-version"
+                  value={form.extensionVersion}
+                  options={versions}
+                  onChange={(extensionVersion) => set({ extensionVersion })}
                 />
               )}
             </Field>
-          ))}
-        </div>
-        <p class="group-label">Owners and rights</p>
-        <div class="switches">
-          {switches.map(({ name, label, hint }) => (
-            <Checkbox
-              key={name}
-              id={name}
-              label={label}
-              hint={hint}
-              checked={form[name]}
-              onChange={(checked) => set({ [name]: checked })}
-            />
-          ))}
-        </div>
-        <p class="group-label">If the target is not empty</p>
-        <div class="switches">
-          <Checkbox
-            id="replace"
-            label="Drop what is in the target first"
-            hint="Only after the whole validation passed, which lists what would be dropped. It cannot be undone."
-            checked={form.replace}
-            onChange={(replace) => set({ replace })}
+          )}
+          <OptionLines
+            {...part}
+            id="exclude-extension"
+            name="excludeExtension"
+            label="Leave these extensions out"
+            hint="With what depends on them; validation lists it."
+            placeholder="pg_stat_statements"
           />
         </div>
+        {writes && (
+          <>
+            <p class="group-label">The target’s database</p>
+            <OptionSwitches {...part} switches={targetSwitches} />
+          </>
+        )}
       </details>
     </fieldset>
   );

@@ -1,27 +1,41 @@
 import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
+import type { JobKind } from '../../../src/contract/options.ts';
 import { api, toApiError, type ApiError } from '../api.ts';
 import { EndpointFields } from '../components/endpoint-fields.tsx';
-import { Field } from '../components/field.tsx';
+import { HookFields } from '../components/hook-fields.tsx';
+import { TextField } from '../components/inputs.tsx';
+import { ArchiveFields, DatabasesFields, KindFields } from '../components/kind-fields.tsx';
 import { MethodFields } from '../components/method-fields.tsx';
 import { OptionsFields } from '../components/options-fields.tsx';
 import { ProblemNote } from '../components/parts.tsx';
 import { Steps } from '../components/steps.tsx';
-import { emptyEndpoint, endpointProblems, fromEndpointView, toEndpointInput, type EndpointForm } from '../endpoint.ts';
-import { defaultOptions, fromOptions, optionsProblems, toOptions, type OptionsForm } from '../job-options.ts';
-import { goTo, jobHref } from '../router.ts';
-
-interface Draft {
-  readonly name: string;
-  readonly source: EndpointForm;
-  readonly target: EndpointForm;
-  readonly options: OptionsForm;
-}
-
-const emptyDraft: Draft = { name: '', source: emptyEndpoint, target: emptyEndpoint, options: defaultOptions };
+import { draftOf, draftProblems, emptyDraft, hasProblems, noProblems, toOrder, type Draft } from '../job-draft.ts';
+import type { OptionProblems } from '../option-problems.ts';
+import { goTo, groupHref, jobHref } from '../router.ts';
+// oxlint-disable-next-line import/no-unassigned-import -- the style sheet of this page is loaded with it
+import './configure.css';
 
 /** What was last sent, with its passwords, so that a blocked job is corrected without typing them again. In memory only. */
 let lastSent: { readonly jobId: string; readonly draft: Draft } | null = null;
+
+const titles: Record<JobKind, { readonly title: string; readonly lead: string; readonly name: string }> = {
+  move: {
+    title: 'Configure a migration',
+    lead: 'Name both servers. The next step only looks; nothing is changed until you start the third.',
+    name: 'How you find it again. Empty: made from both databases.',
+  },
+  export: {
+    title: 'Configure an export',
+    lead: 'Name the server and where the archive goes. The next step only looks; nothing is written until you start the third.',
+    name: 'How you find it again. Empty: made from the database and the archive.',
+  },
+  import: {
+    title: 'Configure an import',
+    lead: 'Name the archive and the server. The next step only looks; nothing is changed until you start the third.',
+    name: 'How you find it again. Empty: made from the archive and the database.',
+  },
+};
 
 /** Step 1. `from` names a job whose settings are taken over. */
 export function NewJobPage({ from }: { from: string | null }) {
@@ -30,19 +44,24 @@ export function NewJobPage({ from }: { from: string | null }) {
   const shown = useSignal(false);
   const sending = useSignal(false);
   const problem = useSignal<ApiError | null>(null);
+  const commandsAllowed = useSignal<boolean | null>(null);
 
   useEffect(() => {
     document.title = 'New migration · pgsluice';
+    const ask = async (): Promise<void> => {
+      try {
+        commandsAllowed.value = (await api.agent()).allowCommands;
+      } catch {
+        // Not known: then programs are not offered, and the agent still judges what is sent.
+        commandsAllowed.value = null;
+      }
+    };
+    void ask();
     if (from === null || lastSent?.jobId === from) return;
     const takeOver = async (): Promise<void> => {
       try {
         const job = await api.getJob(from);
-        draft.value = {
-          name: job.name,
-          source: job.source === null ? emptyEndpoint : fromEndpointView(job.source),
-          target: job.target === null ? emptyEndpoint : fromEndpointView(job.target),
-          options: fromOptions(job.options),
-        };
+        draft.value = draftOf(job);
         passwordsMissing.value = [job.source, job.target].some((side) => side?.hasPassword === true);
       } catch (error) {
         problem.value = toApiError(error);
@@ -51,33 +70,25 @@ export function NewJobPage({ from }: { from: string | null }) {
     void takeOver();
   }, [from]);
 
-  const { name, source, target, options } = draft.value;
-  const found = {
-    source: endpointProblems(source),
-    target: endpointProblems(target),
-    options: optionsProblems(options),
+  const set = (part: Partial<Draft>): void => {
+    draft.value = { ...draft.value, ...part };
   };
-  const problems = shown.value ? found : { source: {}, target: {}, options: {} };
-  const side = problem.value === null ? null : sideOf(problem.value);
+  const { name, kind, archive, source, target, databases, options } = draft.value;
+  const found = draftProblems(draft.value);
+  const problems = shown.value ? found : noProblems;
+  const about = problem.value === null ? null : sideOf(problem.value);
+  const words = titles[kind];
 
   const submit = async (): Promise<void> => {
     shown.value = true;
     problem.value = null;
-    if (Object.values(found).some((group) => Object.keys(group).length > 0)) {
+    if (hasProblems(found)) {
       requestAnimationFrame(() => document.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus());
       return;
     }
     sending.value = true;
     try {
-      const job = await api.createJob({
-        ...(name.trim() === '' ? {} : { name: name.trim() }),
-        source: toEndpointInput(source),
-        target: toEndpointInput(target),
-        options: toOptions(options),
-      });
-      lastSent = { jobId: job.id, draft: draft.value };
-      if (job.state === 'draft') await api.act(job.id, 'validate');
-      goTo(jobHref(job.id, 'validate'));
+      goTo(await hand(draft.value));
     } catch (error) {
       problem.value = toApiError(error);
     } finally {
@@ -85,11 +96,19 @@ export function NewJobPage({ from }: { from: string | null }) {
     }
   };
 
+  const archiveCard = kind !== 'move' && (
+    <ArchiveFields
+      kind={kind}
+      path={archive}
+      problem={problems.archive ?? (about === 'archive' ? said(problem.value) : null)}
+      onChange={(path) => set({ archive: path })}
+    />
+  );
   return (
     <div class="page">
       <Steps current="configure" job={null} />
-      <h1>Configure a migration</h1>
-      <p class="lead">Name both servers. The next step only looks; nothing is changed until you start the third.</p>
+      <h1>{words.title}</h1>
+      <p class="lead">{words.lead}</p>
       {passwordsMissing.value && (
         <p class="note tone-info">Everything is taken over from the earlier job but its passwords: type them again.</p>
       )}
@@ -100,59 +119,81 @@ export function NewJobPage({ from }: { from: string | null }) {
           void submit();
         }}
       >
+        <KindFields kind={kind} onChange={(next) => set({ kind: next })} />
         <div class="endpoints">
-          <EndpointFields
-            side="source"
-            title="Source"
-            lead={
-              options.method === 'live'
-                ? 'Stays in use until the cutover. A publication and a replication slot stand on it for the time of the job.'
-                : 'Is read, never changed. It stays in use all the time.'
-            }
-            form={source}
-            problems={problems.source}
-            problem={side === 'source' ? said(problem.value) : null}
-            onChange={(next) => (draft.value = { ...draft.value, source: next })}
-          />
-          <EndpointFields
-            side="target"
-            title="Target"
-            lead="Receives the copy. The database must exist and be empty."
-            form={target}
-            problems={problems.target}
-            problem={side === 'target' ? said(problem.value) : null}
-            onChange={(next) => (draft.value = { ...draft.value, target: next })}
-          />
+          {kind === 'import' && archiveCard}
+          {kind !== 'import' && (
+            <EndpointFields
+              side="source"
+              title="Source"
+              lead={
+                kind === 'move' && options.method === 'live'
+                  ? 'Stays in use until the cutover. A publication and a replication slot stand on it for the time of the job.'
+                  : 'Is read, never changed. It stays in use all the time.'
+              }
+              form={source}
+              problems={problems.source}
+              problem={about === 'source' ? said(problem.value) : null}
+              onChange={(next) => set({ source: next })}
+            />
+          )}
+          {kind === 'export' && archiveCard}
+          {kind !== 'export' && (
+            <EndpointFields
+              side="target"
+              title="Target"
+              lead={
+                options.createDatabase
+                  ? 'Receives the copy. The database is created if it is missing, else it must be empty.'
+                  : 'Receives the copy. The database must exist and be empty.'
+              }
+              form={target}
+              problems={problems.target}
+              problem={about === 'target' ? said(problem.value) : null}
+              onChange={(next) => set({ target: next })}
+            />
+          )}
         </div>
-        <MethodFields
-          form={options}
-          problems={problems.options}
-          onChange={(next) => (draft.value = { ...draft.value, options: next })}
-        />
+        {kind === 'move' && (
+          <>
+            <DatabasesFields
+              form={databases}
+              problem={problems.databases}
+              onChange={(next) => set({ databases: next })}
+            />
+            <MethodFields form={options} problems={problems.options} onChange={(next) => set({ options: next })} />
+          </>
+        )}
         <OptionsFields
+          kind={kind}
           form={options}
           problems={problems.options}
           open={hasHiddenProblem(problems.options)}
-          onChange={(next) => (draft.value = { ...draft.value, options: next })}
+          onChange={(next) => set({ options: next })}
+        />
+        <HookFields
+          hooks={options.hooks}
+          kind={kind}
+          live={options.method === 'live'}
+          commandsAllowed={commandsAllowed.value}
+          problem={problems.options.hooks}
+          onChange={(hooks) => set({ options: { ...options, hooks } })}
         />
         <div class="card">
-          <Field id="name" label="Name of the job" hint="How you find it again. Empty: made from both databases.">
-            {(aria) => (
-              <input
-                {...aria}
-                type="text"
-                maxLength={200}
-                autocomplete="off"
-                value={name}
-                onInput={(event) => (draft.value = { ...draft.value, name: event.currentTarget.value })}
-              />
-            )}
-          </Field>
+          <TextField
+            id="name"
+            label="Name of the job"
+            hint={words.name}
+            prose
+            maxLength={200}
+            value={name}
+            onInput={(next) => set({ name: next })}
+          />
         </div>
-        {problem.value !== null && side === null && <ProblemNote problem={problem.value} />}
+        {problem.value !== null && about === null && <ProblemNote problem={problem.value} />}
         <div class="form-end">
           <button type="submit" class="primary" data-testid="run-validation" disabled={sending.value}>
-            {sending.value ? 'Handing it to the agent…' : 'Validate both servers'}
+            {sending.value ? 'Handing it to the agent…' : buttonWord(kind, databases.scope !== 'one')}
           </button>
           <span class="muted">Only reads. Takes a few seconds.</span>
         </div>
@@ -161,11 +202,30 @@ export function NewJobPage({ from }: { from: string | null }) {
   );
 }
 
-/** Which server the agent's refusal is about: its sentences name the side, its fields begin with it. */
-function sideOf(problem: ApiError): 'source' | 'target' | null {
-  const match = /^(?:the )?(source|target)\b/i.exec(problem.message);
-  const side = match?.[1]?.toLowerCase();
-  return side === 'source' || side === 'target' ? side : null;
+/** Has the agent make and check what is asked for; answers the address where that is seen. */
+async function hand(draft: Draft): Promise<string> {
+  const order = toOrder(draft);
+  if (order.makes === 'group') {
+    const group = await api.createGroup(order.request);
+    await api.actOnGroup(group.id, 'validate');
+    return groupHref(group.id);
+  }
+  const job = await api.createJob(order.request);
+  lastSent = { jobId: job.id, draft };
+  if (job.state === 'draft') await api.act(job.id, 'validate');
+  return jobHref(job.id, 'validate');
+}
+
+function buttonWord(kind: JobKind, several: boolean): string {
+  if (kind === 'export') return 'Validate the source';
+  if (kind === 'import') return 'Validate archive and target';
+  return several ? 'Validate every database' : 'Validate both servers';
+}
+
+/** What the agent's refusal is about: its sentences name the side, its fields begin with it. */
+function sideOf(problem: ApiError): 'source' | 'target' | 'archive' | null {
+  const side = /^(?:the )?(source|target|archive)\b/i.exec(problem.message)?.[1]?.toLowerCase();
+  return side === 'source' || side === 'target' || side === 'archive' ? side : null;
 }
 
 function said(problem: ApiError | null): string | null {
@@ -173,8 +233,8 @@ function said(problem: ApiError | null): string | null {
 }
 
 /** Fields that stand open, or in a part that opens itself. */
-const seen: ReadonlySet<string> = new Set(['disk', 'cutoverTimeout', 'slotWarn', 'slotLimit', 'webhook']);
+const seen: ReadonlySet<string> = new Set(['disk', 'cutoverTimeout', 'slotWarn', 'slotLimit', 'webhook', 'hooks']);
 
-function hasHiddenProblem(problems: Partial<Record<keyof OptionsForm, string>>): boolean {
+function hasHiddenProblem(problems: OptionProblems): boolean {
   return Object.keys(problems).some((name) => !seen.has(name));
 }
