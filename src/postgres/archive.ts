@@ -2,6 +2,7 @@ import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { randomUUID } from 'node:crypto';
+import { decodeArchiveText } from './archive-encoding.ts';
 import { dumpFilterArguments } from './filters.ts';
 import type { RelationFilter } from './filters.ts';
 import { PgsluiceError } from '../errors.ts';
@@ -201,11 +202,7 @@ export async function dumpArchive(input: DumpInput): Promise<Archive> {
   return { entries: (await dumpWith(input, { PGOPTIONS: '-c standard_conforming_strings=on' })).entries };
 }
 
-/** `escapes`: the entries' literals double their backslashes, and nothing else tells it. */
-async function dumpWith(
-  input: DumpInput,
-  env: Record<string, string>,
-): Promise<{ entries: ArchiveEntry[]; escapes: boolean }> {
+async function dumpWith(input: DumpInput, env: Record<string, string>): Promise<PrintedArchive> {
   await mkdir(input.workDir, { recursive: true, mode: 0o700 });
   const file = join(input.workDir, `schema-${randomUUID()}.dump`);
   const onStderrLine = input.onLine === undefined ? {} : { onStderrLine: input.onLine };
@@ -229,33 +226,57 @@ async function dumpWith(
       signal: input.signal,
       ...onStderrLine,
     });
-    const entries: ArchiveEntry[] = [];
-    let escapes = false;
-    for (const section of ['pre-data', 'post-data'] as const) {
-      const sqlFile = `${file}.${section}.sql`;
-      try {
-        await runTool({
-          command: input.tools.pgRestore,
-          args: [
-            '--verbose',
-            `--section=${section}`,
-            ...(input.noOwner ? ['--no-owner'] : []),
-            ...(input.noAcl ? ['--no-privileges'] : []),
-            `--file=${sqlFile}`,
-            file,
-          ],
-          env: { PATH: process.env['PATH'] ?? '', LC_ALL: 'C' },
-          signal: input.signal,
-        });
-        const sql = await readFile(sqlFile, 'utf8');
-        escapes ||= escapesInLiterals.test(sql.slice(0, 2000));
-        entries.push(...parseArchiveSql(sql, section));
-      } finally {
-        await rm(sqlFile, { force: true });
-      }
-    }
-    return { entries, escapes };
+    return await printArchive({ ...input, path: file, encoding: 'UTF8' });
   } finally {
     await rm(file, { force: true });
   }
+}
+
+export interface PrintInput extends Pick<DumpInput, 'tools' | 'noOwner' | 'noAcl' | 'workDir' | 'signal'> {
+  /** A custom-format file, or a directory. */
+  readonly path: string;
+  /** Of the archive, as PostgreSQL names it. */
+  readonly encoding: string;
+}
+
+export interface PrintedArchive {
+  /** Everything but table data, sequence values and the bytes of large objects. */
+  readonly entries: ArchiveEntry[];
+  /** The entries' literals double their backslashes, and nothing else tells it. */
+  readonly escapes: boolean;
+}
+
+/**
+ * Has pg_restore print an archive's definitions.
+ * @throws PgsluiceError PG_TOOL_FAILED with pg_restore's own words, ARCHIVE_UNREADABLE for an encoding that is not known here,
+ * or the cancellation.
+ */
+export async function printArchive(input: PrintInput): Promise<PrintedArchive> {
+  const entries: ArchiveEntry[] = [];
+  let escapes = false;
+  await mkdir(input.workDir, { recursive: true, mode: 0o700 });
+  for (const section of ['pre-data', 'post-data'] as const) {
+    const sqlFile = join(input.workDir, `${randomUUID()}.${section}.sql`);
+    try {
+      await runTool({
+        command: input.tools.pgRestore,
+        args: [
+          '--verbose',
+          `--section=${section}`,
+          ...(input.noOwner ? ['--no-owner'] : []),
+          ...(input.noAcl ? ['--no-privileges'] : []),
+          `--file=${sqlFile}`,
+          input.path,
+        ],
+        env: { PATH: process.env['PATH'] ?? '', LC_ALL: 'C' },
+        signal: input.signal,
+      });
+      const sql = decodeArchiveText(await readFile(sqlFile), input.encoding);
+      escapes ||= escapesInLiterals.test(sql.slice(0, 2000));
+      entries.push(...parseArchiveSql(sql, section));
+    } finally {
+      await rm(sqlFile, { force: true });
+    }
+  }
+  return { entries, escapes };
 }
