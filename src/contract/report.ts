@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi';
 
+import { CheckResult } from './check.ts';
 import { CutoverReport } from './live.ts';
 
 /** One way in which the target is not the source. `kind` is pg_dump's word for the object, or `ROWS`, `CONTENT`, `SEQUENCE VALUE`, `LARGE OBJECT DATA`. */
@@ -110,6 +111,8 @@ export const Report = z
     phases: z.array(PhaseTiming),
     restoreProblems: z.array(RestoreProblem),
     verification: Verification.nullable(),
+    /** Warnings that a person let stand; reports of earlier versions have none. */
+    accepted: z.array(CheckResult).optional(),
     /** Only of live jobs that came to a cutover. */
     cutover: CutoverReport.nullable(),
     /** What a person still has to do, in plain sentences. */

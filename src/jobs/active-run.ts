@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { JobEventBody, JobState, Phase } from '../contract/event.ts';
 import { cancelledError, type ErrorReport, PgsluiceError, throwIfAborted } from '../errors.ts';
 import { PauseGate } from '../gate.ts';
+import { type AcceptanceRow, acceptancesOf } from '../store/acceptance-queries.ts';
 import {
   clearChecks,
   clearTables,
@@ -21,6 +22,7 @@ import { Hold } from './hold.ts';
 import { LiveHand } from './live-hand.ts';
 import type { JobWriter } from './job-writer.ts';
 import type { CloneRun } from '../clone/clone.ts';
+import { withAcceptance } from './acceptance.ts';
 import { asReport } from './as-report.ts';
 import type { KeptMoment } from './run-archive-context.ts';
 import { runKind } from './run-kind.ts';
@@ -50,6 +52,7 @@ export class ActiveRun {
   #leavePlace: () => void = () => undefined;
   #clone: CloneRun | null = null;
   #moment: KeptMoment | null = null;
+  #acceptances: readonly AcceptanceRow[] = [];
   #snapshotAt: Date | null = null;
   #startedAt: Date | null;
   #phase: Phase | null;
@@ -330,6 +333,7 @@ export class ActiveRun {
       clearChecks: async () => {
         await this.writer.log.drain();
         await clearChecks(store.db, this.id);
+        this.#acceptances = await acceptancesOf(store.db, this.id);
       },
       clearTables: async () => {
         await this.writer.log.drain();
@@ -358,7 +362,8 @@ export class ActiveRun {
       const takenAt = this.#clone?.snapshot?.takenAt;
       if (takenAt !== undefined) this.#snapshotAt ??= new Date(takenAt);
     }
-    this.writer.emit(body);
+    if (body.type === 'check') this.writer.emit({ ...body, check: withAcceptance(body.check, this.#acceptances) });
+    else this.writer.emit(body);
   }
 
   #snapshotPatch(): JobPatch {

@@ -1,4 +1,3 @@
-import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import PQueue from 'p-queue';
 import type { CheckResult } from '../contract/check.ts';
@@ -6,8 +5,7 @@ import type { JobEvent, StreamMessage, TableProgress } from '../contract/event.t
 import type { JobAction, JobView } from '../contract/job.ts';
 import type { JobRequest } from '../contract/options.ts';
 import type { Report } from '../contract/report.ts';
-import { type ErrorReport, PgsluiceError } from '../errors.ts';
-import { parseEndpoint } from '../postgres/settings.ts';
+import { cancelledError, type ErrorReport, PgsluiceError } from '../errors.ts';
 import { agentSilenceSeconds, describeAgent } from '../store/agent-queries.ts';
 import { firstSeq, lastProgress, readEvents, readLogs } from '../store/event-queries.ts';
 import {
@@ -24,19 +22,23 @@ import {
 import { Store } from '../store/store.ts';
 import { ActiveRun } from './active-run.ts';
 import { asReport } from './as-report.ts';
+import { acceptedOf } from './acceptance.ts';
+import { ChecksOfJob } from './checks-of-job.ts';
 import { defaultRooms } from './default-rooms.ts';
 import { streamEvents } from './event-stream.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { assertCommandAllowed } from './commands.ts';
 import { JobCounters } from './job-counters.ts';
 import { JobFeed } from './job-feed.ts';
-import { archivePath, jobName, methodOf, notInHand, openEndpoints, openSides, sealSides, toView } from './job-view.ts';
+import { GroupPlaces } from './group-places.ts';
+import { Groups } from './groups.ts';
+import { methodOf, notInHand, openEndpoints, openSides, toView } from './job-view.ts';
 import { alreadyHandedOver, isHandedOver, isStanding } from './live-hand.ts';
 import { JobWriter } from './job-writer.ts';
 import { LiveSweep } from './live-sweep.ts';
 import type { LogQuery, ManagerConfig, ManagerMetrics } from './manager-types.ts';
+import { newJobRow } from './new-job.ts';
 import type { JobRooms } from './rooms.ts';
-import { noTotals } from './totals.ts';
 import { assertAction, isSettled } from './transitions.ts';
 
 export type { LogQuery, ManagerConfig, ManagerMetrics } from './manager-types.ts';
@@ -50,24 +52,49 @@ const forceMs = 1_000;
  * Only the manager that has claimed a job writes it (JobWriter); reading needs no claim.
  */
 export class JobManager {
+  /** Jobs that were made together, one a database. */
+  readonly groups: Groups;
   readonly #config: ManagerConfig;
   readonly #rooms: JobRooms;
   readonly #store: Store;
   readonly #queue: PQueue;
+  readonly #places: GroupPlaces;
   readonly #runs = new Map<string, ActiveRun>();
   readonly #feeds = new Map<string, JobFeed>();
   readonly #turns = new Map<string, Promise<unknown>>();
   readonly #counters: JobCounters;
   readonly #housekeeping: Housekeeping;
   readonly #live: LiveSweep;
+  /** Single checks of a job: made again, accepted. */
+  readonly single: ChecksOfJob;
   #stopping: Promise<void> | null = null;
 
   private constructor(config: ManagerConfig, rooms: JobRooms, store: Store) {
     this.#config = config;
     this.#rooms = rooms;
     this.#store = store;
-    this.#queue = new PQueue({ concurrency: Math.max(1, config.concurrency) });
+    const most = Math.max(1, config.concurrency);
+    this.#queue = new PQueue({ concurrency: most });
+    const { logger } = config;
+    this.#places = new GroupPlaces({ store, logger, most, enter: async (task) => await this.#queue.add(task) });
+    this.groups = new Groups({
+      store,
+      assertAllowed: (options) => this.#assertTaken({ options }),
+      announce: (id) => this.#announce(id),
+      view: (row) => this.#view(row),
+      act: (id, action) => this.act(id, action),
+      remove: (id) => this.remove(id),
+      hold: (group, holds) => this.#places.hold(group, holds),
+    });
     this.#counters = new JobCounters();
+    this.single = new ChecksOfJob({
+      store,
+      rooms,
+      pgBinDir: config.pgBinDir,
+      row: (id) => this.#row(id),
+      busy: (id) => this.#runs.has(id) && this.#runs.get(id)?.stage !== 'held',
+      write: (id, use) => this.#inTurn(id, () => this.#withWriter(id, use)),
+    });
     this.#live = new LiveSweep({
       store,
       logger: config.logger,
@@ -112,33 +139,26 @@ export class JobManager {
 
   /** @throws PgsluiceError INVALID_URL and its kin for an endpoint that cannot be understood, COMMANDS_NOT_ALLOWED, RELATIVE_ARCHIVE. */
   async create(request: JobRequest): Promise<JobView> {
+    this.#assertTaken(request);
+    const row = newJobRow(this.#store, request, null);
+    await insertJob(this.#store.db, row);
+    await this.#announce(row.id);
+    return request.start ? await this.act(row.id, 'start') : await this.get(row.id);
+  }
+
+  #assertTaken(request: Pick<JobRequest, 'options'>): void {
     this.#assertOpen();
     this.#assertCommand(request);
-    const { kind } = request;
-    const archive = archivePath(request);
-    const sides = {
-      source: kind === 'import' ? null : parseEndpoint(request.source ?? {}, 'source'),
-      target: kind === 'export' ? null : parseEndpoint(request.target ?? {}, 'target'),
-    };
-    const id = newId();
-    await insertJob(this.#store.db, {
-      id,
-      name: request.name ?? jobName(sides, archive),
-      state: 'draft',
-      kind,
-      archive,
-      ...sealSides(this.#store.secrets, id, sides),
-      options: request.options,
-      totals: noTotals,
-      ownerId: this.#store.agentId,
-    });
+  }
+
+  /** Tells that a job is new. */
+  async #announce(id: string): Promise<void> {
     this.#counters.created('draft');
     await this.#inTurn(id, async () => {
       const writer = this.#writer(await this.#row(id), () => undefined);
       writer.emit({ type: 'state', state: 'draft', previous: null, reason: 'Created.', error: null });
       await writer.close();
     });
-    return request.start ? await this.act(id, 'start') : await this.get(id);
   }
 
   async list(): Promise<JobView[]> {
@@ -227,7 +247,7 @@ export class JobManager {
   async report(id: string): Promise<Report> {
     await this.#row(id);
     const report = await findReport(this.#store.db, id);
-    if (report !== null) return report;
+    if (report !== null) return { ...report, accepted: acceptedOf(await checksOf(this.#store.db, id)) };
     throw new PgsluiceError({
       code: 'REPORT_NOT_READY',
       message: 'There is no report yet: no run of this job has come to an end.',
@@ -310,6 +330,7 @@ export class JobManager {
   }
 
   async #stop(reason: string): Promise<void> {
+    this.single.stop(cancelledError(`The agent was stopped (${reason}).`));
     await Promise.race([this.#housekeeping.stop(), sleep(forceMs, undefined, { ref: false })]);
     const stops = [...this.#runs.values()].map((run) => run.stop(reason));
     await Promise.race([Promise.allSettled(stops), sleep(stopMs, undefined, { ref: false })]);
@@ -332,9 +353,9 @@ export class JobManager {
     }
     if (run !== null && run.stage !== 'held') throw runningError();
     run ??= await this.#open(id);
-    run.queue(goal, async (task) => await this.#queue.add(task));
+    run.queue(goal, (task) => this.#places.enter(id, task));
     // Nobody waits in the queue: this run has begun.
-    if (this.#queue.size === 0) await run.begun;
+    if (this.#queue.size === 0 && !this.#places.waitsInGroup(id)) await run.begun;
   }
 
   /** Resumes a live job that was interrupted, unless somebody has done something with it meanwhile. */
@@ -375,16 +396,18 @@ export class JobManager {
     const writer = this.#writer(row, (error) => run.abandon(error));
     const environment = {
       store: this.#store,
-      rooms: this.#rooms,
+      rooms: this.#places.rooms(row, this.#rooms),
       pgBinDir: this.#config.pgBinDir,
       logger: this.#config.logger,
       holdSnapshotMs: this.#config.holdSnapshotMs ?? defaultHoldMs,
     };
     const run: ActiveRun = new ActiveRun(environment, { row, sides, writer }, () => {
       this.#runs.delete(id);
+      this.#places.leave(id);
       this.#forgetFeed(id);
     });
     this.#runs.set(id, run);
+    this.#places.join({ row, sides, stage: () => run.stage });
     return run;
   }
 
@@ -409,13 +432,27 @@ export class JobManager {
     return new JobWriter({ store: this.#store, row, feed: this.#feed(row.id), observer: this.#counters, onBroken });
   }
 
+  /** The writer of the run in hand, else one for this moment. */
+  async #withWriter<T>(id: string, use: (writer: JobWriter) => Promise<T>): Promise<T> {
+    this.#assertOpen();
+    const run = this.#runs.get(id);
+    if (run !== undefined) return await use(run.writer);
+    const writer = this.#writer(await this.#claim(id), () => undefined);
+    try {
+      return await use(writer);
+    } finally {
+      await writer.close();
+      this.#forgetFeed(id);
+    }
+  }
+
   /** Actions on one job happen one after the other. */
-  async #inTurn(id: string, work: () => Promise<void>): Promise<void> {
+  async #inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
     const before = this.#turns.get(id) ?? Promise.resolve();
     const turn = before.then(work, work);
     this.#turns.set(id, turn);
     try {
-      await turn;
+      return await turn;
     } finally {
       if (this.#turns.get(id) === turn) this.#turns.delete(id);
     }
@@ -473,11 +510,4 @@ function runningError(): PgsluiceError {
     message: 'The job is running.',
     hint: 'Cancel it first, or wait for its end.',
   });
-}
-
-const idLetters = 'abcdefghijkmnpqrstuvwxyz23456789';
-
-/** 10 letters of 32: short enough to type, and 50 bits. */
-function newId(): string {
-  return Array.from({ length: 10 }, () => idLetters[randomInt(idLetters.length)]).join('');
 }

@@ -27,10 +27,14 @@ export interface ValidateInput {
   readonly signal: AbortSignal;
   /** The target's contents were made by this very job. */
   readonly ownTarget: boolean;
+  /** Only these checks, by id; there are no facts then. All when left out. */
+  readonly only?: readonly string[];
   /** null: no job, only a comparison. */
   readonly job: string | null;
   /** Slots and publications of this job and of others that the agent knows. */
   readonly ownNames: readonly string[];
+  /** Jobs of one group that have yet to make their slot on the source, this one included; 1 when left out. */
+  readonly slotsNeeded?: number;
   onCheck(check: CheckResult): void;
 }
 

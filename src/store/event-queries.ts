@@ -57,7 +57,8 @@ export async function writeEvents(db: StateDatabase, batch: EventBatch): Promise
         .values({ jobId: batch.jobId, checkId: check.id, side: check.side, position, result: check })
         .onConflictDoUpdate({
           target: [jobChecks.jobId, jobChecks.checkId, jobChecks.side],
-          set: { position, result: check },
+          // A check that is made again, or accepted, keeps its place.
+          set: { result: check },
         });
     }
     return true;
