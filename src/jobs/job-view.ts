@@ -95,8 +95,8 @@ export function toView(row: JobRow, sides: Sides, live: LiveFacts): JobView {
     state: row.state,
     phase: row.phase,
     kind: row.kind,
-    source: endpointView(sides.source),
-    target: endpointView(sides.target),
+    source: sides.source === null ? null : endpointView(sides.source),
+    target: sides.target === null ? null : endpointView(sides.target),
     archive: row.archive,
     group: row.groupId === null ? null : { id: row.groupId, name: row.groupName ?? row.groupId },
     options: row.options,
@@ -116,8 +116,7 @@ export function toView(row: JobRow, sides: Sides, live: LiveFacts): JobView {
   };
 }
 
-function endpointView(settings: ConnectionSettings | null): EndpointView | null {
-  if (settings === null) return null;
+export function endpointView(settings: ConnectionSettings): EndpointView {
   const { host, port, user, database, sslmode } = settings;
   return { host, port, user, database, sslmode, hasPassword: settings.password !== null };
 }

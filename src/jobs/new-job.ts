@@ -1,0 +1,45 @@
+import { randomInt } from 'node:crypto';
+import type { JobRequest } from '../contract/options.ts';
+import { parseEndpoint } from '../postgres/settings.ts';
+import type { NewJobRow } from '../store/job-queries.ts';
+import type { Store } from '../store/store.ts';
+import { archivePath, jobName, sealSides } from './job-view.ts';
+import { noTotals } from './totals.ts';
+
+const idLetters = 'abcdefghijkmnpqrstuvwxyz23456789';
+
+/** 10 letters of 32: short enough to type, and 50 bits. */
+export function newId(): string {
+  return Array.from({ length: 10 }, () => idLetters[randomInt(idLetters.length)]).join('');
+}
+
+/**
+ * A job as it is stored first; its passwords are sealed. `group`: the jobs it was made with.
+ * @throws PgsluiceError INVALID_URL and its kin for an endpoint that cannot be understood, RELATIVE_ARCHIVE.
+ */
+export function newJobRow(
+  store: Pick<Store, 'secrets' | 'agentId'>,
+  request: JobRequest,
+  group: { readonly id: string; readonly name: string } | null,
+): NewJobRow {
+  const { kind } = request;
+  const archive = archivePath(request);
+  const sides = {
+    source: kind === 'import' ? null : parseEndpoint(request.source ?? {}, 'source'),
+    target: kind === 'export' ? null : parseEndpoint(request.target ?? {}, 'target'),
+  };
+  const id = newId();
+  return {
+    id,
+    name: request.name ?? jobName(sides, archive),
+    state: 'draft',
+    kind,
+    archive,
+    groupId: group?.id ?? null,
+    groupName: group?.name ?? null,
+    ...sealSides(store.secrets, id, sides),
+    options: request.options,
+    totals: noTotals,
+    ownerId: store.agentId,
+  };
+}
