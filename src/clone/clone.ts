@@ -28,7 +28,7 @@ import { dropTargetObjects, droppedSentence, emptyTables } from './replace.ts';
 import { RESTORE_SETTINGS, restoreEntries } from './restore.ts';
 import { fitArchive, makeMissingSchemas } from './fit.ts';
 import { buildEntry, tellRefusals } from './build-entry.ts';
-import { createRoles } from './roles.ts';
+import { carryRoles } from './roles.ts';
 import { readSequences, writeSequences } from './sequences.ts';
 import type { SequenceValue } from './sequences.ts';
 import { takeMoment } from './source-moment.ts';
@@ -209,7 +209,7 @@ class Clone implements CloneRun {
         log(context, 'warn', droppedSentence(await dropTargetObjects(target, context.options.replace)));
       }
       if (archive !== null) {
-        const roles = await createRoles(snapshot.holder, target, context.options, archive.entries);
+        const roles = await carryRoles(context, snapshot.holder, target, this.#moment.archive?.entries ?? []);
         for (const statement of roles.statements) log(context, 'info', `On the target: ${statement}`);
         this.#todo.push(...roles.todo);
         await makeMissingSchemas(target, archive.entries, context.options);

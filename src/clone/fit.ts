@@ -1,5 +1,6 @@
 import type { Archive, ArchiveEntry } from '../postgres/archive.ts';
 import type { RelationFilter } from '../postgres/filters.ts';
+import { grantAsMember, mapEntryRoles, mapsRoles } from '../postgres/map-roles.ts';
 import { isOwnObject } from '../postgres/own-objects.ts';
 import { quoteIdent } from '../postgres/quote.ts';
 import { openSession } from '../postgres/session.ts';
@@ -24,7 +25,15 @@ export async function fitArchive(context: CloneContext, archive: Archive): Promi
     const spaces = await session.query<{ name: string }>('SELECT spcname AS name FROM pg_tablespace');
     const extensions = await session.query<{ name: string }>('SELECT extname AS name FROM pg_extension');
     const about = { major: targetVersion.major, tablespaces: new Set(spaces.map((row) => row.name)) };
-    const entries = archive.entries.filter((entry) => !isOwnObject(entry)).map((entry) => adaptToTarget(entry, about));
+    const [own] = await session.query<{ superuser: boolean }>(
+      'SELECT rolsuper AS superuser FROM pg_roles WHERE rolname = current_user',
+    );
+    const { mapRole } = context.options;
+    const entries = archive.entries
+      .filter((entry) => !isOwnObject(entry))
+      .map((entry) => (mapsRoles(mapRole) ? mapEntryRoles(entry, mapRole) : entry))
+      .map((entry) => (own?.superuser === true ? entry : grantAsMember(entry)))
+      .map((entry) => adaptToTarget(entry, about));
     const brought = new Set(entries.filter(({ type }) => type === 'EXTENSION').map(({ name }) => name));
     const foreign = extensions.map(({ name }) => name).filter((name) => name !== 'plpgsql' && !brought.has(name));
     return { archive: { entries }, targetExtensions: foreign };

@@ -6,6 +6,7 @@ import type { CloneContext } from './context.ts';
 import { log } from './context.ts';
 import type { SessionPool } from './session-pool.ts';
 import { largeObjectsMatch } from '../postgres/filters.ts';
+import { mappedRole } from '../postgres/map-roles.ts';
 import { quoteIdent, quoteLiteral } from '../postgres/quote.ts';
 import type { Session } from '../postgres/session.ts';
 import type { JobOptions } from '../contract/options.ts';
@@ -45,22 +46,25 @@ export async function countLargeObjects(source: Session): Promise<number> {
   return Number(row?.count ?? 0);
 }
 
+type AttributeOptions = Pick<JobOptions, 'noOwner' | 'noAcl' | 'mapRole'>;
+
 /** Owner, grants and comment of one object as statements. Pure. */
-export function attributeStatements(object: LargeObject, options: { noOwner: boolean; noAcl: boolean }): string[] {
+export function attributeStatements(object: LargeObject, options: AttributeOptions): string[] {
   const name = `LARGE OBJECT ${object.oid}`;
+  const role = (source: string): string => quoteIdent(mappedRole(options.mapRole, source));
   const statements: string[] = [];
   if (object.comment !== null) statements.push(`COMMENT ON ${name} IS ${quoteLiteral(object.comment)}`);
   if (!options.noAcl && object.hasAcl) {
     statements.push(`REVOKE ALL ON ${name} FROM PUBLIC`);
-    if (!options.noOwner) statements.push(`REVOKE ALL ON ${name} FROM ${quoteIdent(object.owner)}`);
+    if (!options.noOwner) statements.push(`REVOKE ALL ON ${name} FROM ${role(object.owner)}`);
     for (const grant of object.grants ?? []) {
-      const grantee = grant.grantee === null ? 'PUBLIC' : quoteIdent(grant.grantee);
+      const grantee = grant.grantee === null ? 'PUBLIC' : role(grant.grantee);
       statements.push(
         `GRANT ${grant.privilege} ON ${name} TO ${grantee}${grant.grantable ? ' WITH GRANT OPTION' : ''}`,
       );
     }
   }
-  if (!options.noOwner) statements.unshift(`ALTER ${name} OWNER TO ${quoteIdent(object.owner)}`);
+  if (!options.noOwner) statements.unshift(`ALTER ${name} OWNER TO ${role(object.owner)}`);
   return statements;
 }
 
@@ -72,7 +76,7 @@ export function attributeStatements(object: LargeObject, options: { noOwner: boo
 export async function copyLargeObjects(
   source: Session,
   target: Session,
-  options: { noOwner: boolean; noAcl: boolean },
+  options: AttributeOptions,
   onProgress: (objects: number, bytes: number) => Promise<void>,
 ): Promise<{ objects: number; bytes: number }> {
   const objects = await source.query<LargeObject>(LIST);

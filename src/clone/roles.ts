@@ -1,115 +1,101 @@
-import type { ArchiveEntry } from '../postgres/archive.ts';
 import type { JobOptions } from '../contract/options.ts';
-import { quoteIdent } from '../postgres/quote.ts';
+import type { ArchiveEntry } from '../postgres/archive.ts';
+import { rolesOfEntry } from '../postgres/map-roles.ts';
+import { isOwnObject } from '../postgres/own-objects.ts';
+import { readRoleRights, readRoles, readVerifiers, rolesInvolved } from '../postgres/role-facts.ts';
+import type { RoleFacts, Verifiers } from '../postgres/role-facts.ts';
+import { planRoles } from '../postgres/role-plan.ts';
 import type { Session } from '../postgres/session.ts';
-import { SQLSTATE, sqlStateOf } from '../postgres/sqlstate.ts';
+import { sqlStateOf } from '../postgres/sqlstate.ts';
+import type { CloneContext } from './context.ts';
+import { carriesLargeObjects } from './large-objects.ts';
 
-interface SourceRole {
-  readonly name: string;
-  readonly login: boolean;
-  readonly inherit: boolean;
-  readonly createdb: boolean;
-  readonly createrole: boolean;
-  readonly superuser: boolean;
-  readonly replication: boolean;
-  readonly bypassrls: boolean;
-  readonly memberOf: string[];
-  readonly [column: string]: unknown;
-}
-
-/** Roles that own something in this database or are named in a grant, policy or default privilege of it, and what they are members of. */
-const ROLES = `
-WITH RECURSIVE named AS (
-  SELECT DISTINCT refobjid AS oid FROM pg_shdepend
-  WHERE refclassid = 'pg_authid'::regclass AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-  UNION SELECT oid FROM pg_roles WHERE rolname = ANY ($1)
-), wanted AS (
-  SELECT oid FROM named
-  UNION SELECT m.roleid FROM pg_auth_members m JOIN wanted w ON w.oid = m.member
-)
-SELECT r.rolname AS name, r.rolcanlogin AS login, r.rolinherit AS inherit, r.rolcreatedb AS createdb,
-       r.rolcreaterole AS createrole, r.rolsuper AS superuser, r.rolreplication AS replication, r.rolbypassrls AS bypassrls,
-       ARRAY(SELECT g.rolname::text FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
-             WHERE m.member = r.oid ORDER BY 1) AS "memberOf"
-FROM wanted w JOIN pg_roles r ON r.oid = w.oid
-WHERE r.rolname NOT LIKE 'pg\\_%' ORDER BY 1`;
-
-export interface RolePlan {
+export interface CreatedRoles {
+  /** What was done, for the log; no password in it. */
   readonly statements: readonly string[];
-  /** Sentences for the report: what a person has to set by hand. */
+  /** Sentences for the report: what a person has to do by hand. */
   readonly todo: readonly string[];
 }
 
-/** The statements that make the missing roles, without passwords. Pure. */
-export function planRoles(
-  source: readonly SourceRole[],
-  existing: ReadonlySet<string>,
-  targetIsSuperuser: boolean,
-): RolePlan {
-  const missing = source.filter((role) => !existing.has(role.name));
-  const statements: string[] = [];
-  const todo: string[] = [];
-  for (const role of missing) {
-    const attributes = [role.login ? 'LOGIN' : 'NOLOGIN', role.inherit ? 'INHERIT' : 'NOINHERIT'];
-    const strong = [
-      role.createdb ? 'CREATEDB' : null,
-      role.createrole ? 'CREATEROLE' : null,
-      role.superuser ? 'SUPERUSER' : null,
-      role.replication ? 'REPLICATION' : null,
-      role.bypassrls ? 'BYPASSRLS' : null,
-    ].filter((attribute) => attribute !== null);
-    if (targetIsSuperuser) attributes.push(...strong);
-    else if (strong.length > 0) {
-      todo.push(
-        `Role ${quoteIdent(role.name)} was made without ${strong.join(', ')}: only a superuser of the target may give that.`,
-      );
-    }
-    statements.push(`CREATE ROLE ${quoteIdent(role.name)} ${attributes.join(' ')}`);
-    if (role.login)
-      todo.push(`Set a password for the role ${quoteIdent(role.name)} on the target: passwords are not carried.`);
-  }
-  for (const role of missing) {
-    for (const group of role.memberOf) statements.push(`GRANT ${quoteIdent(group)} TO ${quoteIdent(role.name)}`);
-  }
-  // An ordinary role may hand ownership only to roles that it is a member of.
-  if (!targetIsSuperuser) for (const role of missing) statements.push(`GRANT ${quoteIdent(role.name)} TO CURRENT_USER`);
-  return { statements, todo };
+/** Roles as their server or a manifest describes them. */
+export interface RoleSource {
+  readonly roles: readonly RoleFacts[];
+  readonly verifiers: Verifiers | null;
+  readonly major: number;
 }
 
-/** With `--roles create`: makes the roles that the source's objects name and the target lacks. */
-export async function createRoles(
-  source: Session,
-  target: Session,
-  options: JobOptions,
+/** Roles by their source's names that are needed by what is moved. */
+export interface RolesNamed {
+  readonly all: ReadonlySet<string>;
+  /** Those that the connecting role has to act as. */
+  readonly actAs: ReadonlySet<string>;
+}
+
+const LARGE_OBJECT_ROLES = `
+SELECT pg_get_userbyid(lomowner)::text AS name, true AS owner FROM pg_largeobject_metadata
+UNION SELECT pg_get_userbyid(r)::text, false FROM pg_largeobject_metadata, LATERAL aclexplode(lomacl) a, LATERAL (VALUES (a.grantee), (a.grantor)) v (r)
+WHERE r <> 0`;
+
+/** Roles of the large objects, which stand in no archive of the schema. */
+export async function rolesOfLargeObjects(source: Session): Promise<{ name: string; owner: boolean }[]> {
+  return source.query<{ name: string; owner: boolean }>(LARGE_OBJECT_ROLES);
+}
+
+/** The roles that the archive's entries name, by the archive's own names. Pure. */
+export function rolesNamed(
   entries: readonly ArchiveEntry[],
-): Promise<RolePlan> {
-  if (options.roles !== 'create') return { statements: [], todo: [] };
-  // The bootstrap superuser is pinned and stands in no dependency; as an owner the archive names it.
-  const owners = new Set(entries.map((entry) => entry.owner).filter((owner) => owner !== null));
-  const wanted = await source.query<SourceRole>(ROLES, [[...owners]]);
-  const existing = await target.query<{ name: string }>('SELECT rolname AS name FROM pg_roles');
-  const [self] = await target.query<{ super: boolean }>(
-    'SELECT rolsuper AS super FROM pg_roles WHERE rolname = current_user',
-  );
-  const plan = planRoles(wanted, new Set(existing.map((role) => role.name)), self?.super === true);
-  const [version] = await target.query<{ num: number }>(`SELECT current_setting('server_version_num')::int AS num`);
-  // From 16 on the creator is a member already, but may neither act as the role nor inherit from it.
-  const own = (version?.num ?? 0) >= 160000 ? 'TO CURRENT_USER WITH SET TRUE, INHERIT TRUE' : 'TO CURRENT_USER';
+  largeObjects: readonly { readonly name: string; readonly owner: boolean }[],
+  options: Pick<JobOptions, 'noOwner' | 'noAcl'>,
+): RolesNamed {
+  const all = new Set<string>();
+  const actAs = new Set<string>();
+  const note = (name: string, acts: boolean): void => {
+    all.add(name);
+    if (acts) actAs.add(name);
+  };
+  for (const entry of entries) for (const [name, acts] of rolesOfEntry(entry)) note(name, acts);
+  for (const { name, owner } of largeObjects) if (owner ? !options.noOwner : !options.noAcl) note(name, owner);
+  return { all, actAs };
+}
+
+export interface CreateRolesInput {
+  readonly options: Pick<JobOptions, 'roles' | 'mapRole'>;
+  readonly source: RoleSource;
+  readonly named: RolesNamed;
+}
+
+/**
+ * With `--roles create`: makes the roles that `named` needs and the target lacks, with what the target's role may give. All of
+ * them or none. @throws PgsluiceError when a role cannot be made at all.
+ */
+export async function createRoles(target: Session, input: CreateRolesInput): Promise<CreatedRoles> {
+  if (input.options.roles !== 'create') return { statements: [], todo: [] };
+  const { source, named, options } = input;
+  const roles = rolesInvolved(source.roles, named.all);
+  const targetDatabase = target.settings.database;
+  const plan = planRoles({
+    roles,
+    actAs: named.actAs,
+    verifiers: source.verifiers,
+    map: options.mapRole,
+    sourceMajor: source.major,
+    target: await readRoleRights(target, targetDatabase),
+    targetDatabase,
+  });
   const done: string[] = [];
   const todo = [...plan.todo];
   // All or none: a role that is left by a failed run counts as the target's own afterwards, and its memberships as settled.
   await target.run('BEGIN');
   try {
-    for (const planned of plan.statements) {
-      const statement = planned.replace(/TO CURRENT_USER$/, own);
+    for (const { statement, secret, otherwise } of plan.steps) {
       await target.run('SAVEPOINT role');
       try {
-        await target.run(statement);
+        await target.run(secret ?? statement);
         done.push(statement);
       } catch (error) {
-        if (!isForeignMembership(statement) || sqlStateOf(error) !== SQLSTATE.insufficientPrivilege) throw error;
+        if (otherwise === null || target.lost || sqlStateOf(error) === null) throw error;
         await target.run('ROLLBACK TO SAVEPOINT role');
-        todo.push(`The target role may not do this; run it as one that may: ${statement};`);
+        todo.push(otherwise);
       }
     }
     await target.run('COMMIT');
@@ -120,7 +106,30 @@ export async function createRoles(
   return { statements: done, todo };
 }
 
-/** Membership in a role that somebody else administers, for instance one of PostgreSQL's own; no object depends on it. */
-function isForeignMembership(statement: string): boolean {
-  return statement.startsWith('GRANT ') && !statement.includes(' TO CURRENT_USER');
+/** The roles of a source that is asked itself, passwords included where it lets them be read. */
+export async function readRoleSource(source: Session, major: number): Promise<RoleSource> {
+  const roles = await readRoles(source);
+  const verifiers = await readVerifiers(
+    source,
+    roles.map(({ name }) => name),
+  );
+  return { roles, verifiers, major };
+}
+
+/** {@link createRoles} for a job between two servers. `entries`: the source's archive as it was dumped. */
+export async function carryRoles(
+  context: Pick<CloneContext, 'options' | 'sourceVersion'>,
+  source: Session,
+  target: Session,
+  entries: readonly ArchiveEntry[],
+): Promise<CreatedRoles> {
+  const { options } = context;
+  if (options.roles !== 'create') return { statements: [], todo: [] };
+  const large = carriesLargeObjects(options) ? await rolesOfLargeObjects(source) : [];
+  const dumped = entries.filter((entry) => !isOwnObject(entry));
+  return createRoles(target, {
+    options,
+    source: await readRoleSource(source, context.sourceVersion.major),
+    named: rolesNamed(dumped, large, options),
+  });
 }

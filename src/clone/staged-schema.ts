@@ -12,7 +12,7 @@ import { refusedError } from './outcome.ts';
 import { harmful } from './post-data.ts';
 import { dropTargetObjects, droppedSentence } from './replace.ts';
 import { RESTORE_SETTINGS, restoreEntries } from './restore.ts';
-import { createRoles } from './roles.ts';
+import { carryRoles } from './roles.ts';
 import { takeMoment } from './source-moment.ts';
 import { writeStoredSchema } from './staged-archive.ts';
 import type { StoredSchema } from './staged-archive.ts';
@@ -57,7 +57,7 @@ export async function makeSchema(
     return await withTarget(context, 'schema', async (target) => {
       await target.run(RESTORE_SETTINGS);
       await context.beforeFirstWrite();
-      const roles = await createRoles(moment.snapshot.holder, target, context.options, archive.entries);
+      const roles = await carryRoles(context, moment.snapshot.holder, target, moment.archive?.entries ?? []);
       for (const statement of roles.statements) log(context, 'info', `On the target: ${statement}`);
       // Nothing more is read from the source; its old row versions need not be kept any longer.
       await moment.snapshot.close();
