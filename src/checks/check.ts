@@ -21,6 +21,8 @@ export interface Scope {
   readonly ownNames: readonly string[];
   /** This job; null when there is none, or `ownNames` says it. */
   readonly job: string | null;
+  /** Live jobs that were made together and have yet to make their slot on this source, this one included. */
+  readonly slotsNeeded: number;
   readonly signal: AbortSignal;
 }
 

@@ -11,10 +11,12 @@ export const liveConnections: Check = {
   title: 'Both servers leave this role the connections that following and the cutover take.',
   needs: 'both',
   side: 'both',
-  run: async (source, target) => {
+  run: async (source, target, { slotsNeeded }) => {
     // Two databases of one server draw on the same connections.
     const shared = sameServer(await readFingerprint(source), await readFingerprint(target));
-    const { source: onSource, target: onTarget } = LIVE_CONNECTIONS;
+    // Each of the jobs that were made together comes to a cutover of its own, maybe at the same time.
+    const onSource = LIVE_CONNECTIONS.source * slotsNeeded;
+    const onTarget = LIVE_CONNECTIONS.target * slotsNeeded;
     const judge = async (database: Database, needed: number) =>
       judgeLiveConnections(await readConnectionUse(database), needed, {
         role: database.identity.role,

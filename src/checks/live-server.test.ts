@@ -25,6 +25,9 @@ test('one slot and one sender have to be free', () => {
   expect(full).toMatchObject({ outcome: 'failed', code: 'NO_SLOT_LEFT' });
   expect(full.remedy).toContain(`SELECT pg_drop_replication_slot('old_one');`);
   expect(full.remedy).toContain('max_replication_slots = 6');
+  expect(judgeSlots(10, 8, [], 2).outcome).toBe('passed');
+  expect(judgeSlots(10, 8, [], 3)).toMatchObject({ outcome: 'failed', found: expect.stringContaining('3 jobs') });
+  expect(judgeSenders(10, 9, 2)).toMatchObject({ outcome: 'failed', code: 'NO_SENDER_LEFT' });
   expect(judgeSenders(10, 9).outcome).toBe('passed');
   expect(judgeSenders(1, 1)).toMatchObject({ outcome: 'failed', code: 'NO_SENDER_LEFT' });
 });

@@ -1,5 +1,5 @@
 import { failed, informed, passed } from './check.ts';
-import type { Check, Verdict } from './check.ts';
+import type { Check, Scope, Verdict } from './check.ts';
 import type { Database } from './database.ts';
 import { readServer } from './live-facts.ts';
 import type { ServerFacts } from './live-facts.ts';
@@ -50,8 +50,17 @@ const sourceVersion: Check = {
 
 const onSource = (
   head: Pick<Check, 'id' | 'severity' | 'title'>,
-  judge: (facts: ServerFacts, source: Database) => Verdict,
-): Check => ({ ...head, needs: 'source', run: async (source) => judge(await readServer(source), source) });
+  judge: (facts: ServerFacts, source: Database, scope: Scope) => Verdict,
+): Check => ({
+  ...head,
+  needs: 'source',
+  run: async (source, scope) => judge(await readServer(source), source, scope),
+});
+
+/** `the job needs one`, or how many the jobs that were made together do. Pure. */
+function needsWords(needed: number): string {
+  return needed === 1 ? 'the job needs one' : `the ${needed} jobs of this group need one each`;
+}
 
 export function judgeWalLevel(level: string, provider: string | null): Verdict {
   if (level === 'logical') return passed('wal_level is logical.');
@@ -71,39 +80,39 @@ const walLevel = onSource(
   (facts) => judgeWalLevel(facts.walLevel, facts.provider),
 );
 
-export function judgeSlots(max: number, used: number, idle: readonly string[]): Verdict {
+export function judgeSlots(max: number, used: number, idle: readonly string[], needed = 1): Verdict {
   const found = `${used} of ${count(max, 'replication slot')} (max_replication_slots) ${used === 1 ? 'is' : 'are'} taken`;
-  if (used < max) return passed(`${found}; the job needs one.`);
+  if (used + needed <= max) return passed(`${found}; ${needsWords(needed)}.`);
   return failed(
     'NO_SLOT_LEFT',
-    `${found}, and the job needs one.${idle.length > 0 ? ` Nobody uses ${listNames(idle)} at the moment.` : ''}`,
+    `${found}, and ${needsWords(needed)}.${idle.length > 0 ? ` Nobody uses ${listNames(idle)} at the moment.` : ''}`,
     [
       ...idle
         .slice(0, 5)
         .map((name) => `SELECT pg_drop_replication_slot('${name}'); -- only when nothing needs it any more`),
-      `ALTER SYSTEM SET max_replication_slots = ${max + 4}; -- ${RESTART}`,
+      `ALTER SYSTEM SET max_replication_slots = ${Math.max(max, used + needed - 1) + 4}; -- ${RESTART}`,
     ].join('\n'),
   );
 }
 
 const slots = onSource(
   { id: 'live.slots', severity: 'blocks', title: 'The source has a replication slot left.' },
-  (facts) => judgeSlots(facts.maxSlots, facts.slots, facts.idleSlots),
+  (facts, _source, { slotsNeeded }) => judgeSlots(facts.maxSlots, facts.slots, facts.idleSlots, slotsNeeded),
 );
 
-export function judgeSenders(max: number, used: number): Verdict {
+export function judgeSenders(max: number, used: number, needed = 1): Verdict {
   const found = `${used} of ${count(max, 'sender')} (max_wal_senders) ${used === 1 ? 'is' : 'are'} in use`;
-  if (used < max) return passed(`${found}; the job needs one.`);
+  if (used + needed <= max) return passed(`${found}; ${needsWords(needed)}.`);
   return failed(
     'NO_SENDER_LEFT',
-    `${found}, and the job needs one.`,
-    `ALTER SYSTEM SET max_wal_senders = ${max + 4}; -- ${RESTART}`,
+    `${found}, and ${needsWords(needed)}.`,
+    `ALTER SYSTEM SET max_wal_senders = ${Math.max(max, used + needed - 1) + 4}; -- ${RESTART}`,
   );
 }
 
 const senders = onSource(
   { id: 'live.senders', severity: 'blocks', title: 'The source has a WAL sender left.' },
-  (facts) => judgeSenders(facts.maxSenders, facts.senders),
+  (facts, _source, { slotsNeeded }) => judgeSenders(facts.maxSenders, facts.senders, slotsNeeded),
 );
 
 /** The list is of library names, divided by commas, with no wildcard; it binds superusers as well. Minor releases of August 2026 on. */

@@ -42,6 +42,8 @@ export interface ValidationInput {
   readonly only?: readonly string[];
   /** This job: the progress of any other on the target is told of, also of one that the agent knows. */
   readonly job?: string | null;
+  /** Jobs made together that have yet to make their slot on the source, this one included; 1 when left out. */
+  readonly slotsNeeded?: number;
 }
 
 /** What later steps plan with. */
@@ -164,6 +166,7 @@ export async function validate(input: ValidationInput): Promise<ValidationOutcom
     ownTarget: input.ownTarget ?? false,
     ownNames: input.ownNames ?? [],
     job: input.job ?? null,
+    slotsNeeded: input.slotsNeeded ?? 1,
     signal,
   };
   throwIfAborted(signal);

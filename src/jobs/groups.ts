@@ -50,7 +50,7 @@ export class Groups {
    * @throws PgsluiceError of the request's endpoints and of the connections, DATABASES_NOT_FOUND, NO_DATABASES.
    */
   async create(request: GroupRequest): Promise<GroupView> {
-    const { store, announce } = this.#input;
+    const { store } = this.#input;
     this.#input.assertAllowed(request.options);
     const source = parseEndpoint(request.source, 'source');
     const target = parseEndpoint(request.target, 'target');
@@ -75,7 +75,7 @@ export class Groups {
       createdAt: new Date().toISOString(),
     };
     await insertGroup(store.db, record, rows);
-    for (const row of rows) await announce(row.id);
+    for (const row of rows) await this.#input.announce(row.id);
     if (request.start) return (await this.act(id, 'start')).group;
     return await this.get(id);
   }
