@@ -1,6 +1,7 @@
+import { Command } from 'commander';
 import { expect, test } from 'vitest';
 import { JobRequest } from '../contract/options.ts';
-import { passwordInArguments, toJobRequest } from './endpoint-options.ts';
+import { addCopyOptions, addFilters, passwordInArguments, toJobRequest } from './endpoint-options.ts';
 import { readEnvironment } from './settings.ts';
 
 const env = readEnvironment({ PGSLUICE_SOURCE_URL: 'postgres://s/a', PGSLUICE_TARGET_URL: 'postgres://t/b' });
@@ -49,4 +50,20 @@ test('a wrong port or level in the environment is named', () => {
     port: 7432,
     logLevel: 'debug',
   });
+});
+
+test('roles are mapped one by one, and each once', () => {
+  const command = addCopyOptions(
+    addFilters(new Command().exitOverride().configureOutput({ writeErr: () => undefined })),
+  );
+  const parse = (...args: string[]): unknown => command.parse(args, { from: 'user' }).opts()['mapRole'];
+  expect(parse('--map-role', 'old=new', '--map-role', 'Ev Weird-Role=x y')).toEqual({
+    old: 'new',
+    'Ev Weird-Role': 'x y',
+  });
+  expect(() => parse('--map-role', 'old')).toThrow('old=new');
+  const again = addFilters(new Command().exitOverride().configureOutput({ writeErr: () => undefined }));
+  expect(() => again.parse(['--map-role', 'a=b', '--map-role', 'a=c'], { from: 'user' })).toThrow('twice');
+  const request = JobRequest.parse(toJobRequest({ mapRole: { old: 'new' }, createDatabase: true }, env, true));
+  expect(request.options).toMatchObject({ mapRole: { old: 'new' }, createDatabase: true });
 });

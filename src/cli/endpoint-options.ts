@@ -23,6 +23,8 @@ export interface CopyFlags extends LiveFlags {
   readonly owner: boolean;
   readonly acl: boolean;
   readonly roles: 'none' | 'create';
+  readonly mapRole: Readonly<Record<string, string>>;
+  readonly createDatabase?: true;
   readonly schemaOnly?: true;
   readonly dataOnly?: true;
   readonly replace?: true;
@@ -49,6 +51,14 @@ const collect = (value: string, before: readonly string[]): readonly string[] =>
   return [...before, value];
 };
 
+/** `old=new`; a name that holds `=` itself is given by the API. */
+const collectRole = (value: string, before: Readonly<Record<string, string>>): Readonly<Record<string, string>> => {
+  const [, from, to] = /^([^=]+)=([^=]+)$/.exec(value) ?? [];
+  if (from === undefined || to === undefined) throw new InvalidArgumentError('Write it as old=new.');
+  if (Object.hasOwn(before, from)) throw new InvalidArgumentError(`The role ${from} is mapped twice.`);
+  return { ...before, [from]: to };
+};
+
 export function addEndpoints(command: Command): Command {
   return command
     .optionsGroup('Servers:')
@@ -72,9 +82,14 @@ export function addFilters(command: Command): Command {
     .option('--no-owner', 'everything belongs to the user that connects to the target')
     .option('--no-acl', 'leave out GRANT and REVOKE')
     .addOption(
-      new Option('--roles <mode>', 'create: make roles that the target lacks, without passwords')
+      new Option('--roles <mode>', 'create: make roles that the target lacks, with passwords where both sides allow it')
         .choices(['none', 'create'])
         .default('none'),
+    )
+    .addOption(
+      new Option('--map-role <old=new>', 'what belongs or is granted to old on the source, to new on the target')
+        .argParser(collectRole)
+        .default({}, 'none'),
     );
 }
 
@@ -89,6 +104,7 @@ export function addCopyOptions(command: Command): Command {
         parseBytes,
       ),
     )
+    .option('--create-database', "make the target's database first where it does not exist, as the source's is")
     .option('--replace', 'the target is not empty: drop what is in it, after all checks have passed')
     .addOption(
       new Option('--target-disk <size>', 'free disk on the target, where the server cannot tell, e.g. 20GiB').argParser(
@@ -147,6 +163,8 @@ export function toJobRequest(flags: Partial<CopyFlags>, env: EnvironmentSettings
       noOwner: flags.owner === false,
       noAcl: flags.acl === false,
       ...(flags.roles === undefined ? {} : { roles: flags.roles }),
+      ...(flags.mapRole === undefined ? {} : { mapRole: { ...flags.mapRole } }),
+      createDatabase: flags.createDatabase ?? false,
       schemaOnly: flags.schemaOnly ?? false,
       dataOnly: flags.dataOnly ?? false,
       replace: flags.replace ?? false,
