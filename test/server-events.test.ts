@@ -53,6 +53,7 @@ class ScriptedStream {
       remove: unused,
       tables: unused,
       checks: unused,
+      single: { run: unused, accept: unused, unaccept: unused },
       report: unused,
       reportHtml: unused,
       logs: unused,

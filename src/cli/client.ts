@@ -3,6 +3,7 @@ import type { JobEvent, StreamMessage, TableProgress } from '../contract/event.t
 import type { JobAction, JobView } from '../contract/job.ts';
 import type { JobRequestInput } from '../contract/options.ts';
 import type { Report } from '../contract/report.ts';
+import type { AcceptanceInput } from '../jobs/checks-of-job.ts';
 import type { LogQuery } from '../jobs/manager.ts';
 
 /** Jobs of this machine's state, or of a running daemon: commands do not need to know which. */
@@ -18,6 +19,10 @@ export interface JobClient {
   remove(id: string): Promise<void>;
   tables(id: string): Promise<TableProgress[]>;
   checks(id: string): Promise<CheckResult[]>;
+  /** Makes one check again. */
+  runCheck(id: string, check: string): Promise<CheckResult>;
+  acceptCheck(id: string, check: string, acceptance: AcceptanceInput): Promise<CheckResult>;
+  unacceptCheck(id: string, check: string): Promise<CheckResult>;
   report(id: string): Promise<Report>;
   reportHtml(id: string): Promise<string>;
   logs(id: string, query: LogQuery): Promise<JobEvent[]>;

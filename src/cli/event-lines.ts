@@ -58,6 +58,12 @@ const marks: Readonly<Record<CheckResult['outcome'], string>> = {
 };
 
 /** One check: mark, what is checked, what was found, and what to paste where. */
+function acceptedLines({ accepted }: CheckResult): string[] {
+  if (accepted === null || accepted === undefined) return [];
+  const note = accepted.note === '' ? '' : `: ${clean(accepted.note)}`;
+  return [`         accepted by ${clean(accepted.by)} at ${accepted.at}${note}`];
+}
+
 export function checkLines(check: CheckResult, style: Style): string[] {
   const mark = marks[check.outcome];
   const head = `${mark} ${check.side.padEnd(6)} ${clean(check.title)}`;
@@ -75,6 +81,7 @@ export function checkLines(check: CheckResult, style: Style): string[] {
   return [
     painted,
     ...(found === '' ? [] : [`         ${found}${code}`]),
+    ...acceptedLines(check),
     ...remedy
       .split('\n')
       .filter((line) => line !== '')

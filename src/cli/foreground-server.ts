@@ -74,6 +74,7 @@ export function onlyJob(manager: ApiManager, jobId: string): ApiManager {
     remove: (id) => manager.remove(id),
     tables: (id) => manager.tables(id),
     checks: (id) => manager.checks(id),
+    single: manager.single,
     report: (id) => manager.report(id),
     reportHtml: (id) => manager.reportHtml(id),
     logs: (id, query) => manager.logs(id, query),

@@ -3,6 +3,7 @@ import type { CheckResult } from '../contract/check.ts';
 import type { JobAction, JobView } from '../contract/job.ts';
 import { JobRequest, type JobRequestInput } from '../contract/options.ts';
 import type { Report } from '../contract/report.ts';
+import type { AcceptanceInput } from '../jobs/checks-of-job.ts';
 import { JobManager, type LogQuery, type ManagerConfig } from '../jobs/manager.ts';
 import type { JobClient } from './client.ts';
 
@@ -48,6 +49,15 @@ export class LocalClient implements JobClient {
   }
   checks(id: string): Promise<CheckResult[]> {
     return this.#manager.checks(id);
+  }
+  runCheck(id: string, check: string): Promise<CheckResult> {
+    return this.#manager.single.run(id, { check });
+  }
+  acceptCheck(id: string, check: string, acceptance: AcceptanceInput): Promise<CheckResult> {
+    return this.#manager.single.accept(id, { check }, acceptance);
+  }
+  unacceptCheck(id: string, check: string): Promise<CheckResult> {
+    return this.#manager.single.unaccept(id, { check });
   }
   report(id: string): Promise<Report> {
     return this.#manager.report(id);

@@ -1,12 +1,14 @@
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { LogLevel } from '../contract/event.ts';
 import { clone } from './commands/clone.ts';
+import { showChecks } from './commands/checks.ts';
 import { demo } from './commands/demo.ts';
 import { cutOver } from './commands/cutover.ts';
 import { actOn, goOn, listJobs, showJob, showLogs, showReport } from './commands/jobs.ts';
 import { serve } from './commands/serve.ts';
 import { validate } from './commands/validate.ts';
 import { verify } from './commands/verify.ts';
+import { checkFormats } from '../jobs/checks-as-text.ts';
 import { completionScript, completionTree, shells, type Shell } from './completion.ts';
 import type { Context } from './context.ts';
 import {
@@ -248,6 +250,24 @@ function addJobCommands(program: Command, context: Context, done: (code: number)
       examples('pgsluice logs -f', 'pgsluice logs 3f2a --level warn', 'pgsluice logs --search orders'),
     )
     .action(async (job, flags) => done(await showLogs(context, job, flags)));
+  onJobs('checks', 'show what the validation of a job found; make a check again, or accept a warning')
+    .argument('[job]', 'id; the newest job when left out')
+    .option('--run <check>', 'make this check again; the job itself stays as it is')
+    .option('--accept <check>', 'let this warning stand; it stays visible, with who and when')
+    .option('--unaccept <check>', 'take that back')
+    .option('--by <name>', 'with --accept: who accepts')
+    .option('--note <text>', 'with --accept: why')
+    .addOption(new Option('--format <format>', 'how to print them').choices(['text', ...checkFormats]).default('text'))
+    .addHelpText(
+      'after',
+      examples(
+        'pgsluice checks',
+        'pgsluice checks 3f2a --run privilege.select',
+        "pgsluice checks 3f2a --accept server.locale --by Ada --note 'we sort in the application'",
+        'pgsluice checks 3f2a --format md > checks.md',
+      ),
+    )
+    .action(async (job, flags) => done(await showChecks(context, job, flags)));
   onJobs('report', 'print the report of a job, as JSON or as one HTML page')
     .argument('[job]', 'id; the newest job when left out')
     .option('--html <file>', 'write the printable page there; - for standard output')

@@ -5,11 +5,14 @@ import { Problem, type JobAction, type JobView } from '../contract/job.ts';
 import type { JobRequestInput } from '../contract/options.ts';
 import type { Report } from '../contract/report.ts';
 import { PgsluiceError } from '../errors.ts';
+import type { AcceptanceInput } from '../jobs/checks-of-job.ts';
 import type { LogQuery } from '../jobs/manager.ts';
 import type { JobClient } from './client.ts';
 import { followSocket } from './remote-stream.ts';
 
 const requestTimeoutMs = 30_000;
+/** A check that is made again answers when it is over; the agent bounds it. */
+const checkTimeoutMs = 150_000;
 
 /** A daemon, reached by its API. */
 export class RemoteClient implements JobClient {
@@ -44,6 +47,15 @@ export class RemoteClient implements JobClient {
   async checks(id: string): Promise<CheckResult[]> {
     return (await this.#json<{ checks: CheckResult[] }>('GET', `${jobPath(id)}/checks`)).checks;
   }
+  runCheck(id: string, check: string): Promise<CheckResult> {
+    return this.#json('POST', `${checkPath(id, check)}/run`, undefined, checkTimeoutMs);
+  }
+  acceptCheck(id: string, check: string, acceptance: AcceptanceInput): Promise<CheckResult> {
+    return this.#json('POST', `${checkPath(id, check)}/accept`, acceptance);
+  }
+  unacceptCheck(id: string, check: string): Promise<CheckResult> {
+    return this.#json('DELETE', `${checkPath(id, check)}/accept`);
+  }
   report(id: string): Promise<Report> {
     return this.#json('GET', `${jobPath(id)}/report?format=json`);
   }
@@ -65,8 +77,8 @@ export class RemoteClient implements JobClient {
   }
 
   /** Both ends come from one package and share the contract's types; what an older or newer agent adds is left alone. */
-  async #json<T>(method: string, path: string, body?: unknown): Promise<T> {
-    const response = await this.#request(method, path, body);
+  async #json<T>(method: string, path: string, body?: unknown, timeoutMs = requestTimeoutMs): Promise<T> {
+    const response = await this.#request(method, path, body, timeoutMs);
     try {
       return (await response.json()) as T;
     } catch (cause) {
@@ -74,7 +86,7 @@ export class RemoteClient implements JobClient {
     }
   }
 
-  async #request(method: string, path: string, body?: unknown): Promise<Response> {
+  async #request(method: string, path: string, body?: unknown, timeoutMs = requestTimeoutMs): Promise<Response> {
     let response: Response;
     try {
       response = await fetch(new URL(path, this.where), {
@@ -85,7 +97,7 @@ export class RemoteClient implements JobClient {
           ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        signal: AbortSignal.timeout(requestTimeoutMs),
+        signal: AbortSignal.timeout(timeoutMs),
       });
     } catch (cause) {
       throw unreachable(this.where, cause);
@@ -97,6 +109,10 @@ export class RemoteClient implements JobClient {
 
 function jobPath(id: string): string {
   return `/api/jobs/${encodeURIComponent(id)}`;
+}
+
+function checkPath(id: string, check: string): string {
+  return `${jobPath(id)}/checks/${encodeURIComponent(check)}`;
 }
 
 async function toError(response: Response, where: string): Promise<PgsluiceError> {

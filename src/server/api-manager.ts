@@ -16,6 +16,7 @@ export type ApiManager = Pick<
   | 'metrics'
   | 'ready'
 > & {
+  readonly single: Pick<JobManager['single'], 'run' | 'accept' | 'unaccept'>;
   /** The report as one printable page. */
   reportHtml(id: string): string | Promise<string>;
 };

@@ -1,12 +1,12 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import type { TypedResponse } from 'hono';
-import { CheckResult } from '../contract/check.ts';
 import { JobEvent, LogLevel, ResetMessage, TableProgress } from '../contract/event.ts';
 import { JobAction, JobView, Problem } from '../contract/job.ts';
 import { JobRequest, StorableText } from '../contract/options.ts';
 import { Report } from '../contract/report.ts';
 import { assertCommandAllowed } from '../jobs/commands.ts';
 import type { ApiManager } from './api-manager.ts';
+import { addCheckRoutes } from './check-routes.ts';
 import { logText } from './log-text.ts';
 import { reportPolicy } from './static.ts';
 
@@ -136,19 +136,7 @@ export function addJobRoutes(app: OpenAPIHono, manager: ApiManager, allowCommand
     async (c) => c.json({ tables: await manager.tables(c.req.valid('param').id) }, 200),
   );
 
-  app.openapi(
-    createRoute({
-      method: 'get',
-      path: '/api/jobs/{id}/checks',
-      operationId: 'listChecks',
-      summary: 'What the last validation found',
-      security,
-      request: { params: JobId },
-      responses: { 200: json(z.object({ checks: z.array(CheckResult) }), 'The checks.'), ...problems },
-    }),
-    async (c) => c.json({ checks: await manager.checks(c.req.valid('param').id) }, 200),
-  );
-
+  addCheckRoutes(app, manager);
   addLogRoute(app, manager);
   addReportRoute(app, manager);
   describeEvents(app);

@@ -207,6 +207,15 @@ function restoreProblems(report: Report): string {
   );
 }
 
+function accepted({ accepted: checks = [] }: Report): string {
+  if (checks.length === 0) return '';
+  const words = checks.map(
+    (check) =>
+      `${check.title} ${check.found} Accepted by ${check.accepted?.by ?? ''} at ${formatMoment(check.accepted?.at ?? null)}${(check.accepted?.note ?? '') === '' ? '.' : `: ${check.accepted?.note ?? ''}`}`,
+  );
+  return section('Warnings that a person let stand', list(words));
+}
+
 /**
  * The report as one printable page: no script, no request to anywhere, readable in light, dark and on paper. Every text that
  * came from a database or a person is escaped.
@@ -244,6 +253,7 @@ export function reportHtml(report: Report): string {
     ),
     ...verified(report.verification),
     restoreProblems(report),
+    accepted(report),
   ];
   return `<!doctype html>
 <html lang="en">

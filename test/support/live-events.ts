@@ -261,6 +261,7 @@ export class ScriptedLiveJob {
       remove: unused,
       tables: () => Promise.resolve(tables),
       checks: () => Promise.resolve([]),
+      single: { run: unused, accept: unused, unaccept: unused },
       report: () => (this.report === null ? Promise.reject(notReady) : Promise.resolve(this.report)),
       reportHtml: unused,
       logs: () => Promise.resolve(this.#events.filter((event) => event.type === 'log')),

@@ -22,7 +22,7 @@ export interface JobFlags extends ConnectFlags {
   readonly follow?: true;
 }
 
-async function withClient(
+export async function withClient(
   context: Context,
   flags: ConnectFlags,
   run: (client: JobClient) => Promise<number>,
