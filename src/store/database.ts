@@ -1,8 +1,9 @@
-import { chmodSync, mkdirSync } from 'node:fs';
+import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core';
 import { PgsluiceError } from '../errors.ts';
+import { makeDirectory } from './make-directory.ts';
 import * as schema from './schema.ts';
 
 /** What the queries need; both drivers are it. */
@@ -44,7 +45,7 @@ export async function openEmbedded(directory: string): Promise<OpenDatabase> {
  */
 export function prepareDirectory(directory: string): void {
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory);
     chmodSync(directory, 0o700);
   } catch (cause) {
     throw new PgsluiceError({

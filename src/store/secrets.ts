@@ -1,7 +1,8 @@
 import { createCipheriv, createDecipheriv, randomBytes, scrypt } from 'node:crypto';
-import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { PgsluiceError } from '../errors.ts';
+import { makeDirectory } from './make-directory.ts';
 
 const prefix = 'v1.';
 const nonceBytes = 12;
@@ -82,7 +83,7 @@ export async function deriveKey(secret: string, salt: string): Promise<Buffer> {
  */
 export function keyFromFile(path: string, mayCreate: boolean): Buffer {
   if (mayCreate) {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeDirectory(dirname(path));
     try {
       writeFileSync(path, `${randomBytes(32).toString('hex')}\n`, { flag: 'wx', mode: 0o600 });
     } catch (error) {
