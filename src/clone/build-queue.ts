@@ -32,8 +32,7 @@ export class BuildQueue {
   }
 
   add(tasks: readonly BuildTask[]): void {
-    this.#waiting.push(...tasks);
-    this.#waiting.sort((a, b) => b.priority - a.priority);
+    for (const task of tasks) this.#waiting.splice(this.#placeOf(task.priority), 0, task);
     this.#next();
   }
 
@@ -43,6 +42,17 @@ export class BuildQueue {
       await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
     }
     if (this.#error !== null) throw this.#error.cause;
+  }
+
+  /** Behind all of the same priority. Halved, since thousands may wait and each table adds its own. */
+  #placeOf(priority: number): number {
+    let [low, high] = [0, this.#waiting.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#waiting[middle]?.priority ?? priority) >= priority) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   #free(task: BuildTask): boolean {

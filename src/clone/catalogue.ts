@@ -66,19 +66,25 @@ WITH RECURSIVE stored(oid, base) AS (
 ), configuration AS (
   SELECT c.oid, c.condition
   FROM pg_extension e, LATERAL unnest(e.extconfig, e.extcondition) AS c(oid, condition)
+), listed AS (
+  -- For all tables at once: asked for by each, the types would be searched as often.
+  SELECT a.attrelid AS oid, json_agg(json_build_object('name', a.attname, 'type', json_build_object(
+           'name', t.typname, 'kind', t.typtype, 'builtIn', t.oid < 10000 AND t.typnamespace = 'pg_catalog'::regnamespace))
+         ORDER BY a.attnum) AS columns
+  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind = 'r'
+  JOIN stored s ON s.oid = a.atttypid JOIN pg_type t ON t.oid = s.base
+  WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+  GROUP BY a.attrelid
 )
 SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name,
        ${sizes === 'measured' ? MEASURED : ESTIMATED},
        c.reltuples::float8 AS tuples, g.condition,
-       (SELECT json_agg(json_build_object('name', a.attname, 'type', json_build_object(
-                 'name', t.typname, 'kind', t.typtype, 'builtIn', t.oid < 10000 AND t.typnamespace = 'pg_catalog'::regnamespace))
-               ORDER BY a.attnum)
-        FROM pg_attribute a JOIN stored s ON s.oid = a.atttypid JOIN pg_type t ON t.oid = s.base
-        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') AS columns
+       l.columns
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN member m ON m.oid = c.oid
 LEFT JOIN configuration g ON g.oid = c.oid
+LEFT JOIN listed l ON l.oid = c.oid
 WHERE c.relkind = 'r' AND c.relpersistence <> 't'
   AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
   AND (m.oid IS NULL OR g.oid IS NOT NULL)

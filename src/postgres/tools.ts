@@ -210,7 +210,7 @@ function toolFailed(command: string, what: string, stderr: string, cause?: unkno
 
 /**
  * Runs a program in a process group of its own and waits for its end, so that no child is left behind. Answers its
- * whole stdout (empty when `stdoutFile` takes it) and the last 256 KiB of stderr. Throws `PG_TOOL_FAILED` when it
+ * whole stdout (empty when `stdoutFile` takes it) and at least the last 256 KiB of stderr. Throws `PG_TOOL_FAILED` when it
  * cannot start or exits with anything but 0. When `signal` fires the group gets SIGINT, after 3 s SIGKILL, and the
  * cancellation is thrown.
  */
@@ -245,7 +245,9 @@ export async function runTool(input: {
 
   let stderr = '';
   createInterface({ input: child.stderr, crlfDelay: Infinity }).on('line', (line) => {
-    stderr = `${stderr}${line}\n`.slice(-MAX_STDERR);
+    stderr += `${line}\n`;
+    // Seldom: to cut a string copies all of it, and a large schema makes tens of thousands of lines.
+    if (stderr.length > 2 * MAX_STDERR) stderr = stderr.slice(-MAX_STDERR);
     input.onStderrLine?.(line);
   });
 

@@ -54,24 +54,32 @@ WITH RECURSIVE stored(oid, base) AS (
 ), configuration AS (
   SELECT c.oid, c.condition
   FROM pg_extension e, LATERAL unnest(e.extconfig, e.extcondition) AS c(oid, condition)
+), listed AS (
+  -- For all relations at once: asked for by each, the types would be searched as often.
+  SELECT a.attrelid AS oid, json_agg(json_build_object('name', a.attname, 'type', t.typname, 'kind', t.typtype,
+           'builtIn', t.oid < 10000 AND t.typnamespace = 'pg_catalog'::regnamespace) ORDER BY a.attnum) AS columns
+  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'm', 'f')
+  JOIN stored s ON s.oid = a.atttypid JOIN pg_type t ON t.oid = s.base
+  WHERE a.attnum > 0 AND NOT a.attisdropped
+  GROUP BY a.attrelid
+), keyed AS (
+  SELECT i.indrelid AS oid, json_agg(a.attname ORDER BY k.position) AS key
+  FROM pg_index i, LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, position), pg_attribute a
+  WHERE i.indisprimary AND a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.position <= i.indnkeyatts
+  GROUP BY i.indrelid
 )
 SELECT c.oid::text AS oid, n.nspname AS schema, c.relname AS name, c.relkind::text AS relkind,
        c.relispopulated AS populated, am.amname AS method, g.condition,
        CASE WHEN c.relkind IN ('f', 'p') THEN '0' ELSE (pg_relation_size(c.oid)
          + CASE WHEN c.reltoastrelid = 0 THEN 0 ELSE pg_relation_size(c.reltoastrelid) END)::text END AS size,
-       (SELECT json_agg(json_build_object('name', a.attname, 'type', t.typname, 'kind', t.typtype,
-                 'builtIn', t.oid < 10000 AND t.typnamespace = 'pg_catalog'::regnamespace) ORDER BY a.attnum)
-        FROM pg_attribute a JOIN stored s ON s.oid = a.atttypid JOIN pg_type t ON t.oid = s.base
-        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
-       (SELECT json_agg(a.attname ORDER BY k.position)
-        FROM pg_index i, LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, position)
-        JOIN pg_attribute a ON a.attnum = k.attnum
-        WHERE i.indrelid = c.oid AND i.indisprimary AND a.attrelid = c.oid AND k.position <= i.indnkeyatts) AS key
+       l.columns, k.key
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_am am ON am.oid = c.relam
 LEFT JOIN member m ON m.oid = c.oid
 LEFT JOIN configuration g ON g.oid = c.oid
+LEFT JOIN listed l ON l.oid = c.oid
+LEFT JOIN keyed k ON k.oid = c.oid
 WHERE c.relkind IN ('r', 'p', 'm', 'f') AND c.relpersistence <> 't'
   AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
   AND (m.oid IS NULL OR g.oid IS NOT NULL)
