@@ -53,6 +53,7 @@ class ScriptedStream {
       remove: unused,
       tables: unused,
       checks: unused,
+      groups: { create: unused, list: unused, get: unused, act: unused, remove: unused },
       single: { run: unused, accept: unused, unaccept: unused },
       report: unused,
       reportHtml: unused,

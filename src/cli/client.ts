@@ -1,5 +1,6 @@
 import type { CheckResult } from '../contract/check.ts';
 import type { JobEvent, StreamMessage, TableProgress } from '../contract/event.ts';
+import type { GroupAction, GroupActionResult, GroupRequestInput, GroupView } from '../contract/group.ts';
 import type { JobAction, JobView } from '../contract/job.ts';
 import type { JobRequestInput } from '../contract/options.ts';
 import type { Report } from '../contract/report.ts';
@@ -17,6 +18,10 @@ export interface JobClient {
   get(id: string): Promise<JobView>;
   act(id: string, action: JobAction): Promise<JobView>;
   remove(id: string): Promise<void>;
+  createGroup(request: GroupRequestInput): Promise<GroupView>;
+  group(id: string): Promise<GroupView>;
+  actOnGroup(id: string, action: GroupAction): Promise<GroupActionResult>;
+  removeGroup(id: string): Promise<void>;
   tables(id: string): Promise<TableProgress[]>;
   checks(id: string): Promise<CheckResult[]>;
   /** Makes one check again. */

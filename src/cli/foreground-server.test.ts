@@ -27,6 +27,12 @@ function managerOf(asked: string[]): ApiManager {
     },
     get: (id: string) => Promise.resolve(job(id)),
     list: () => Promise.resolve([job('mine'), job('other')]),
+    groups: {
+      act: (id: string, action: string) => {
+        asked.push(`${action} group ${id}`);
+        return Promise.resolve({});
+      },
+    },
     ready: () => Promise.resolve(true),
   } as unknown as ApiManager;
 }
@@ -35,7 +41,7 @@ test('a foreground job is reachable through its state directory, alone, and only
   const state = await mkdtemp(join(tmpdir(), 'pgsluice-foreground-'));
   const context = { env: readEnvironment({ PGSLUICE_STATE: state }), output: createOutput(process, {}), version: '1' };
   const asked: string[] = [];
-  const server = await serveForeground(context, state, managerOf(asked), 'mine');
+  const server = await serveForeground(context, state, managerOf(asked), { jobs: ['mine'], group: null });
   try {
     expect(await readDaemonFile(state)).toMatchObject({ url: server.url, pid: process.pid, job: 'mine' });
     expect((await stat(join(state, 'daemon.json'))).mode & 0o777).toBe(0o600);
@@ -48,17 +54,19 @@ test('a foreground job is reachable through its state directory, alone, and only
     await client.act('mine', 'cutover');
     await client.act('mine', 'resume');
     await client.act('other', 'cancel');
+    await client.actOnGroup('some', 'cancel');
     for (const refused of [
       () => client.create({ source: { url }, target: { url } }),
       () => client.act('other', 'start'),
       () => client.act('other', 'resume'),
+      () => client.actOnGroup('some', 'resume'),
     ]) {
       await expect(refused()).rejects.toMatchObject({
         code: 'FOREGROUND_AGENT',
         hint: expect.stringContaining('--state'),
       });
     }
-    expect(asked).toEqual(['cutover mine', 'resume mine', 'cancel other']);
+    expect(asked).toEqual(['cutover mine', 'resume mine', 'cancel other', 'cancel group some']);
     // A directory has one holder; of a shared state anybody may take more.
     expect(await findDaemon(state, 'new work')).not.toBeNull();
   } finally {

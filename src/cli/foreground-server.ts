@@ -1,3 +1,4 @@
+import type { GroupActionResult } from '../contract/group.ts';
 import type { JobAction, JobView } from '../contract/job.ts';
 import type { JobOptions } from '../contract/options.ts';
 import { PgsluiceError } from '../errors.ts';
@@ -21,19 +22,19 @@ export function mayFollow(options: Pick<JobOptions, 'method' | 'cutover'>): bool
 }
 
 /**
- * Serves API and page for one job on 127.0.0.1 at a free port, and leaves address and token in the state directory as
+ * Serves API and page for the jobs of one command on 127.0.0.1 at a free port, and leaves address and token in the state directory as
  * the daemon does, so that `pgsluice cutover` and its kin find it with no flag.
  */
 export async function serveForeground(
   { env, version }: Context,
   state: string,
   manager: ApiManager,
-  jobId: string,
+  own: OwnJobs,
 ): Promise<ForegroundServer> {
   const directory = localDirectory(state);
   const token = await resolveToken(env.token, directory);
   const server = await startServer({
-    manager: onlyJob(manager, jobId),
+    manager: onlyOwn(manager, own),
     token: token.token,
     webDir: webDirectory,
     version,
@@ -43,7 +44,7 @@ export async function serveForeground(
   });
   // Agents that share a state in PostgreSQL share this directory: the one that is there keeps its place.
   if ((await findDaemon(state)) === null) {
-    await writeDaemonFile(directory, { url: server.url, token: token.token, pid: process.pid, job: jobId });
+    await writeDaemonFile(directory, { url: server.url, token: token.token, pid: process.pid, job: own.jobs[0] ?? '' });
   }
   return {
     url: server.url,
@@ -57,23 +58,39 @@ export async function serveForeground(
 
 const beginning: ReadonlySet<JobAction> = new Set(['validate', 'start', 'resume', 'retry']);
 
-/** This process ends with its job, so it must not begin another one for anybody. */
-export function onlyJob(manager: ApiManager, jobId: string): ApiManager {
+/** What a foreground command runs. */
+export interface OwnJobs {
+  readonly jobs: readonly string[];
+  /** null: one job of its own. */
+  readonly group: string | null;
+}
+
+/** This process ends with its jobs, so it must not begin another one for anybody. */
+export function onlyOwn(manager: ApiManager, own: OwnJobs): ApiManager {
+  const what = own.group === null ? `job ${own.jobs.join(', ')}` : `group ${own.group}`;
   const busy = (): PgsluiceError =>
     new PgsluiceError({
       code: 'FOREGROUND_AGENT',
-      message: `The agent that holds this state runs job ${jobId} in the foreground and takes no other work.`,
+      message: `The agent that holds this state runs ${what} in the foreground and takes no other work.`,
       hint: 'Wait for its end, or name another directory with --state.',
     });
   return {
     create: () => Promise.reject(busy()),
     act: (id, action): Promise<JobView> =>
-      id !== jobId && beginning.has(action) ? Promise.reject(busy()) : manager.act(id, action),
+      !own.jobs.includes(id) && beginning.has(action) ? Promise.reject(busy()) : manager.act(id, action),
     list: () => manager.list(),
     get: (id) => manager.get(id),
     remove: (id) => manager.remove(id),
     tables: (id) => manager.tables(id),
     checks: (id) => manager.checks(id),
+    groups: {
+      create: () => Promise.reject(busy()),
+      act: (id, action): Promise<GroupActionResult> =>
+        id !== own.group && beginning.has(action) ? Promise.reject(busy()) : manager.groups.act(id, action),
+      list: () => manager.groups.list(),
+      get: (id) => manager.groups.get(id),
+      remove: (id) => manager.groups.remove(id),
+    },
     single: manager.single,
     report: (id) => manager.report(id),
     reportHtml: (id) => manager.reportHtml(id),

@@ -1,5 +1,12 @@
 import type { JobEvent, StreamMessage, TableProgress } from '../contract/event.ts';
 import type { CheckResult } from '../contract/check.ts';
+import {
+  GroupRequest,
+  type GroupAction,
+  type GroupActionResult,
+  type GroupRequestInput,
+  type GroupView,
+} from '../contract/group.ts';
 import type { JobAction, JobView } from '../contract/job.ts';
 import { JobRequest, type JobRequestInput } from '../contract/options.ts';
 import type { Report } from '../contract/report.ts';
@@ -43,6 +50,18 @@ export class LocalClient implements JobClient {
   }
   remove(id: string): Promise<void> {
     return this.#manager.remove(id);
+  }
+  createGroup(request: GroupRequestInput): Promise<GroupView> {
+    return this.#manager.groups.create(GroupRequest.parse(request));
+  }
+  group(id: string): Promise<GroupView> {
+    return this.#manager.groups.get(id);
+  }
+  actOnGroup(id: string, action: GroupAction): Promise<GroupActionResult> {
+    return this.#manager.groups.act(id, action);
+  }
+  removeGroup(id: string): Promise<void> {
+    return this.#manager.groups.remove(id);
   }
   tables(id: string): Promise<TableProgress[]> {
     return this.#manager.tables(id);

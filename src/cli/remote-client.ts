@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi';
 import type { CheckResult } from '../contract/check.ts';
 import type { JobEvent, StreamMessage, TableProgress } from '../contract/event.ts';
+import type { GroupAction, GroupActionResult, GroupRequestInput, GroupView } from '../contract/group.ts';
 import { Problem, type JobAction, type JobView } from '../contract/job.ts';
 import type { JobRequestInput } from '../contract/options.ts';
 import type { Report } from '../contract/report.ts';
@@ -40,6 +41,18 @@ export class RemoteClient implements JobClient {
   }
   async remove(id: string): Promise<void> {
     await this.#request('DELETE', jobPath(id));
+  }
+  createGroup(request: GroupRequestInput): Promise<GroupView> {
+    return this.#json('POST', '/api/groups', request);
+  }
+  group(id: string): Promise<GroupView> {
+    return this.#json('GET', groupPath(id));
+  }
+  actOnGroup(id: string, action: GroupAction): Promise<GroupActionResult> {
+    return this.#json('POST', `${groupPath(id)}/${action}`);
+  }
+  async removeGroup(id: string): Promise<void> {
+    await this.#request('DELETE', groupPath(id));
   }
   async tables(id: string): Promise<TableProgress[]> {
     return (await this.#json<{ tables: TableProgress[] }>('GET', `${jobPath(id)}/tables`)).tables;
@@ -105,6 +118,10 @@ export class RemoteClient implements JobClient {
     if (response.ok) return response;
     throw await toError(response, this.where);
   }
+}
+
+function groupPath(id: string): string {
+  return `/api/groups/${encodeURIComponent(id)}`;
 }
 
 function jobPath(id: string): string {

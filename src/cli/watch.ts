@@ -42,7 +42,7 @@ export async function watchToEnd(input: WatchInput): Promise<number> {
   try {
     if (!json) introduce(viewer, client, job);
     if (client instanceof LocalClient && mayFollow(job.options)) {
-      server = await serveForeground(context, client.where, client.manager, job.id);
+      server = await serveForeground(context, client.where, client.manager, { jobs: [job.id], group: null });
       viewer.note(
         `To watch it in a browser: ${server.url}${server.tokenFile === null ? '' : ` (token in ${server.tokenFile})`}`,
       );

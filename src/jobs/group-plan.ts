@@ -44,7 +44,7 @@ function whySkipped(found: FoundDatabase): string | null {
 
 /**
  * Which databases become jobs, the largest first, and after them those that are left out, each with its reason. Pure.
- * @throws PgsluiceError DATABASES_NOT_FOUND for names that the source does not have, or that cannot be connected to: what was
+ * @throws PgsluiceError DATABASES_MISSING for names that the source does not have, or that cannot be connected to: what was
  * asked for by name is never left out; NO_DATABASES when nothing is left.
  */
 export function planDatabases(
@@ -93,7 +93,7 @@ function named(
   }
   if (problems.length === 0) return planned;
   throw new PgsluiceError({
-    code: 'DATABASES_NOT_FOUND',
+    code: 'DATABASES_MISSING',
     message: `Not every database that was named can be read on the source: ${listed(problems)}.`,
     hint: `There are: ${listed(found.filter((each) => whySkipped(each) === null).map((each) => each.name))}. Names are case-sensitive.`,
   });

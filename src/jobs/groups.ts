@@ -47,7 +47,7 @@ export class Groups {
 
   /**
    * Reads which databases there are, and makes one job for each; with `start` they begin in the order of the plan.
-   * @throws PgsluiceError of the request's endpoints and of the connections, DATABASES_NOT_FOUND, NO_DATABASES.
+   * @throws PgsluiceError of the request's endpoints and of the connections, DATABASES_MISSING, NO_DATABASES.
    */
   async create(request: GroupRequest): Promise<GroupView> {
     const { store } = this.#input;

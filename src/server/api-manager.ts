@@ -16,6 +16,7 @@ export type ApiManager = Pick<
   | 'metrics'
   | 'ready'
 > & {
+  readonly groups: Pick<JobManager['groups'], 'create' | 'list' | 'get' | 'act' | 'remove'>;
   readonly single: Pick<JobManager['single'], 'run' | 'accept' | 'unaccept'>;
   /** The report as one printable page. */
   reportHtml(id: string): string | Promise<string>;

@@ -8,6 +8,7 @@ import type { Logger } from 'pino';
 import { PgsluiceError } from '../errors.ts';
 import type { ApiManager } from './api-manager.ts';
 import { bearerToken, originAllowed, originError, sameToken, unauthorizedError } from './auth.ts';
+import { addGroupRoutes } from './group-routes.ts';
 import { addJobRoutes } from './job-routes.ts';
 import { renderMetrics } from './metrics.ts';
 import { problem, problemOf, problemOfInput, problemResponse } from './problem.ts';
@@ -88,6 +89,7 @@ export async function createApp(options: AppOptions): Promise<OpenAPIHono> {
   );
 
   addJobRoutes(app, manager, options.allowCommands === true);
+  addGroupRoutes(app, manager, options.allowCommands === true);
   app.get('/api/jobs/:id/events', () =>
     problemResponse(
       problem(426, {

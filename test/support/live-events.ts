@@ -261,6 +261,7 @@ export class ScriptedLiveJob {
       remove: unused,
       tables: () => Promise.resolve(tables),
       checks: () => Promise.resolve([]),
+      groups: { create: unused, list: unused, get: unused, act: unused, remove: unused },
       single: { run: unused, accept: unused, unaccept: unused },
       report: () => (this.report === null ? Promise.reject(notReady) : Promise.resolve(this.report)),
       reportHtml: unused,
