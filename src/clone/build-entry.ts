@@ -1,6 +1,6 @@
 import type { RestoreProblem } from '../contract/report.ts';
 import type { ArchiveEntry } from '../postgres/archive.ts';
-import type { CloneContext } from './context.ts';
+import type { TargetContext } from './context.ts';
 import { log } from './context.ts';
 import { harmful } from './post-data.ts';
 import { restoreEntries, restoreEntry } from './restore.ts';
@@ -8,7 +8,7 @@ import type { SessionPool } from './session-pool.ts';
 
 /** Makes one index or constraint and tells it; waits first while the job is paused. @returns what was refused. */
 export async function buildEntry(
-  context: CloneContext,
+  context: TargetContext,
   sessions: SessionPool,
   entry: ArchiveEntry,
   table: { readonly schema: string; readonly name: string },
@@ -36,7 +36,7 @@ export async function buildEntry(
   return problems;
 }
 
-export function tellRefusals(context: Pick<CloneContext, 'emit'>, problems: readonly RestoreProblem[]): void {
+export function tellRefusals(context: Pick<TargetContext, 'emit'>, problems: readonly RestoreProblem[]): void {
   for (const problem of problems) {
     const level = problem.harmless ? 'info' : 'error';
     log(context, level, `The target refused ${problem.kind} ${problem.name}: ${problem.error} — ${problem.reason}`);

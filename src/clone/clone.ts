@@ -1,14 +1,13 @@
 import type { PhaseTiming, Report, RestoreProblem } from '../contract/report.ts';
 import type { ErrorReport } from '../errors.ts';
 import type { PgsluiceError } from '../errors.ts';
-import type { Archive, ArchiveEntry } from '../postgres/archive.ts';
+import type { Archive } from '../postgres/archive.ts';
 import { qualified } from '../postgres/quote.ts';
 import { openSession } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
 import type { SourceSnapshot } from '../postgres/snapshot.ts';
 import { analyzeRoots, analyzeTasks, listPartitionLeaves } from './analyze.ts';
 import { BuildQueue } from './build-queue.ts';
-import type { BuildTask } from './build-queue.ts';
 import { readRelationOwners } from './catalogue.ts';
 import type { RelationOwners, SourceTable } from './catalogue.ts';
 import type { CloneContext } from './context.ts';
@@ -21,19 +20,19 @@ import { PhaseClock } from './phase-clock.ts';
 import { failedTablesError, refusedError } from './outcome.ts';
 import { describeTasks, planTasks } from './plan.ts';
 import type { CopyTask } from './plan.ts';
-import { harmful, planStages } from './post-data.ts';
-import type { RestoreStages, TableBuild } from './post-data.ts';
+import { planStages } from './post-data.ts';
+import type { RestoreStages } from './post-data.ts';
 import { CopyProgress } from './progress.ts';
 import { dropTargetObjects, droppedSentence, emptyTables } from './replace.ts';
-import { RESTORE_SETTINGS, restoreEntries } from './restore.ts';
+import { RESTORE_SETTINGS } from './restore.ts';
 import { fitArchive, makeMissingSchemas } from './fit.ts';
-import { buildEntry, tellRefusals } from './build-entry.ts';
 import { carryRoles } from './roles.ts';
 import { readSequences, writeSequences } from './sequences.ts';
 import type { SequenceValue } from './sequences.ts';
 import { takeMoment } from './source-moment.ts';
 import type { SourceMoment } from './source-moment.ts';
 import { watchStalls } from './stall-watch.ts';
+import { TargetWork } from './target-work.ts';
 import { SessionPool, buildSettings, openControl } from './session-pool.ts';
 
 export type { CloneContext } from './context.ts';
@@ -74,17 +73,15 @@ export function createClone(context: CloneContext): CloneRun {
 interface Done {
   schema: boolean;
   readonly tables: Set<number>;
-  readonly built: Set<number>;
   largeObjects: boolean;
 }
 
 class Clone implements CloneRun {
   readonly #context: CloneContext;
-  readonly #problems: RestoreProblem[] = [];
   readonly #clock: PhaseClock;
+  readonly #work: TargetWork;
   readonly #todo: string[] = [];
-  readonly #done: Done = { schema: false, tables: new Set(), built: new Set(), largeObjects: false };
-  readonly #moved: Report['moved'] = { tables: 0, rows: 0, bytes: 0, indexes: 0, sequences: 0, largeObjects: 0 };
+  readonly #done: Done = { schema: false, tables: new Set(), largeObjects: false };
   readonly #progress: CopyProgress;
   #moment: SourceMoment | null = null;
   #owners: RelationOwners | null = null;
@@ -97,6 +94,7 @@ class Clone implements CloneRun {
   constructor(context: CloneContext) {
     this.#context = context;
     this.#clock = new PhaseClock(context);
+    this.#work = new TargetWork(context);
     this.#progress = new CopyProgress((event) => context.emit(event));
   }
 
@@ -113,7 +111,7 @@ class Clone implements CloneRun {
   }
 
   get canRetry(): boolean {
-    return this.#done.schema && this.#moment?.snapshot.alive === true && harmful(this.#problems).length === 0;
+    return this.#done.schema && this.#moment?.snapshot.alive === true && this.#work.refused.length === 0;
   }
 
   async close(): Promise<void> {
@@ -124,12 +122,13 @@ class Clone implements CloneRun {
     const context = this.#context;
     const { options } = context;
     const stages = await this.#clock.run('schema', () => this.#schema());
-    if (harmful(this.#problems).length > 0) return this.#refused();
+    if (this.#work.refused.length > 0) return this.#refused();
 
     const moment = this.#theMoment();
     const control = await openControl(context);
     const sessions = new SessionPool(context, {
       side: 'target',
+      server: context.target,
       // One connection of the target is the control session's, where there is more than one.
       connections: context.connections.target - (control === null ? 0 : 1),
       settings: `${RESTORE_SETTINGS}; ${await buildSettings(control, options.indexJobs)}`,
@@ -147,20 +146,20 @@ class Clone implements CloneRun {
       const indexes = this.#clock.start('indexes');
       const failed = await copying;
       if (options.schemaOnly)
-        for (const list of stages.builds.values()) builds.add(this.#buildTasks(sessions, list, 0));
+        for (const list of stages.builds.values()) builds.add(this.#work.buildTasks(sessions, list, 0));
       await builds.idle();
       if (failed.length > 0) {
         indexes('stopped: tables failed');
         return this.#failedTables(failed);
       }
-      if (!options.dataOnly) await sessions.with((session) => this.#restore(session, stages.lateIndexes));
-      indexes(`${this.#moved.indexes} built`);
-      if (harmful(this.#problems).length > 0) return this.#refused();
+      if (!options.dataOnly) await sessions.with((session) => this.#work.restore(session, stages.lateIndexes));
+      indexes(`${this.#work.moved.indexes} built`);
+      if (this.#work.refused.length > 0) return this.#refused();
 
       // Before the privileges are as on the source, which may leave the owner without a right to its own sequence.
       await this.#clock.run('sequences', () => this.#setSequences(sessions));
-      await this.#clock.run('constraints', () => this.#constraints(sessions, stages));
-      if (harmful(this.#problems).length > 0) return this.#refused();
+      await this.#clock.run('constraints', () => this.#work.constraints(sessions, stages, this.#owners));
+      if (this.#work.refused.length > 0) return this.#refused();
       await this.#clock.run('analyze', async () => {
         if (!options.schemaOnly) await analyzeRoots(sessions, options.indexJobs);
       });
@@ -213,25 +212,13 @@ class Clone implements CloneRun {
         for (const statement of roles.statements) log(context, 'info', `On the target: ${statement}`);
         this.#todo.push(...roles.todo);
         await makeMissingSchemas(target, archive.entries, context.options);
-        await this.#restore(target, stages.preData);
+        await this.#work.restore(target, stages.preData);
       }
     } finally {
       await target.close();
     }
     this.#done.schema = true;
     return stages;
-  }
-
-  async #restore(session: Session, entries: readonly ArchiveEntry[]): Promise<void> {
-    const { signal } = this.#context;
-    const found = await restoreEntries(session, entries, signal, () => undefined);
-    this.#note(found);
-    this.#moved.indexes += entries.filter((entry) => entry.type === 'INDEX' || entry.type === 'CONSTRAINT').length;
-  }
-
-  #note(found: readonly RestoreProblem[]): void {
-    this.#problems.push(...found);
-    tellRefusals(this.#context, found);
   }
 
   async #copy(
@@ -270,7 +257,7 @@ class Clone implements CloneRun {
           this.#done.tables.add(table.oid);
           const list = stages.builds.get(table.oid) ?? [];
           builds.add([
-            ...this.#buildTasks(sessions, list, table.sizeBytes),
+            ...this.#work.buildTasks(sessions, list, table.sizeBytes),
             ...analyzeTasks(sessions, table, this.#leaves),
           ]);
         },
@@ -279,7 +266,7 @@ class Clone implements CloneRun {
     );
     await largeObjects;
     const totals = this.#progress.totals;
-    Object.assign(this.#moved, { tables: totals.tables, rows: totals.rows, bytes: totals.bytes });
+    Object.assign(this.#work.moved, { tables: totals.tables, rows: totals.rows, bytes: totals.bytes });
     return failed;
   }
 
@@ -312,45 +299,8 @@ class Clone implements CloneRun {
 
   async #copyLargeObjects(sessions: SessionPool): Promise<void> {
     if (this.#done.largeObjects || !carriesLargeObjects(this.#context.options)) return;
-    this.#moved.largeObjects = await carryLargeObjects(this.#context, this.#theMoment().snapshot, sessions);
+    this.#work.moved.largeObjects = await carryLargeObjects(this.#context, this.#theMoment().snapshot, sessions);
     this.#done.largeObjects = true;
-  }
-
-  #buildTasks(sessions: SessionPool, list: readonly TableBuild[], sizeBytes: number): BuildTask[] {
-    return list
-      .filter(({ entry }) => !this.#done.built.has(entry.dumpId))
-      .map(({ entry, table, exclusive }) => ({
-        locks: [table.oid],
-        exclusive,
-        priority: sizeBytes,
-        run: async () => {
-          const problems = await buildEntry(this.#context, sessions, entry, table);
-          this.#done.built.add(entry.dumpId);
-          this.#note(problems);
-          if (problems.length === 0) this.#moved.indexes += 1;
-        },
-      }));
-  }
-
-  async #constraints(sessions: SessionPool, stages: RestoreStages): Promise<void> {
-    if (this.#context.options.dataOnly) return;
-    const owners = this.#owners;
-    const queue = new BuildQueue(this.#context.options.indexJobs);
-    queue.add(
-      stages.foreignKeys.map((entry, at) => ({
-        locks: owners?.locksOfForeignKey.get(entry.oid) ?? [0],
-        exclusive: true,
-        priority: -at,
-        run: () =>
-          buildEntry(this.#context, sessions, entry, { schema: entry.schema ?? '', name: entry.name }).then(
-            (problems) => this.#note(problems),
-          ),
-      })),
-    );
-    await queue.idle();
-    await sessions.with(async (session) => {
-      for (const stage of [stages.rest, stages.privileges, stages.last]) await this.#restore(session, stage);
-    });
   }
 
   async #setSequences(sessions: SessionPool): Promise<void> {
@@ -359,7 +309,7 @@ class Clone implements CloneRun {
     const values = await readSequences(this.#theMoment().snapshot.holder, options);
     await sessions.with((session) => writeSequences(session, values));
     this.#sequences = values;
-    this.#moved.sequences = values.length;
+    this.#work.moved.sequences = values.length;
     log(this.#context, 'info', `Set ${values.length} ${values.length === 1 ? 'sequence' : 'sequences'}.`);
   }
 
@@ -369,7 +319,7 @@ class Clone implements CloneRun {
   }
 
   #refused(): CloneOutcome {
-    return this.#outcome(refusedError(harmful(this.#problems)), []);
+    return this.#outcome(refusedError(this.#work.refused), []);
   }
 
   #failedTables(failed: readonly FailedTable[]): CloneOutcome {
@@ -382,9 +332,9 @@ class Clone implements CloneRun {
       ok: error === null,
       error,
       failedTables,
-      restoreProblems: this.#problems,
+      restoreProblems: this.#work.problems,
       phases: this.#clock.timings,
-      moved: this.#moved,
+      moved: this.#work.moved,
       targetExtensions: this.#ownExtensions,
       todo: this.#todo,
     };

@@ -5,16 +5,14 @@ import type { ConnectionSettings } from '../postgres/settings.ts';
 import type { PgTools } from '../postgres/tools.ts';
 import type { ServerVersion } from '../postgres/version.ts';
 
-/** Everything a clone is given. Nothing in it changes while it runs but the gate and the signal. */
-export interface CloneContext {
-  readonly source: ConnectionSettings;
+/** What filling a target takes, wherever its contents come from. Nothing in it changes while it runs but the gate and the signal. */
+export interface TargetContext {
   readonly target: ConnectionSettings;
   readonly options: JobOptions;
   readonly tools: PgTools;
-  readonly sourceVersion: ServerVersion;
   readonly targetVersion: ServerVersion;
-  /** Connections that may be open at once, in all, measured by validation; at least 1 each. */
-  readonly connections: { readonly source: number; readonly target: number };
+  /** Connections that may be open at once, in all, measured by validation; at least 1. */
+  readonly connections: { readonly target: number };
   /** Directory of the agent for short-lived files. */
   readonly workDir: string;
   readonly signal: AbortSignal;
@@ -26,6 +24,13 @@ export interface CloneContext {
   emit(event: JobEventBody): void;
 }
 
-export function log(context: Pick<CloneContext, 'emit'>, level: LogLevel, message: string): void {
+/** Everything a clone is given. */
+export interface CloneContext extends TargetContext {
+  readonly source: ConnectionSettings;
+  readonly sourceVersion: ServerVersion;
+  readonly connections: { readonly source: number; readonly target: number };
+}
+
+export function log(context: Pick<TargetContext, 'emit'>, level: LogLevel, message: string): void {
   context.emit({ type: 'log', level, message });
 }

@@ -1,5 +1,5 @@
 import type { Session } from '../postgres/session.ts';
-import type { CloneContext } from './context.ts';
+import type { TargetContext } from './context.ts';
 import { log } from './context.ts';
 import type { CopyMode } from './copy-table.ts';
 
@@ -8,7 +8,7 @@ import type { CopyMode } from './copy-table.ts';
  * checked row by row, where the role can have that. `first`: the job's first attempt at its tables.
  */
 export async function chooseCopyMode(
-  context: CloneContext,
+  context: TargetContext,
   control: Session | null,
   first: boolean,
 ): Promise<CopyMode> {

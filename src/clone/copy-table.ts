@@ -43,7 +43,7 @@ export function fillsAlone(task: CopyTask, mode: CopyMode): boolean {
 }
 
 /** One COPY that is its own transaction: all of it or nothing, in one round trip. */
-function isSmall(task: CopyTask, mode: CopyMode): boolean {
+export function isSmall(task: CopyTask, mode: CopyMode): boolean {
   return mode.untouched && fillsAlone(task, mode) && task.table.sizeBytes <= SMALL_BYTES;
 }
 
@@ -89,9 +89,32 @@ export async function copyTask(
   onProgress: (bytes: number, rows: number) => void,
   beside: Beside | null = null,
 ): Promise<Transferred> {
+  const statements = copyStatements(task, mode);
+  const { format } = task;
+  return storeTask(
+    target,
+    task,
+    mode,
+    () => transferCopy({ source, copyOut: statements.out, target, copyIn: statements.into, format, gate, onProgress }),
+    (side) => (side === 'source' ? source : target),
+    beside,
+  );
+}
+
+/**
+ * One task's rows, which `transfer` brings, in one target transaction. `failing`: the session whose settings explain an error.
+ * @throws as `copyTask`.
+ */
+export async function storeTask(
+  target: Session,
+  task: CopyTask,
+  mode: CopyMode,
+  transfer: () => Promise<Transferred>,
+  failing: (side: 'source' | 'target') => Session,
+  beside: Beside | null = null,
+): Promise<Transferred> {
   const { table } = task;
   const name = qualified(table.schema, table.name);
-  const statements = copyStatements(task, mode);
   const small = isSmall(task, mode);
   const alone = fillsAlone(task, mode);
   const before = beside?.before ?? '';
@@ -108,19 +131,10 @@ export async function copyTask(
         );
   let transferred: Transferred;
   try {
-    transferred = await transferCopy({
-      source,
-      copyOut: statements.out,
-      target,
-      copyIn: statements.into,
-      format: task.format,
-      gate,
-      onProgress,
-    });
+    transferred = await transfer();
   } catch (error) {
     if (error instanceof TransferError) {
-      const session = error.side === 'source' ? source : target;
-      throw explainError(error.cause, { side: error.side, settings: session.settings });
+      throw explainError(error.cause, { side: error.side, settings: failing(error.side).settings });
     }
     throw error;
   }

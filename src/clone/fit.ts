@@ -5,7 +5,7 @@ import { isOwnObject } from '../postgres/own-objects.ts';
 import { quoteIdent } from '../postgres/quote.ts';
 import { openSession } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
-import type { CloneContext } from './context.ts';
+import type { TargetContext } from './context.ts';
 import { adaptToTarget } from './restore.ts';
 
 export interface FittedArchive {
@@ -18,7 +18,7 @@ export interface FittedArchive {
  * The source's archive as this target takes it, without what a job of pgsluice made for itself; also what verification holds
  * the target against.
  */
-export async function fitArchive(context: CloneContext, archive: Archive): Promise<FittedArchive> {
+export async function fitArchive(context: TargetContext, archive: Archive): Promise<FittedArchive> {
   const { target, targetVersion, signal } = context;
   const session = await openSession(target, { signal, side: 'target', purpose: 'schema', retryForMs: 30_000 });
   try {

@@ -1,14 +1,14 @@
 import type { Phase } from '../contract/event.ts';
 import type { PhaseTiming } from '../contract/report.ts';
 import { throwIfAborted } from '../errors.ts';
-import type { CloneContext } from './context.ts';
+import type { TargetContext } from './context.ts';
 
 /** Tells the start and end of phases, and keeps how long each took. Phases may overlap. */
 export class PhaseClock {
   readonly timings: PhaseTiming[] = [];
-  readonly #context: CloneContext;
+  readonly #context: TargetContext;
 
-  constructor(context: CloneContext) {
+  constructor(context: TargetContext) {
     this.#context = context;
   }
 

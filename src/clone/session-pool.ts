@@ -2,12 +2,13 @@ import PQueue from 'p-queue';
 import { PgsluiceError, throwIfAborted } from '../errors.ts';
 import { openSession } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
-import type { Side } from '../postgres/settings.ts';
-import type { CloneContext } from './context.ts';
+import type { ConnectionSettings, Side } from '../postgres/settings.ts';
+import type { TargetContext } from './context.ts';
 import { log } from './context.ts';
 
 export interface SessionPoolInput {
   readonly side: Side;
+  readonly server: ConnectionSettings;
   /** Sessions at once, at least 1. */
   readonly connections: number;
   /** SQL that every session runs once at its start. */
@@ -20,7 +21,7 @@ export interface SessionPoolInput {
  * state is unknown. Where a task needs a session of both sides it takes the target's first.
  */
 export class SessionPool {
-  readonly #context: CloneContext;
+  readonly #context: Pick<TargetContext, 'signal' | 'emit'>;
   readonly #queue: PQueue;
   readonly #idle: Session[] = [];
   /** Sessions at work; one that is left running by a failed job would go on building indexes. */
@@ -28,7 +29,7 @@ export class SessionPool {
   #closed = false;
   readonly #input: SessionPoolInput;
 
-  constructor(context: CloneContext, input: SessionPoolInput) {
+  constructor(context: Pick<TargetContext, 'signal' | 'emit'>, input: SessionPoolInput) {
     this.#context = context;
     this.#input = input;
     this.#queue = new PQueue({ concurrency: Math.max(1, input.connections) });
@@ -78,8 +79,8 @@ export class SessionPool {
   }
 
   async #open(): Promise<Session> {
-    const { side, settings } = this.#input;
-    const session = await openSession(this.#context[side], {
+    const { side, server, settings } = this.#input;
+    const session = await openSession(server, {
       signal: this.#context.signal,
       side,
       purpose: 'copy',
@@ -99,7 +100,7 @@ export class SessionPool {
 }
 
 /** A session to the target beside the pool, for questions; null when the target allows a single connection, which the work itself needs. */
-export async function openControl(context: CloneContext): Promise<Session | null> {
+export async function openControl(context: TargetContext): Promise<Session | null> {
   if (context.connections.target < 2) return null;
   return openSession(context.target, {
     signal: context.signal,

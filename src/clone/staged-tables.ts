@@ -33,6 +33,7 @@ export async function withTargets<T>(context: CloneContext, work: (sessions: Tar
   try {
     targets = new SessionPool(context, {
       side: 'target',
+      server: context.target,
       connections: context.connections.target - (targetControl === null ? 0 : 1),
       settings: `${RESTORE_SETTINGS}; ${await buildSettings(targetControl, context.options.indexJobs)}`,
     });
@@ -48,6 +49,7 @@ export async function withStage<T>(context: CloneContext, work: (sessions: Stage
   return withTargets(context, async (ours) => {
     const sources = new SessionPool(context, {
       side: 'source',
+      server: context.source,
       connections: source - (source < 2 ? 0 : 1),
       settings: 'SELECT 1',
     });

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { pipeline } from 'node:stream/promises';
 import type { Duplex } from 'node:stream';
 import type pg from 'pg';
@@ -285,6 +286,54 @@ async function wireTransfer(input: TransferInput, from: WireConnection): Promise
     // With the listener gone a paused socket would stay paused and hide the connection's end.
     from.stream.resume();
   }
+}
+
+/** CopyData, 'd', with room for its length (PostgreSQL documentation, 55.7 "Message Formats"). */
+function copyDataHeader(length: number): Buffer {
+  const header = Buffer.allocUnsafe(5);
+  header.writeUInt8(0x64, 0);
+  header.writeUInt32BE(length + 4, 1);
+  return header;
+}
+
+/**
+ * Feeds `COPY … FROM STDIN` from bytes that come from elsewhere, cut anywhere; they are asked for only while the target's socket
+ * takes them. When they end in an error the COPY is ended by it as well. The session is of no use afterwards then.
+ * @returns the rows that the target counted. @throws TransferError; its cause is the driver's error, or that of the bytes.
+ */
+export async function feedCopy(target: Session, copyIn: string, data: AsyncIterable<Buffer>): Promise<number> {
+  if (wireConnection(target.client) === null) {
+    const writer = target.client.query(copyFrom(copyIn));
+    await pipeline(data, writer).catch((error: unknown) => Promise.reject(new TransferError('target', error)));
+    return writer.rowCount ?? Number.NaN;
+  }
+  const running = new CopyIn(copyIn);
+  submitTo(target.client)(running);
+  const to = await running.ready.catch((error: unknown) => Promise.reject(new TransferError('target', error)));
+  const failure: { cause: unknown } | { cause: null } = { cause: null };
+  const ended = running.done.then(
+    () => undefined,
+    (error: unknown) => {
+      failure.cause = error;
+    },
+  );
+  try {
+    for await (const chunk of data) {
+      if (failure.cause !== null) break;
+      to.stream.write(copyDataHeader(chunk.length));
+      if (!to.stream.write(chunk)) {
+        const drained = new AbortController();
+        await Promise.race([once(to.stream, 'drain', { signal: drained.signal }).catch(() => undefined), ended]);
+        drained.abort();
+      }
+    }
+  } catch (error) {
+    to.sendCopyFail('the data could not be read to its end');
+    await ended;
+    throw new TransferError('source', error);
+  }
+  if (failure.cause === null) to.endCopyFrom();
+  return running.done.catch((error: unknown) => Promise.reject(new TransferError('target', error)));
 }
 
 /** The same through pg-copy-streams: the reference, and the way out should the driver's connection ever look different. */
