@@ -1,6 +1,19 @@
 import type { CheckFamily, CheckOutcome, CheckResult } from '../contract/check.ts';
 import type { JobOptions } from '../contract/options.ts';
+import { plain } from '../postgres/places/plain.ts';
+import { type WordValues, remedyAt } from '../postgres/places/places.ts';
+import type { Need, Place } from '../postgres/places/types.ts';
 import type { Database } from './database.ts';
+
+/** A line or more of a remedy; what it is for, where the place it runs on may have words of its own. */
+export interface RemedyPart {
+  readonly text: string;
+  readonly need?: Need;
+  readonly values?: WordValues;
+}
+
+/** PostgreSQL's own way as text, or in parts that a place may put into its own words. */
+export type Remedy = string | readonly RemedyPart[];
 
 /** What a judge says about what was measured. */
 export interface Verdict {
@@ -10,6 +23,8 @@ export interface Verdict {
   readonly remedy: string;
   /** True when the same check may pass later with nothing changed by a person. */
   readonly retryable?: boolean;
+  /** What `remedy` is made of, until it is put into the words of the place (`atPlace`). */
+  readonly parts?: readonly RemedyPart[];
 }
 
 /** What the job is about, for checks that depend on filters and on what is moved. */
@@ -54,16 +69,32 @@ export function passed(found: string): Verdict {
   return { outcome: 'passed', code: null, found, remedy: '' };
 }
 
-export function informed(found: string, remedy = ''): Verdict {
-  return { outcome: 'info', code: null, found, remedy };
+export function informed(found: string, remedy: Remedy = ''): Verdict {
+  return { outcome: 'info', code: null, found, ...remedyOf(remedy) };
 }
 
-export function warned(found: string, remedy = ''): Verdict {
-  return { outcome: 'warned', code: null, found, remedy };
+export function warned(found: string, remedy: Remedy = ''): Verdict {
+  return { outcome: 'warned', code: null, found, ...remedyOf(remedy) };
 }
 
-export function failed(code: string, found: string, remedy: string): Verdict {
-  return { outcome: 'failed', code, found, remedy };
+export function failed(code: string, found: string, remedy: Remedy): Verdict {
+  return { outcome: 'failed', code, found, ...remedyOf(remedy) };
+}
+
+function remedyOf(remedy: Remedy): Pick<Verdict, 'remedy' | 'parts'> {
+  return typeof remedy === 'string' ? { remedy } : { remedy: partsAt(remedy, plain), parts: remedy };
+}
+
+const partsAt = (parts: readonly RemedyPart[], place: Place): string =>
+  [
+    ...new Set(
+      parts.map(({ text, need, values }) => (need === undefined ? text : remedyAt(place, need, text, values))),
+    ),
+  ].join('\n');
+
+/** The same with its remedy in the words of the place where it has to be done. Pure. */
+export function atPlace({ parts, ...verdict }: Verdict, place: Place): Verdict {
+  return parts === undefined ? verdict : { ...verdict, remedy: partsAt(parts, place) };
 }
 
 /** The check says nothing about these servers; `why` says what it lacked or why it does not apply. */

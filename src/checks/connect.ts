@@ -1,11 +1,14 @@
 import { describeSettings } from '../postgres/settings.ts';
 import type { ConnectionSettings, SslMode } from '../postgres/settings.ts';
 import type { PgsluiceError } from '../errors.ts';
+import { placeOfHost, remedyAt } from '../postgres/places/places.ts';
+import type { Need } from '../postgres/places/types.ts';
 import { failed, informed, passed, warned } from './check.ts';
 import type { Check, Verdict } from './check.ts';
 import { perDatabase } from './database.ts';
 import type { Database } from './database.ts';
 import { headroomCheck } from './headroom.ts';
+import { placeCheck } from './place.ts';
 import { poolerCheck } from './pooler.ts';
 
 export interface Transport {
@@ -50,9 +53,33 @@ export function judgeReached(
   return passed(found);
 }
 
-/** What `openSession` said; its code, sentence and remedy are the check's. */
-export function judgeUnreached(error: PgsluiceError): Verdict {
-  return { ...failed(error.code, error.message, error.hint), retryable: error.retryable };
+/** What a place may say in its own words to a connection that did not come about. */
+const needOfError: Readonly<Record<string, Need>> = {
+  NO_PG_HBA_ENTRY: 'allowlist',
+  CONNECT_TIMEOUT: 'allowlist',
+  CONNECTION_REFUSED: 'allowlist',
+  HOST_UNREACHABLE: 'allowlist',
+  TOO_MANY_CONNECTIONS: 'connections',
+  UNKNOWN_DATABASE: 'create-database',
+  TRANSACTION_POOLER: 'pooler',
+};
+
+/**
+ * What `openSession` said; its code, sentence and remedy are the check's. A server that was not reached can be told by its
+ * host's name only; what its place says to this comes beside the remedy, because the cause is not certain.
+ */
+export function judgeUnreached(
+  error: PgsluiceError,
+  settings?: Pick<ConnectionSettings, 'host' | 'database'>,
+): Verdict {
+  const need = needOfError[error.code];
+  const place = need === undefined || settings === undefined ? null : placeOfHost(settings.host);
+  const words =
+    place === null || need === undefined || settings === undefined
+      ? ''
+      : remedyAt(place, need, '', { database: settings.database });
+  const remedy = [error.hint, words].filter((text) => text !== '').join('\n');
+  return { ...failed(error.code, error.message, remedy), retryable: error.retryable };
 }
 
 const ROUND_TRIPS = 3;
@@ -238,6 +265,7 @@ export const connectChecks: readonly Check[] = [
   reached('source'),
   reached('target'),
   sameDatabase,
+  placeCheck,
   poolerCheck,
   standbySource,
   standbyTarget,

@@ -1,6 +1,6 @@
 import { quoteIdent } from '../postgres/quote.ts';
 import { failed, passed, skipped, warned } from './check.ts';
-import type { Check, Verdict } from './check.ts';
+import type { Check, RemedyPart, Verdict } from './check.ts';
 import { picksOut } from './scope.ts';
 import { listNames } from './words.ts';
 
@@ -65,7 +65,7 @@ export function compareExtensionVersions(a: string, b: string): number {
 interface Trouble {
   readonly code: 'EXTENSION_UNAVAILABLE' | 'EXTENSION_TOO_OLD' | 'EXTENSION_NOT_ALLOWED';
   readonly words: string;
-  readonly remedy: string;
+  readonly remedy: readonly RemedyPart[];
 }
 
 function troubleOf(extension: SourceExtension, input: ExtensionInput): Trouble | null {
@@ -75,7 +75,14 @@ function troubleOf(extension: SourceExtension, input: ExtensionInput): Trouble |
     return {
       code: 'EXTENSION_UNAVAILABLE',
       words: `${extension.name} ${extension.version} is not available on the target`,
-      remedy: `-- ${extension.name}: install its package on the target's machine or allow it in the provider's settings; or, if nothing needs it, on the source: DROP EXTENSION ${name};`,
+      remedy: [
+        {
+          text: `-- ${extension.name}: install its package on the target's machine or allow it in the provider's settings`,
+          need: 'create-extension',
+          values: { extension: extension.name },
+        },
+        { text: `-- or, if nothing needs it, on the source: DROP EXTENSION ${name};` },
+      ],
     };
   }
   const arrives = offer.installedVersion ?? offer.defaultVersion;
@@ -83,10 +90,14 @@ function troubleOf(extension: SourceExtension, input: ExtensionInput): Trouble |
     return {
       code: 'EXTENSION_TOO_OLD',
       words: `${extension.name} is ${extension.version} on the source, ${arrives} on the target`,
-      remedy:
-        offer.installedVersion !== null && compareExtensionVersions(offer.defaultVersion, extension.version) >= 0
-          ? `ALTER EXTENSION ${name} UPDATE; -- on the target`
-          : `-- ${extension.name}: install version ${extension.version} or newer on the target's machine`,
+      remedy: [
+        {
+          text:
+            offer.installedVersion !== null && compareExtensionVersions(offer.defaultVersion, extension.version) >= 0
+              ? `ALTER EXTENSION ${name} UPDATE; -- on the target`
+              : `-- ${extension.name}: install version ${extension.version} or newer on the target's machine`,
+        },
+      ],
     };
   }
   if (offer.installedVersion !== null || input.superuser || input.leftOut) return null;
@@ -94,14 +105,14 @@ function troubleOf(extension: SourceExtension, input: ExtensionInput): Trouble |
     return {
       code: 'EXTENSION_NOT_ALLOWED',
       words: `${extension.name} can be installed by a superuser only`,
-      remedy: `CREATE EXTENSION ${name}; -- on the target, as a superuser`,
+      remedy: [{ text: `CREATE EXTENSION ${name}; -- on the target, as a superuser` }],
     };
   }
   if (!input.createInDatabase) {
     return {
       code: 'EXTENSION_NOT_ALLOWED',
       words: `${extension.name} needs CREATE on the database to be installed`,
-      remedy: `GRANT CREATE ON DATABASE ${quoteIdent(input.database)} TO ${quoteIdent(input.role)};`,
+      remedy: [{ text: `GRANT CREATE ON DATABASE ${quoteIdent(input.database)} TO ${quoteIdent(input.role)};` }],
     };
   }
   return null;
@@ -116,7 +127,7 @@ export function judgeExtensions(input: ExtensionInput): Verdict {
   const worst = order.find((code) => troubles.some((t) => t.code === code));
   if (worst !== undefined) {
     const found = `${troubles.map((t) => t.words).join('; ')}.`;
-    const remedy = [...new Set(troubles.map((t) => t.remedy))].join('\n');
+    const remedy = troubles.flatMap((t) => t.remedy);
     return input.leftOut
       ? warned(`${found} The filters leave extensions out; it matters only if the chosen tables need them.`, remedy)
       : failed(worst, found, remedy);

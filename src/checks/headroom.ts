@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { quoteIdent } from '../postgres/quote.ts';
 import { failed, informed, passed, warned } from './check.ts';
-import type { Check, Verdict } from './check.ts';
+import type { Check, Remedy, Verdict } from './check.ts';
 import { perDatabase } from './database.ts';
 
 /** Limits of a server and how much of them is in use, our own session included. Limits of -1 are none. */
@@ -71,12 +71,17 @@ function bindingLimit(
   role: string,
   database: string,
   needed: number,
-): { words: string; remedy: string } {
+): { words: string; remedy: Remedy } {
   const available = connectionsAvailable(use);
   if (!use.superuser && use.roleLimit >= 0 && use.roleLimit - use.roleInUse + 1 <= available) {
     return {
       words: `the role ${role} has CONNECTION LIMIT ${use.roleLimit}, ${use.roleInUse} in use`,
-      remedy: `ALTER ROLE ${quoteIdent(role)} CONNECTION LIMIT ${Math.max(needed, use.roleInUse - 1 + needed)};`,
+      remedy: [
+        {
+          text: `ALTER ROLE ${quoteIdent(role)} CONNECTION LIMIT ${Math.max(needed, use.roleInUse - 1 + needed)};`,
+          need: 'connections',
+        },
+      ],
     };
   }
   if (!use.superuser && use.databaseLimit >= 0 && use.databaseLimit - use.databaseInUse + 1 <= available) {
@@ -87,7 +92,12 @@ function bindingLimit(
   }
   return {
     words: `max_connections is ${use.maxConnections}, ${use.inUse} in use, ${use.reserved} reserved`,
-    remedy: 'End sessions that are not needed, or raise max_connections and restart the server.',
+    remedy: [
+      {
+        text: 'End sessions that are not needed, or raise max_connections and restart the server.',
+        need: 'connections',
+      },
+    ],
   };
 }
 

@@ -25,19 +25,16 @@ export function judgeReplicationRight(role: string, probe: ReplicationProbe, pro
       provider === 'rds_replication'
         ? `GRANT rds_replication TO ${quoteIdent(role)};`
         : `ALTER ROLE ${quoteIdent(role)} REPLICATION; -- as a superuser`;
-    return failed(
-      'REPLICATION_DENIED',
-      `The role ${role} may not replicate: ${error.message}`,
-      `${grant}\n-- or use --method copy`,
-    );
+    return failed('REPLICATION_DENIED', `The role ${role} may not replicate: ${error.message}`, [
+      { text: grant, need: 'replication-right', values: { role } },
+      { text: '-- or use --method copy' },
+    ]);
   }
   if (probe.noSender)
     return {
-      ...failed(
-        'NO_SENDER_LEFT',
-        error.message,
-        'ALTER SYSTEM SET max_wal_senders = …; -- and restart the source; or end a sender',
-      ),
+      ...failed('NO_SENDER_LEFT', error.message, [
+        { text: 'ALTER SYSTEM SET max_wal_senders = …; -- and restart the source; or end a sender', need: 'max-slots' },
+      ]),
       retryable: true,
     };
   return {

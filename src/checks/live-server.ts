@@ -68,11 +68,10 @@ export function judgeWalLevel(level: string, provider: string | null): Verdict {
     provider === null
       ? `ALTER SYSTEM SET wal_level = logical; -- as a superuser, ${RESTART}`
       : `-- set ${provider} to on in the provider's settings, ${RESTART}`;
-  return failed(
-    'WAL_LEVEL_TOO_LOW',
-    `wal_level is ${level}: the source's WAL does not hold what following needs.`,
-    `${where}; or use --method copy`,
-  );
+  return failed('WAL_LEVEL_TOO_LOW', `wal_level is ${level}: the source's WAL does not hold what following needs.`, [
+    { text: where, need: 'wal-level' },
+    { text: '-- or use --method copy' },
+  ]);
 }
 
 const walLevel = onSource(
@@ -89,9 +88,14 @@ export function judgeSlots(max: number, used: number, idle: readonly string[], n
     [
       ...idle
         .slice(0, 5)
-        .map((name) => `SELECT pg_drop_replication_slot('${name}'); -- only when nothing needs it any more`),
-      `ALTER SYSTEM SET max_replication_slots = ${Math.max(max, used + needed - 1) + 4}; -- ${RESTART}`,
-    ].join('\n'),
+        .map((name) => ({
+          text: `SELECT pg_drop_replication_slot('${name}'); -- only when nothing needs it any more`,
+        })),
+      {
+        text: `ALTER SYSTEM SET max_replication_slots = ${Math.max(max, used + needed - 1) + 4}; -- ${RESTART}`,
+        need: 'max-slots',
+      },
+    ],
   );
 }
 
@@ -103,11 +107,12 @@ const slots = onSource(
 export function judgeSenders(max: number, used: number, needed = 1): Verdict {
   const found = `${used} of ${count(max, 'sender')} (max_wal_senders) ${used === 1 ? 'is' : 'are'} in use`;
   if (used + needed <= max) return passed(`${found}; ${needsWords(needed)}.`);
-  return failed(
-    'NO_SENDER_LEFT',
-    `${found}, and ${needsWords(needed)}.`,
-    `ALTER SYSTEM SET max_wal_senders = ${Math.max(max, used + needed - 1) + 4}; -- ${RESTART}`,
-  );
+  return failed('NO_SENDER_LEFT', `${found}, and ${needsWords(needed)}.`, [
+    {
+      text: `ALTER SYSTEM SET max_wal_senders = ${Math.max(max, used + needed - 1) + 4}; -- ${RESTART}`,
+      need: 'max-slots',
+    },
+  ]);
 }
 
 const senders = onSource(

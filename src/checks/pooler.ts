@@ -19,16 +19,17 @@ export interface PoolerSigns {
   readonly snapshotRefusal: string | null;
 }
 
-/** Hosts and ports that providers give to their transaction poolers (Neon `-pooler`, Supabase 6543). */
+/** Hosts and ports that providers give to their transaction poolers (places/neon.ts, places/supabase.ts), whatever the domain. */
 function looksLikeTransactionPooler(host: string, port: number): boolean {
   return port === 6543 || /-pooler(\.|$)/.test(host);
 }
 
 export function judgePooler(signs: PoolerSigns): Verdict {
   const { host, port } = signs;
-  const remedy = looksLikeTransactionPooler(host, port)
+  const text = looksLikeTransactionPooler(host, port)
     ? `Use the direct address of the ${signs.side}: the host without "-pooler", port 5432 instead of 6543, or your provider's "session" connection string.`
     : `Use the direct address of the ${signs.side}'s server, or a pooler in session mode (PgBouncer: pool_mode = session).`;
+  const remedy = [{ text, need: 'pooler' }] as const;
   const first = signs.backendPids[0];
   const moved = signs.backendPids.some((pid) => pid !== first);
   const shared = signs.otherPid !== null && signs.backendPids.includes(signs.otherPid);

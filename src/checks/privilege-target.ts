@@ -1,4 +1,5 @@
 import type { JobOptions } from '../contract/options.ts';
+import { placeRoles } from '../postgres/places/places.ts';
 import { qualified, quoteIdent } from '../postgres/quote.ts';
 import { failed, passed, skipped, warned } from './check.ts';
 import type { Check, Verdict } from './check.ts';
@@ -258,17 +259,6 @@ const setOwner: Check = {
       : judgeSetOwner(options, await readNeeded(source, options), await readTargetRole(target)),
 };
 
-/** Roles by which providers let non-superusers do some of it (event triggers above all). */
-const managedRoles = [
-  'rds_superuser',
-  'cloudsqlsuperuser',
-  'azure_pg_admin',
-  'neon_superuser',
-  'supabase_admin',
-  'doadmin',
-  'avnadmin',
-];
-
 const superuserWords = (o: CatalogObject): string => `${objectName(o)}: ${o.superuserWhy ?? ''}`;
 
 export function judgeSuperuserObjects(
@@ -284,7 +274,9 @@ export function judgeSuperuserObjects(
         : `${count(needing.length, 'object')} that only a superuser creates; the target role is one.`,
     );
   const found = `Only a superuser creates ${count(needing.length, 'object')} of the source: ${needing.slice(0, NAMED).map(superuserWords).join('; ')}${needing.length > NAMED ? ' …' : ''}.`;
-  const remedy = 'Give a target URL with a superuser, or drop or filter out these objects.';
+  const remedy = [
+    { text: 'Give a target URL with a superuser, or drop or filter out these objects.', need: 'superuser' },
+  ] as const;
   if (managed && needing.every((o) => o.kind === 'EVENT TRIGGER')) {
     return warned(`${found} The provider of this target may allow it all the same.`, remedy);
   }
@@ -300,7 +292,8 @@ const superuserObjects: Check = {
   run: async (source, target, { options }) => {
     if (options.dataOnly) return skipped(DATA_ONLY);
     const { existing } = await readTargetRole(target);
-    const managed = managedRoles.some((role) => existing.has(role));
+    // Providers let non-superusers do some of it by roles of their own (event triggers above all).
+    const managed = placeRoles.some((role) => existing.has(role));
     return judgeSuperuserObjects(target.identity.superuser, managed, scoped(options, await source.objects()));
   },
 };

@@ -2,10 +2,12 @@ import { PgsluiceError, throwIfAborted } from '../errors.ts';
 import { CheckFamily } from '../contract/check.ts';
 import type { CheckResult } from '../contract/check.ts';
 import { SQLSTATE, sqlStateOf } from '../postgres/sqlstate.ts';
-import { failed, joinVerdicts, skipped, warned } from './check.ts';
+import type { ConnectionSettings } from '../postgres/settings.ts';
+import { atPlace, failed, joinVerdicts, skipped, warned } from './check.ts';
 import type { Check, Scope, Verdict } from './check.ts';
 import { judgeUnreached } from './connect.ts';
 import type { Database } from './database.ts';
+import { readPlace } from './place.ts';
 import { OLDEST_MAJOR } from './version.ts';
 
 export type Side = 'source' | 'target';
@@ -14,6 +16,8 @@ export type Side = 'source' | 'target';
 export interface Reached {
   readonly database: Database | null;
   readonly error: PgsluiceError | null;
+  /** Where it was looked for; tells the place of a server that was not reached. */
+  readonly settings?: Pick<ConnectionSettings, 'host' | 'database'>;
 }
 
 /** Checks that need no more than a connection, whatever the server's version. */
@@ -31,12 +35,19 @@ function lacking(check: Check, side: Side, { database }: Reached): string | null
 export const sideOf = (check: Check): CheckResult['side'] =>
   check.needs === 'each' ? 'both' : check.needs === 'both' ? check.side : check.needs;
 
+/** Where the place cannot be told, the remedy stays PostgreSQL's own. */
+async function inPlace(verdict: Verdict, database: Database): Promise<Verdict> {
+  return verdict.parts === undefined ? verdict : atPlace(verdict, await readPlace(database));
+}
+
 async function runCheck(check: Check, sides: Readonly<Record<Side, Reached>>, scope: Scope): Promise<Verdict> {
   if (check.needs === 'source' || check.needs === 'target') {
     const reached = sides[check.needs];
-    if (check.id === `connect.${check.needs}` && reached.error !== null) return judgeUnreached(reached.error);
+    if (check.id === `connect.${check.needs}` && reached.error !== null)
+      return judgeUnreached(reached.error, reached.settings);
     const why = lacking(check, check.needs, reached);
-    return why === null && reached.database !== null ? check.run(reached.database, scope) : skipped(why ?? '');
+    const { database } = reached;
+    return why === null && database !== null ? inPlace(await check.run(database, scope), database) : skipped(why ?? '');
   }
   if (check.needs === 'both') {
     const why = [lacking(check, 'source', sides.source), lacking(check, 'target', sides.target)].filter(
@@ -44,13 +55,14 @@ async function runCheck(check: Check, sides: Readonly<Record<Side, Reached>>, sc
     );
     const { source, target } = sides;
     if (why.length > 0 || source.database === null || target.database === null) return skipped(why.join(' '));
-    return check.run(source.database, target.database, scope);
+    const verdict = await check.run(source.database, target.database, scope);
+    return inPlace(verdict, check.side === 'source' ? source.database : target.database);
   }
   const onSide = async (side: Side): Promise<Verdict> => {
     const { database } = sides[side];
     const why = lacking(check, side, sides[side]);
     return why === null && database !== null
-      ? await guarded(check, () => check.run(database, scope))
+      ? await guarded(check, async () => inPlace(await check.run(database, scope), database))
       : skipped(why ?? '');
   };
   const [source, target] = await Promise.all([onSide('source'), onSide('target')]);

@@ -96,12 +96,13 @@ async function reach(settings: ConnectionSettings, side: Side, signal: AbortSign
     const version = await readServerVersion(session);
     const [identity] = await session.query<Identity & Record<string, unknown>>(IDENTITY);
     if (identity === undefined) throw new Error('The current role is not in pg_roles.');
-    return { session, database: new Database({ side, settings, session, version, identity }), error: null };
+    const database = new Database({ side, settings, session, version, identity });
+    return { session, database, error: null, settings };
   } catch (error) {
     await session?.close();
     throwIfAborted(signal);
     if (!(error instanceof PgsluiceError)) throw error;
-    return { session: null, database: null, error };
+    return { session: null, database: null, error, settings };
   }
 }
 

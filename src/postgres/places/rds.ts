@@ -15,7 +15,7 @@ export const rds: Place = {
   name: 'Amazon RDS',
   hosts: [/\.rds\.amazonaws\.com(\.cn)?$/i],
   settings: ['rds.'],
-  roles: ['rds_superuser'],
+  roles: ['rds_superuser', 'rds_replication'],
   adminRole: { says: 'rds_superuser', from: guide },
   limits: [{ says: 'nobody is a superuser; the master user is a member of rds_superuser', from: guide }],
   restarts: { says: 'rds.logical_replication takes effect at a reboot of the instance', from: logical },

@@ -3,7 +3,6 @@ import type { Place } from './types.ts';
 const limitations = { title: 'Scalingo for PostgreSQL: Limitations', date: '2025-06-10' };
 const accessing = { title: 'Scalingo: Accessing Your PostgreSQL Database', date: '2025-06-10' };
 const plans = { title: 'Scalingo: Changing Plan of a PostgreSQL addon', date: '2025-12-23' };
-const extensions = { title: 'Scalingo: Managing Extensions of Your PostgreSQL Instance', date: '2024-11-05' };
 
 export const scalingo: Place = {
   id: 'scalingo',
@@ -28,10 +27,6 @@ export const scalingo: Place = {
     'create-database': {
       says: 'An addon holds one database: add another PostgreSQL addon to the app and use its URL',
       from: limitations,
-    },
-    'create-extension': {
-      says: 'CREATE EXTENSION IF NOT EXISTS {extension}; -- in scalingo --app APP pgsql-console, where the addon offers it',
-      from: extensions,
     },
   },
 };
