@@ -94,6 +94,8 @@ const jobPath = (id: string): string => `jobs/${encodeURIComponent(id)}`;
 
 const groupPath = (id: string): string => `groups/${encodeURIComponent(id)}`;
 
+const checkPath = (id: string, check: CheckResult): string => `${jobPath(id)}/checks/${encodeURIComponent(check.id)}`;
+
 /** The agent's API. Every call throws ApiError. */
 export const api = {
   /** What this agent is and allows. */
@@ -101,6 +103,9 @@ export const api = {
   /** Reads the list of databases of the source first. */
   createGroup: (request: GroupRequestInput): Promise<GroupView> =>
     json<GroupView>('groups', { ...post(request), timeoutMs: 120_000 }),
+  removeGroup: async (id: string): Promise<void> => {
+    await call(groupPath(id), { method: 'DELETE', timeoutMs: longTimeoutMs });
+  },
   getGroup: (id: string): Promise<GroupView> => json<GroupView>(groupPath(id)),
   actOnGroup: (id: string, action: GroupAction): Promise<GroupActionResult> =>
     json<GroupActionResult>(`${groupPath(id)}/${action}`, { ...post({}), timeoutMs: 120_000 }),
@@ -116,6 +121,14 @@ export const api = {
     (await json<{ tables: TableProgress[] }>(`${jobPath(id)}/tables`)).tables,
   checks: async (id: string): Promise<CheckResult[]> =>
     (await json<{ checks: CheckResult[] }>(`${jobPath(id)}/checks`)).checks,
+  acceptCheck: (id: string, check: CheckResult, words: { readonly by: string; readonly note: string }) =>
+    json<CheckResult>(`${checkPath(id, check)}/accept`, post({ side: check.side, ...words })),
+  /** Takes an acceptance back. */
+  unacceptCheck: (id: string, check: CheckResult): Promise<CheckResult> =>
+    json<CheckResult>(`${checkPath(id, check)}/accept?side=${check.side}`, { method: 'DELETE' }),
+  /** Makes one check again; the job's state stays. */
+  runCheck: (id: string, check: CheckResult): Promise<CheckResult> =>
+    json<CheckResult>(`${checkPath(id, check)}/run?side=${check.side}`, { method: 'POST', timeoutMs: 150_000 }),
   /** The last validation as a file, in one of the forms that the agent writes. */
   checksFile: async (id: string, format: 'json' | 'csv' | 'md'): Promise<Blob> =>
     (await call(`${jobPath(id)}/checks?format=${format}`)).blob(),

@@ -9,6 +9,7 @@ import { route } from './router.ts';
 import { token } from './session.ts';
 
 const NewJobPage = lazy(async () => (await import('./pages/new-job.tsx')).NewJobPage);
+const GroupPage = lazy(async () => (await import('./pages/group.tsx')).GroupPage);
 
 export function App() {
   const signedIn = token.value !== null;
@@ -41,5 +42,6 @@ function Page() {
   useEffect(() => closeSession, []);
   if (current.page === 'job') return <JobPage key={current.id} id={current.id} step={current.step} />;
   if (current.page === 'new') return <NewJobPage key={current.from ?? ''} from={current.from} />;
+  if (current.page === 'group') return <GroupPage key={current.id} id={current.id} />;
   return <JobListPage />;
 }

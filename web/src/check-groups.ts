@@ -1,6 +1,8 @@
 import type { CheckFamily, CheckResult } from '../../src/contract/check.ts';
+import { familyWords } from './words.ts';
 
-const familyOrder: readonly CheckFamily[] = ['connect', 'version', 'server', 'privilege', 'capacity', 'objects'];
+/** Every family there is: one that were missing here would hide its checks, blockers included. */
+const familyOrder = Object.keys(familyWords) as readonly CheckFamily[];
 
 export interface FamilyGroup {
   readonly family: CheckFamily;
@@ -10,11 +12,17 @@ export interface FamilyGroup {
 export interface CheckGroups {
   /** Stop the migration. */
   readonly blockers: readonly FamilyGroup[];
-  /** Stop nothing, but should be known. */
+  /** Stop nothing, but should be known; those that a person lets stand among them. */
   readonly warnings: readonly FamilyGroup[];
   /** Passed, for information, or skipped. */
   readonly others: readonly FamilyGroup[];
-  readonly counts: { readonly blockers: number; readonly warnings: number; readonly passed: number };
+  /** `warnings` are those that nobody has accepted. */
+  readonly counts: {
+    readonly blockers: number;
+    readonly warnings: number;
+    readonly accepted: number;
+    readonly passed: number;
+  };
 }
 
 function byFamily(checks: readonly CheckResult[]): FamilyGroup[] {
@@ -27,6 +35,7 @@ function byFamily(checks: readonly CheckResult[]): FamilyGroup[] {
 export function groupChecks(checks: readonly CheckResult[]): CheckGroups {
   const blockers = checks.filter((check) => check.outcome === 'failed');
   const warnings = checks.filter((check) => check.outcome === 'warned');
+  const accepted = warnings.filter((check) => (check.accepted ?? null) !== null);
   const others = checks.filter((check) => check.outcome !== 'failed' && check.outcome !== 'warned');
   return {
     blockers: byFamily(blockers),
@@ -34,7 +43,8 @@ export function groupChecks(checks: readonly CheckResult[]): CheckGroups {
     others: byFamily(others),
     counts: {
       blockers: blockers.length,
-      warnings: warnings.length,
+      warnings: warnings.length - accepted.length,
+      accepted: accepted.length,
       passed: checks.filter((check) => check.outcome === 'passed').length,
     },
   };

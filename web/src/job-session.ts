@@ -1,9 +1,10 @@
 import { computed, signal } from '@preact/signals';
+import type { CheckResult } from '../../src/contract/check.ts';
 import type { JobEvent } from '../../src/contract/event.ts';
 import type { JobAction } from '../../src/contract/job.ts';
 import { api, toApiError, type ApiError } from './api.ts';
 import { LogBuffer, type LogLine } from './log-buffer.ts';
-import { emptyModel, isActive, isOver, modelFrom, reduceEvents, withJob } from './model.ts';
+import { emptyModel, isActive, isOver, modelFrom, reduceEvents, withCheck, withJob } from './model.ts';
 import { SequenceTracker } from './sequence.ts';
 import { streamProtocols, token } from './session.ts';
 import { EventStream, type ConnectionState } from './stream.ts';
@@ -120,6 +121,12 @@ export class JobSession {
     } finally {
       this.acting.value = null;
     }
+  }
+
+  /** Shows what the agent answered about one check without waiting for its event. */
+  tookCheck(check: CheckResult): void {
+    this.model.value = withCheck(this.model.value, check);
+    this.#stream?.wake();
   }
 
   reconnect(): void {

@@ -114,9 +114,9 @@ describe('reduceEvents', () => {
     const start = modelFrom(job({ state: 'ready' }), [], [check]);
     const next = reduceEvents(start, [
       event(11, { type: 'state', state: 'validating', previous: 'ready', reason: '', error: null }),
-      event(12, { type: 'check', check: { id: 'server.encoding' } as never }),
+      event(12, { type: 'check', check: { id: 'server.encoding', side: 'both' } as never }),
     ]);
-    expect([...next.checks.keys()]).toEqual(['server.encoding']);
+    expect([...next.checks.keys()]).toEqual(['server.encoding\0both']);
     expect(start.checks.size).toBe(1);
     expect(next.job?.state).toBe('validating');
   });

@@ -68,6 +68,16 @@ export function tableKey(table: { readonly schema: string; readonly name: string
   return `${table.schema}\0${table.name}`;
 }
 
+/** A check is made on one side at a time. */
+export function checkKey(check: { readonly id: string; readonly side: string }): string {
+  return `${check.id}\0${check.side}`;
+}
+
+/** What the agent has just answered about one check. */
+export function withCheck(model: JobModel, check: CheckResult): JobModel {
+  return { ...model, checks: new Map(model.checks).set(checkKey(check), check) };
+}
+
 /** The model from what the agent answers when the page opens a job. */
 export function modelFrom(job: JobView, tables: readonly TableProgress[], checks: readonly CheckResult[]): JobModel {
   return {
@@ -75,7 +85,7 @@ export function modelFrom(job: JobView, tables: readonly TableProgress[], checks
     job,
     baseSeq: job.lastSeq,
     tables: new Map(tables.map((table) => [tableKey(table), table])),
-    checks: new Map(checks.map((check) => [check.id, check])),
+    checks: new Map(checks.map((check) => [checkKey(check), check])),
     fraction: job.totals.fraction,
   };
 }
@@ -150,7 +160,7 @@ export function reduceEvents(model: JobModel, events: readonly JobEvent[]): JobM
       }
       case 'check':
         if (history) break;
-        next.checks = own('checks', next.checks).set(event.check.id, event.check);
+        next.checks = own('checks', next.checks).set(checkKey(event.check), event.check);
         break;
       case 'table':
         if (history) break;

@@ -1,8 +1,9 @@
 import type { CheckFamily, CheckOutcome } from '../../src/contract/check.ts';
 import type { JobView } from '../../src/contract/job.ts';
-import type { JobState, Phase, TableState } from '../../src/contract/event.ts';
+import type { JobState, Phase } from '../../src/contract/event.ts';
+import { kindWords } from './kind-words.ts';
 
-export const stateWords: Record<JobState, string> = {
+const stateWords: Record<JobState, string> = {
   draft: 'Draft',
   validating: 'Validating',
   ready: 'Ready to start',
@@ -16,6 +17,10 @@ export const stateWords: Record<JobState, string> = {
   failed: 'Failed',
   cancelled: 'Cancelled',
 };
+
+export function stateWord(job: Pick<JobView, 'state' | 'kind'>): string {
+  return job.state === 'running' ? kindWords(job).running : stateWords[job.state];
+}
 
 export type Tone = 'neutral' | 'active' | 'good' | 'warn' | 'bad' | 'info';
 
@@ -42,7 +47,7 @@ export function stateBadge(job: JobView): { readonly word: string; readonly tone
       ? { word: 'Completed, not verified', tone: 'warn' }
       : { word: 'Completed, not wholly verified', tone: 'warn' };
   }
-  return { word: stateWords[job.state], tone: stateTones[job.state] };
+  return { word: stateWord(job), tone: stateTones[job.state] };
 }
 
 interface PhaseWords {
@@ -72,12 +77,28 @@ const livePhases: readonly PhaseWords[] = [
   { phase: 'verify', word: 'Verify', does: 'comparing source and target' },
 ];
 
-export function phasesOf(job: Pick<JobView, 'method' | 'options'>): readonly PhaseWords[] {
+const exportPhases: readonly PhaseWords[] = [
+  { phase: 'schema', word: 'Schema', does: 'writing the definitions' },
+  { phase: 'copy', word: 'Save', does: 'writing the rows' },
+  { phase: 'verify', word: 'Read back', does: 'reading the archive back' },
+];
+
+const importPhases: readonly PhaseWords[] = copyPhases.map((entry) =>
+  entry.phase === 'copy'
+    ? { ...entry, word: 'Load', does: 'loading the rows' }
+    : entry.phase === 'verify'
+      ? { ...entry, does: 'comparing the target with the archive’s manifest' }
+      : entry,
+);
+
+export function phasesOf(job: Pick<JobView, 'method' | 'options' | 'kind'>): readonly PhaseWords[] {
+  if (job.kind !== 'move') return job.kind === 'export' ? exportPhases : importPhases;
   return isLive(job) ? livePhases : copyPhases;
 }
 
 /** Until it is decided, what was asked for counts. */
-export function isLive(job: Pick<JobView, 'method' | 'options'>): boolean {
+export function isLive(job: Pick<JobView, 'method' | 'options' | 'kind'>): boolean {
+  if (job.kind !== 'move') return false;
   return job.method === null ? job.options.method === 'live' : job.method === 'live';
 }
 
@@ -106,12 +127,4 @@ export const outcomeTones: Record<CheckOutcome, Tone> = {
   warned: 'warn',
   failed: 'bad',
   skipped: 'neutral',
-};
-
-export const tableStateWords: Record<TableState, string> = {
-  pending: 'Waiting',
-  copying: 'Copying',
-  copied: 'Copied',
-  failed: 'Failed',
-  skipped: 'Left out',
 };

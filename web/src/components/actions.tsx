@@ -2,21 +2,32 @@ import { useSignal } from '@preact/signals';
 import type { JobState } from '../../../src/contract/event.ts';
 import type { JobAction, JobView } from '../../../src/contract/job.ts';
 import type { JobSession } from '../job-session.ts';
+import { kindWords } from '../kind-words.ts';
 import { handedOver, liveOf } from '../model.ts';
 import { isLive } from '../words.ts';
 import { Confirm } from './confirm.tsx';
 
 interface Offer {
   readonly action: JobAction;
-  readonly word: string;
+  readonly word: (job: JobView) => string;
   readonly busy: string;
   readonly main?: boolean;
 }
 
-const start: Offer = { action: 'start', word: 'Start the migration', busy: 'Starting…', main: true };
-const pause: Offer = { action: 'pause', word: 'Pause', busy: 'Pausing…' };
-const resume: Offer = { action: 'resume', word: 'Resume', busy: 'Resuming…', main: true };
-const retry: Offer = { action: 'retry', word: 'Retry', busy: 'Starting again…', main: true };
+const start: Offer = {
+  action: 'start',
+  word: (job) => `Start the ${kindWords(job).task}`,
+  busy: 'Starting…',
+  main: true,
+};
+const pause: Offer = { action: 'pause', word: () => 'Pause', busy: 'Pausing…' };
+const resume: Offer = { action: 'resume', word: () => 'Resume', busy: 'Resuming…', main: true };
+const retry: Offer = {
+  action: 'retry',
+  word: (job) => (job.snapshotAlive ? 'Retry the failed tables' : 'Retry from the start'),
+  busy: 'Starting again…',
+  main: true,
+};
 
 /** What the agent accepts in each state but the cutover, which has its place beside what it depends on; a comparison is short and cannot be paused. */
 const offers: Partial<Record<JobState, readonly Offer[]>> = {
@@ -43,7 +54,7 @@ export function Actions({ session, job }: { session: JobSession; job: JobView })
   // Once the target has taken over there is no way back to offer.
   const canCancel = cancellable.has(job.state) && !handedOver(liveOf(session.model.value));
   if (offered.length === 0 && !canCancel) return null;
-  const retryWord = job.snapshotAlive ? 'Retry the failed tables' : 'Retry from the start';
+  const { task, cancelled } = kindWords(job);
   return (
     <div class="actions">
       {offered.map(({ action, word, busy, main }) => (
@@ -55,7 +66,7 @@ export function Actions({ session, job }: { session: JobSession; job: JobView })
           disabled={acting !== null}
           onClick={() => void session.act(action)}
         >
-          {acting === action ? busy : action === 'retry' ? retryWord : word}
+          {acting === action ? busy : word(job)}
         </button>
       ))}
       {canCancel && (
@@ -71,8 +82,8 @@ export function Actions({ session, job }: { session: JobSession; job: JobView })
       )}
       {asking.value && (
         <Confirm
-          title="Cancel this migration?"
-          yes="Cancel the migration"
+          title={`Cancel this ${task}?`}
+          yes={`Cancel the ${task}`}
           no="Keep it going"
           testId="confirm-cancel"
           onYes={() => {
@@ -83,7 +94,7 @@ export function Actions({ session, job }: { session: JobSession; job: JobView })
         >
           {isLive(job)
             ? 'The source goes on as before; the replication slot and the publication of this job are dropped from it. The target keeps what it has and falls behind.'
-            : 'The source stays as it is. The target keeps what has been copied so far and is not complete; the log will say in which state it is.'}{' '}
+            : cancelled}{' '}
           A cancelled job cannot be resumed.
         </Confirm>
       )}

@@ -7,10 +7,11 @@ import { ProgressBar } from './parts.tsx';
 export function Comparing({ job, model }: { job: JobView; model: JobModel }) {
   const comparing = model.metric?.comparing;
   if (comparing === undefined || job.state !== 'verifying') return null;
-  const text = `${formatPercent(comparing.fraction)} compared: ${comparing.tablesDone} of ${plural(comparing.tables, 'table')}`;
+  const done = job.kind === 'export' ? 'read back' : 'compared';
+  const text = `${formatPercent(comparing.fraction)} ${done}: ${comparing.tablesDone} of ${plural(comparing.tables, 'table')}`;
   return (
     <div class="comparing" data-testid="comparing">
-      <ProgressBar fraction={comparing.fraction} label="Share of the database that is compared" text={text} />
+      <ProgressBar fraction={comparing.fraction} label={`Share of the database that is ${done}`} text={text} />
       <p class="muted">{`${text}, time left: ${formatRemaining(model.metric?.remaining ?? null)}`}</p>
     </div>
   );

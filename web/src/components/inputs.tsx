@@ -1,3 +1,4 @@
+import { useEffect, useRef } from 'preact/hooks';
 import { sizeUnitNames, type SizeUnit } from '../size.ts';
 import { Field } from './field.tsx';
 import { Select } from './select.tsx';
@@ -22,17 +23,24 @@ interface TextProps extends InputProps {
   /** Prose instead of a name or an address. */
   readonly prose?: boolean;
   readonly maxLength?: number;
+  /** Takes the focus when it appears, because a person has just asked for it. */
+  readonly focus?: boolean;
   readonly onInput: (value: string) => void;
 }
 
 /** One line that a machine will read: nothing corrects it while it is typed. */
 export function TextField(props: TextProps) {
-  const { id, label, hint, value, error, placeholder, mode = 'text', prose, maxLength, onInput } = props;
+  const { id, label, hint, value, error, placeholder, mode = 'text', prose, maxLength, focus, onInput } = props;
+  const input = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    if (focus) input.current?.focus();
+  }, []);
   return (
     <Field id={id} label={label} hint={hint} error={error}>
       {(aria) => (
         <input
           {...aria}
+          ref={input}
           data-testid={id}
           class={prose ? '' : 'mono'}
           type="text"

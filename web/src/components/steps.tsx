@@ -1,9 +1,11 @@
 import type { JobView } from '../../../src/contract/job.ts';
+import type { JobKind } from '../../../src/contract/options.ts';
+import { kindWords } from '../kind-words.ts';
 import { jobHref } from '../router.ts';
 
 export type Step = 'configure' | 'validate' | 'migrate';
 
-const words: Record<Step, string> = { configure: 'Configure', validate: 'Validate', migrate: 'Migrate' };
+const words = { configure: 'Configure', validate: 'Validate' } as const;
 const order: readonly Step[] = ['configure', 'validate', 'migrate'];
 
 function reached(step: Step, job: JobView | null): boolean {
@@ -12,8 +14,16 @@ function reached(step: Step, job: JobView | null): boolean {
   return step === 'validate' || job.startedAt !== null || job.state === 'ready';
 }
 
+interface StepsProps {
+  readonly current: Step;
+  readonly job: JobView | null;
+  /** Of a job that is not made yet. */
+  readonly kind?: JobKind;
+}
+
 /** The three steps; those that have been reached are links. */
-export function Steps({ current, job }: { current: Step; job: JobView | null }) {
+export function Steps({ current, job, kind = job?.kind ?? 'move' }: StepsProps) {
+  const wordOf = (step: Step): string => (step === 'migrate' ? kindWords({ kind }).step : words[step]);
   return (
     <nav aria-label="Steps" class="steps">
       <ol>
@@ -27,12 +37,12 @@ export function Steps({ current, job }: { current: Step; job: JobView | null }) 
               {step === current || !reached(step, job) ? (
                 <span aria-current={step === current ? 'step' : undefined}>
                   {number}
-                  {words[step]}
+                  {wordOf(step)}
                 </span>
               ) : (
                 <a href={target}>
                   {number}
-                  {words[step]}
+                  {wordOf(step)}
                 </a>
               )}
             </li>

@@ -3,10 +3,11 @@ import { useMemo, useRef } from 'preact/hooks';
 import type { JobState, TableProgress, TableState } from '../../../src/contract/event.ts';
 import { formatBytes, formatCount, formatDuration, formatPercent, formatRate, plural } from '../format.ts';
 import type { JobSession } from '../job-session.ts';
+import { kindWords, type KindWords } from '../kind-words.ts';
 import { tableFraction, tableKey } from '../model.ts';
 import { orderTables, type SortKey } from '../table-order.ts';
 import { useVirtualRows } from '../use-virtual.ts';
-import { tableStateWords, type Tone } from '../words.ts';
+import type { Tone } from '../words.ts';
 import { ProgressBar } from './parts.tsx';
 import { Select } from './select.tsx';
 
@@ -22,11 +23,11 @@ const sortOptions: readonly { readonly value: SortKey; readonly label: string }[
   ...columns.map(({ sort, label }) => ({ value: sort, label })),
 ];
 
-const stateOptions: readonly { readonly value: TableState | 'all'; readonly label: string }[] = [
+const stateOptions = (words: KindWords): readonly { readonly value: TableState | 'all'; readonly label: string }[] => [
   { value: 'all', label: 'All states' },
   ...(['pending', 'copying', 'copied', 'failed', 'skipped'] as const).map((value) => ({
     value,
-    label: tableStateWords[value],
+    label: words.table[value],
   })),
 ];
 
@@ -46,6 +47,7 @@ export function TableList({ session }: { session: JobSession }) {
   const scroller = useRef<HTMLDivElement>(null);
   const all = session.tables.value;
   const jobState = session.job.value?.state;
+  const words = kindWords(session.job.value ?? { kind: 'move' });
   const moving = jobState === 'running';
   const options = { sort: sort.value, search: search.value, state: state.value };
   const tables = useMemo(() => orderTables(all.values(), options), [all, sort.value, search.value, state.value]);
@@ -75,7 +77,7 @@ export function TableList({ session }: { session: JobSession }) {
           <Select
             aria-label="Show tables that are"
             value={state.value}
-            options={stateOptions}
+            options={stateOptions(words)}
             onChange={(value) => (state.value = value)}
           />
           <Select
@@ -143,7 +145,7 @@ export function TableList({ session }: { session: JobSession }) {
                     data-state={table.state}
                     style={{ transform: `translateY(${item.start}px)` }}
                   >
-                    <TableCells table={table} jobState={jobState} session={session} />
+                    <TableCells table={table} words={words} jobState={jobState} session={session} />
                   </div>
                 )
               );
@@ -162,11 +164,12 @@ export function TableList({ session }: { session: JobSession }) {
 
 interface CellsProps {
   readonly table: TableProgress;
+  readonly words: KindWords;
   readonly jobState: JobState | undefined;
   readonly session: JobSession;
 }
 
-function TableCells({ table, jobState, session }: CellsProps) {
+function TableCells({ table, words, jobState, session }: CellsProps) {
   const fraction = tableFraction(table);
   return (
     <>
@@ -179,10 +182,10 @@ function TableCells({ table, jobState, session }: CellsProps) {
           <ProgressBar
             fraction={fraction}
             label={`Progress of ${table.schema}.${table.name}`}
-            text={`${tableStateWords[table.state]}, ${formatPercent(fraction)}`}
+            text={`${words.table[table.state]}, ${formatPercent(fraction)}`}
             tone={tones[table.state]}
           />
-          <span class="table-state">{stateText(table, fraction, jobState === 'running')}</span>
+          <span class="table-state">{stateText(table, words, fraction, jobState === 'running')}</span>
         </div>
         <div role="cell" class="numeric">
           {formatCount(table.rows)}
@@ -216,18 +219,18 @@ function TableCells({ table, jobState, session }: CellsProps) {
   );
 }
 
-function stateText(table: TableProgress, fraction: number, moving: boolean): string {
+function stateText(table: TableProgress, words: KindWords, fraction: number, moving: boolean): string {
   switch (table.state) {
     case 'copying':
       return moving
         ? `${formatPercent(fraction)} · ${formatRate(table.rate)}`
         : `Stopped at ${formatPercent(fraction)}`;
     case 'copied':
-      return `Copied in ${formatDuration(table.seconds)}`;
+      return `${words.table.copied} in ${formatDuration(table.seconds)}`;
     case 'pending':
       return table.sizeBytes > 0 ? `Waiting · ${formatBytes(table.sizeBytes)}` : 'Waiting';
     case 'failed':
     case 'skipped':
-      return tableStateWords[table.state];
+      return words.table[table.state];
   }
 }

@@ -32,7 +32,9 @@ export function Totals({ job, model }: { job: JobView; model: JobModel }) {
         value={formatBytes(totals.bytes)}
         {...(moving ? { detail: formatRate(metric.bytesPerSecond) } : {})}
       />
-      {moving && <Figure name="Copy time left" value={formatRemaining(metric.remaining)} />}
+      {moving && (
+        <Figure name={job.kind === 'move' ? 'Copy time left' : 'Time left'} value={formatRemaining(metric.remaining)} />
+      )}
       {job.startedAt !== null && <Elapsed job={job} />}
     </dl>
   );

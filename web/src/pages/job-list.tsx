@@ -1,16 +1,16 @@
 import { useSignal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
+import { useCallback, useEffect } from 'preact/hooks';
 import type { JobView } from '../../../src/contract/job.ts';
 import { api, toApiError, type ApiError } from '../api.ts';
 import { Confirm } from '../components/confirm.tsx';
 import { Icon } from '../components/icon.tsx';
-import { ProblemNote, ProgressBar, StateBadge } from '../components/parts.tsx';
-import { describeSide } from '../endpoint.ts';
-import { formatAgo, formatBytes, formatCount, formatPercent, plural } from '../format.ts';
-import { isActive, stepOf } from '../model.ts';
-import { jobHref } from '../router.ts';
+import { JobCard } from '../components/job-card.tsx';
+import { ProblemNote } from '../components/parts.tsx';
+import { plural } from '../format.ts';
+import { sectionsOf, type JobSection } from '../job-sections.ts';
+import { kindWords } from '../kind-words.ts';
+import { groupHref } from '../router.ts';
 import { useNow } from '../use-now.ts';
-import { phasesOf, stateBadge } from '../words.ts';
 
 const refreshEveryMs = 2500;
 
@@ -19,6 +19,7 @@ export function JobListPage() {
   const problem = useSignal<ApiError | null>(null);
   const removing = useSignal<JobView | null>(null);
   const now = useNow(10_000);
+  const askToRemove = useCallback((job: JobView) => (removing.value = job), []);
 
   useEffect(() => {
     document.title = 'Jobs · pgsluice';
@@ -28,7 +29,7 @@ export function JobListPage() {
       try {
         const answer = await api.listJobs();
         if (over) return;
-        jobs.value = answer.toSorted((a, b) => b.createdAt.localeCompare(a.createdAt));
+        jobs.value = answer;
         problem.value = null;
       } catch (error) {
         if (over) return;
@@ -61,19 +62,23 @@ export function JobListPage() {
         <h1>Jobs</h1>
         <a class="button primary" href="#/new" data-testid="new-job">
           <Icon name="plus" />
-          New migration
+          New job
         </a>
       </div>
       {problem.value && <ProblemNote problem={problem.value} />}
       {jobs.value === null && problem.value === null && <p class="muted">Asking the agent for its jobs…</p>}
       {jobs.value?.length === 0 && <Welcome />}
-      {jobs.value && jobs.value.length > 0 && (
-        <ul class="job-list">
-          {jobs.value.map((job) => (
-            <JobCard key={job.id} job={job} now={now} onRemove={() => (removing.value = job)} />
-          ))}
-        </ul>
-      )}
+      {jobs.value !== null &&
+        sectionsOf(jobs.value).map((section, index, all) => (
+          <Section
+            // A run of single jobs is known by its newest.
+            key={section.group?.id ?? `after ${all[index - 1]?.group?.id ?? ''}`}
+            section={section}
+            alone={all.length === 1}
+            now={now}
+            onRemove={askToRemove}
+          />
+        ))}
       {removing.value && (
         <Confirm
           title={`Forget “${removing.value.name}”?`}
@@ -83,19 +88,59 @@ export function JobListPage() {
           onYes={() => void remove()}
           onNo={() => (removing.value = null)}
         >
-          Its log, its report and its stored passwords are deleted from the agent. What was moved stays on the target.
-          {removing.value.method === 'live' &&
-            ' What a live migration has set up to follow the source, its slot above all, is taken off both servers first.'}
+          {forgetting(removing.value)}
         </Confirm>
       )}
     </div>
   );
 }
 
+function forgetting(job: JobView): string {
+  const left = job.kind === 'export' ? 'An archive that it has written stays.' : 'What was moved stays on the target.';
+  const live =
+    job.method === 'live'
+      ? ` What a live ${kindWords(job).task} has set up to follow the source, its slot above all, is taken off both servers first.`
+      : '';
+  return `Its log, its report and its stored passwords are deleted from the agent. ${left}${live}`;
+}
+
+interface SectionProps {
+  readonly section: JobSection;
+  /** It is all there is, so that it needs no heading. */
+  readonly alone: boolean;
+  readonly now: number;
+  readonly onRemove: (job: JobView) => void;
+}
+
+function Section({ section, alone, now, onRemove }: SectionProps) {
+  const { group, jobs } = section;
+  const title =
+    group === null ? (
+      <h2 class={alone ? 'visually-hidden' : 'list-title'}>{alone ? 'All jobs' : 'Single jobs'}</h2>
+    ) : (
+      <h2 class="list-title">
+        <a href={groupHref(group.id)} data-testid="group-link">
+          {group.name}
+        </a>{' '}
+        <span class="count">{plural(jobs.length, 'database')}</span>
+      </h2>
+    );
+  return (
+    <section class="job-section" data-testid={group === null ? undefined : 'group-section'}>
+      {title}
+      <ul class="job-list">
+        {jobs.map((job) => (
+          <JobCard key={job.id} job={job} now={now} onRemove={onRemove} />
+        ))}
+      </ul>
+    </section>
+  );
+}
+
 function Welcome() {
   return (
     <div class="card welcome">
-      <h2>No migration yet</h2>
+      <h2>Nothing here yet</h2>
       <p>A migration takes three steps. Nothing is changed on either server before the third.</p>
       <ol class="welcome-steps">
         <li>
@@ -114,55 +159,9 @@ function Welcome() {
       <a class="button primary" href="#/new">
         Configure a migration
       </a>
+      <p class="muted">
+        Source and target never exist at the same time? Save the database to an archive first, and load it later.
+      </p>
     </div>
-  );
-}
-
-function JobCard({ job, now, onRemove }: { job: JobView; now: number; onRemove: () => void }) {
-  const { totals } = job;
-  const phase = phasesOf(job).find((entry) => entry.phase === job.phase);
-  return (
-    <li class="job-card card">
-      <div class="job-card-head">
-        <h2>
-          <a href={jobHref(job.id, stepOf(job))}>{job.name}</a>
-        </h2>
-        <StateBadge job={job} />
-      </div>
-      <p class="route">
-        <span>{describeSide(job, 'source')}</span>
-        <Icon name="arrow" />
-        <span class="visually-hidden">to</span>
-        <span>{describeSide(job, 'target')}</span>
-      </p>
-      {job.startedAt !== null && (
-        <ProgressBar
-          fraction={job.state === 'completed' ? 1 : totals.fraction}
-          label={`Progress of ${job.name}`}
-          text={formatPercent(totals.fraction)}
-          tone={isActive(job.state) ? 'active' : stateBadge(job).tone}
-        />
-      )}
-      <p class="job-card-summary">{job.error?.message ?? job.summary}</p>
-      <p class="job-card-figures muted">
-        {job.startedAt !== null && (
-          <>
-            <span>
-              {formatCount(totals.tablesDone)} of {plural(totals.tables, 'table')}
-            </span>
-            <span>{plural(totals.rows, 'row')}</span>
-            <span>{formatBytes(totals.bytes)}</span>
-          </>
-        )}
-        {isActive(job.state) && phase && <span>{phase.does}</span>}
-        {job.verified && <span>verified</span>}
-        <time dateTime={job.updatedAt}>{formatAgo(job.updatedAt, now)}</time>
-        {!isActive(job.state) && (
-          <button type="button" class="small forget" onClick={onRemove}>
-            Forget<span class="visually-hidden"> {job.name}</span>
-          </button>
-        )}
-      </p>
-    </li>
   );
 }

@@ -3,11 +3,14 @@ import { Connection } from '../components/connection.tsx';
 import { ProblemNote, StateBadge } from '../components/parts.tsx';
 import { Steps } from '../components/steps.tsx';
 import { openSession } from '../job-session.ts';
+import { lazy } from '../lazy.tsx';
 import { isActive, stepOf } from '../model.ts';
-import { phasesOf, stateWords } from '../words.ts';
+import { groupHref } from '../router.ts';
+import { phasesOf, stateWord } from '../words.ts';
 import { MigratePage } from './migrate.tsx';
-import { ReportPage } from './report.tsx';
 import { ValidatePage } from './validate.tsx';
+
+const ReportPage = lazy(async () => (await import('./report.tsx')).ReportPage);
 
 /** Everything about one job: opens its session, then shows the step of the address. */
 export function JobPage({ id, step }: { id: string; step: 'validate' | 'migrate' | 'report' | null }) {
@@ -15,7 +18,7 @@ export function JobPage({ id, step }: { id: string; step: 'validate' | 'migrate'
   const job = session.job.value;
   const problem = session.loadError.value;
   const name = job?.name ?? 'Job';
-  const words = job === null ? '' : stateWords[job.state];
+  const words = job === null ? '' : stateWord(job);
   useEffect(() => {
     document.title = words === '' ? 'pgsluice' : `${words}: ${name} · pgsluice`;
   }, [words, name]);
@@ -45,6 +48,11 @@ export function JobPage({ id, step }: { id: string; step: 'validate' | 'migrate'
   return (
     <div class="page">
       <Steps current={shown} job={job} />
+      {job.group !== null && (
+        <p class="crumb">
+          One of <a href={groupHref(job.group.id)}>{job.group.name}</a>
+        </p>
+      )}
       <div class="page-head">
         <h1 class="job-name">{job.name}</h1>
         <div class="page-head-end">
@@ -54,7 +62,7 @@ export function JobPage({ id, step }: { id: string; step: 'validate' | 'migrate'
       </div>
       {/* Heard once per change; the sentence that is seen also holds figures, which would be read out all the time. */}
       <p class="visually-hidden" aria-live="polite">
-        {stateWords[job.state]}
+        {stateWord(job)}
         {moving && phase ? `, phase ${phase}` : ''}
       </p>
       {problem !== null && <ProblemNote problem={problem} />}

@@ -14,6 +14,7 @@ import { Throughput } from '../components/throughput.tsx';
 import { Totals } from '../components/totals.tsx';
 import { Waiting } from '../components/waiting.tsx';
 import type { JobSession } from '../job-session.ts';
+import { kindWords } from '../kind-words.ts';
 import { liveOf } from '../model.ts';
 import { isLive } from '../words.ts';
 
@@ -58,7 +59,7 @@ function Hero({ session, job }: { session: JobSession; job: JobView }) {
       {job.error !== null && (job.state === 'failed' || (job.state === 'paused' && !isLive(job))) && (
         <ProblemNote
           problem={job.error}
-          title={job.state === 'failed' ? 'The migration failed' : 'The migration is paused'}
+          title={`The ${kindWords(job).task} ${job.state === 'failed' ? 'failed' : 'is paused'}`}
         />
       )}
       {over && <ResultCard job={job} model={model} />}

@@ -106,7 +106,7 @@ export function NewJobPage({ from }: { from: string | null }) {
   );
   return (
     <div class="page">
-      <Steps current="configure" job={null} />
+      <Steps current="configure" job={null} kind={kind} />
       <h1>{words.title}</h1>
       <p class="lead">{words.lead}</p>
       {passwordsMissing.value && (
