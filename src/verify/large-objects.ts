@@ -1,7 +1,9 @@
+import { mapsRoles } from '../postgres/map-roles.ts';
+import type { RoleMap } from '../postgres/map-roles.ts';
 import type { Session } from '../postgres/session.ts';
 import type { Findings } from './findings.ts';
 import { messageOf, rethrowFatal, withRetries } from './rows.ts';
-import { askBoth } from './sides.ts';
+import { askBoth, both } from './sides.ts';
 import type { Sides } from './sides.ts';
 
 export interface LargeObjectFacts {
@@ -26,6 +28,16 @@ SELECT l.oid::text AS oid, pg_get_userbyid(l.lomowner)::text AS owner,
        coalesce(obj_description(l.oid, 'pg_largeobject'), '') AS comment
 FROM pg_largeobject_metadata l ORDER BY l.oid`;
 
+/** The same with the roles that $1 maps replaced; every right by itself, since two roles may have become one. */
+const MAPPED_OBJECTS = `
+WITH role AS (SELECT oid, coalesce($1::jsonb ->> rolname::text, rolname::text) AS name FROM pg_roles)
+SELECT l.oid::text AS oid, o.name AS owner,
+       (SELECT coalesce(string_agg(DISTINCT concat_ws(' ', coalesce(e.name, 'PUBLIC'), a.privilege_type, a.is_grantable, 'by', g.name), ', '), '')
+        FROM aclexplode(coalesce(l.lomacl, acldefault('L', l.lomowner))) AS a
+        LEFT JOIN role e ON e.oid = a.grantee LEFT JOIN role g ON g.oid = a.grantor) AS acl,
+       coalesce(obj_description(l.oid, 'pg_largeobject'), '') AS comment
+FROM pg_largeobject_metadata l JOIN role o ON o.oid = l.lomowner ORDER BY l.oid`;
+
 /** Bytes of one page of a large object; larger ones are hashed page by page on the server. */
 const PAGE = 8 * 1024 * 1024;
 const BATCH = 500;
@@ -40,12 +52,24 @@ const NEXT_PAGES = `
 SELECT string_agg(md5(page), '' ORDER BY n) AS hash, min(length(page)) = ${PAGE} AS more
 FROM (SELECT n, lo_get($1::oid, n * ${PAGE}, ${PAGE}) AS page FROM generate_series($2::int8, $2::int8 + ${PAGES - 1}) AS n OFFSET 0) AS pages`;
 
-async function listObjects(session: Session): Promise<Map<string, LargeObjectFacts>> {
-  const rows = await session.query<Row & { [column: string]: unknown }>(OBJECTS);
+export async function listObjects(session: Session, mapped: RoleMap | null): Promise<Map<string, LargeObjectFacts>> {
+  const rows = await (mapped === null
+    ? session.query<Row & { [column: string]: unknown }>(OBJECTS)
+    : session.query<Row & { [column: string]: unknown }>(MAPPED_OBJECTS, [JSON.stringify(mapped)]));
   return new Map(rows.map(({ oid, owner, acl, comment }) => [oid, { owner, acl, comment }]));
 }
 
-async function hashObjects(session: Session, oids: readonly string[]): Promise<Map<string, string>> {
+/**
+ * Bytes of all large objects together. pg_largeobject itself is not for ordinary roles, and lo_lseek64 would need a descriptor
+ * each.
+ */
+export async function objectBytes(session: Session): Promise<number> {
+  const [row] = await session.query<{ bytes: string }>(BYTES);
+  return Number(row?.bytes ?? 0);
+}
+
+/** By oid: md5 of the bytes, or the md5 of each page of a longer object, one after the other. */
+export async function hashObjects(session: Session, oids: readonly string[]): Promise<Map<string, string>> {
   const hashes = new Map<string, string>();
   const rows = await session.query<{ oid: string; hash: string; more: boolean }>(FIRST_PAGE, [oids]);
   for (const row of rows) {
@@ -65,16 +89,17 @@ export interface LargeObjectOptions {
   readonly contents: boolean;
   readonly noOwner: boolean;
   readonly noAcl: boolean;
+  readonly mapRole: RoleMap;
 }
 
 /** Compares the sets of objects and what pg_dump writes about each; answers the oids that both sides have. Pure. */
 export function compareObjectLists(
   source: ReadonlyMap<string, LargeObjectFacts>,
   target: ReadonlyMap<string, LargeObjectFacts>,
-  options: LargeObjectOptions,
+  options: Pick<LargeObjectOptions, 'noOwner' | 'noAcl'>,
   findings: Findings,
 ): string[] {
-  const both: string[] = [];
+  const common: string[] = [];
   const describe = (facts: LargeObjectFacts): string =>
     [
       ...(options.noOwner ? [] : [`owner ${facts.owner}`]),
@@ -88,7 +113,7 @@ export function compareObjectLists(
       findings.differ({ kind: 'LARGE OBJECT', name: oid, change: 'missing', source: describe(facts), target: null });
       continue;
     }
-    both.push(oid);
+    common.push(oid);
     if (describe(facts) !== describe(other)) {
       const [here, there] = [describe(facts), describe(other)];
       findings.differ({ kind: 'LARGE OBJECT', name: oid, change: 'different', source: here, target: there });
@@ -98,7 +123,7 @@ export function compareObjectLists(
     if (source.has(oid)) continue;
     findings.differ({ kind: 'LARGE OBJECT', name: oid, change: 'extra', source: null, target: describe(facts) });
   }
-  return both;
+  return common;
 }
 
 function digest(hash: string | undefined): string {
@@ -142,13 +167,19 @@ export async function compareLargeObjects(
   findings: Findings,
 ): Promise<number> {
   try {
-    const [source, target] = await withRetries(sides.signal, () => askBoth(sides, listObjects));
-    const both = compareObjectLists(source, target, options, findings);
+    const { mapRole } = options;
+    const [source, target] = await withRetries(sides.signal, () =>
+      both(
+        sides.source((session) => listObjects(session, mapsRoles(mapRole) ? mapRole : null)),
+        sides.target((session) => listObjects(session, mapsRoles(mapRole) ? {} : null)),
+      ),
+    );
+    const shared = compareObjectLists(source, target, options, findings);
     if (options.contents) {
-      for (let at = 0; at < both.length; at += BATCH)
-        await compareContents(sides, both.slice(at, at + BATCH), findings);
+      for (let at = 0; at < shared.length; at += BATCH)
+        await compareContents(sides, shared.slice(at, at + BATCH), findings);
     }
-    return both.length;
+    return shared.length;
   } catch (error) {
     rethrowFatal(error, sides.signal);
     findings.fail(`Large objects could not be compared: ${messageOf(error)}`);

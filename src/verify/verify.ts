@@ -6,6 +6,7 @@ import { dumpArchive } from '../postgres/archive.ts';
 import type { Archive, ArchiveEntry } from '../postgres/archive.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import { largeObjectsMatch, tableMatches } from '../postgres/filters.ts';
+import { grantAsDumped, mapArchiveRoles, mapsRoles } from '../postgres/map-roles.ts';
 import { isOwnObject } from '../postgres/own-objects.ts';
 import { SourceSnapshot } from '../postgres/snapshot.ts';
 import type { PgTools } from '../postgres/tools.ts';
@@ -25,6 +26,7 @@ import { ENCODING_PROBE, HASH_PROBE, HASH_SINCE } from './checksum.ts';
 import type { ChecksumMethod } from './checksum.ts';
 import { Findings } from './findings.ts';
 import { compareLargeObjects } from './large-objects.ts';
+import { withoutSameGrants } from './mapped-grants.ts';
 import { noteUnwritten } from './notes.ts';
 import { compareRelations } from './relations.ts';
 import { compareSequences } from './sequences.ts';
@@ -53,7 +55,7 @@ export interface VerifyInput {
   readonly options: JobOptions;
   readonly mode: 'counts' | 'full';
   readonly tools: PgTools;
-  /** The source's schema under the same snapshot; null dumps it here. */
+  /** The source's schema under the same snapshot, as the target was given it: roles mapped; null dumps it here. */
   readonly sourceArchive: Archive | null;
   /** Directory of the agent for archives; what is put there is removed again. */
   readonly workDir: string;
@@ -121,8 +123,8 @@ export async function verifyDatabases(input: VerifyInput): Promise<Verification>
         : Promise.resolve(sourceArchive),
       moment === null ? dump(input, 'target', null) : dumpMoment(input, moment, findings),
     );
-    const here = withoutOwn(archives[0]);
-    const there = archives[1] === null ? null : withoutOwn(archives[1]);
+    const here = asMapped(withoutOwn(archives[0]), input.options, input.sourceArchive === null);
+    const there = archives[1] === null ? null : asCompared(withoutOwn(archives[1]), input.options);
     const [sourceVersion, targetVersion] = await askBoth(sides, readServerVersion);
     const versions = { sourceVersion, targetVersion };
     const objectsCompared = there === null ? 0 : await compareCatalogues(input, sides, versions, here, there, findings);
@@ -157,6 +159,22 @@ export async function verifyDatabases(input: VerifyInput): Promise<Verification>
 /** What a job made for itself on either server is no part of the comparison. */
 function withoutOwn(archive: Archive): Archive {
   return { entries: archive.entries.filter((entry) => !isOwnObject(entry)) };
+}
+
+/** Roles of the two sides have other names, or an owner is granted what it has: grants are compared by what they come to. */
+function comparesGrants({ mapRole, noOwner, noAcl }: JobOptions): boolean {
+  return mapsRoles(mapRole) || (noOwner && !noAcl);
+}
+
+/** The source's schema as the target has to have it; one that was given has its roles mapped already. */
+function asMapped(archive: Archive, options: JobOptions, dumpedHere: boolean): Archive {
+  const entries = archive.entries.map(grantAsDumped);
+  return comparesGrants(options) ? mapArchiveRoles({ entries }, dumpedHere ? options.mapRole : {}) : { entries };
+}
+
+/** Both sides write all roles in quotes then. */
+function asCompared(archive: Archive, options: JobOptions): Archive {
+  return comparesGrants(options) ? mapArchiveRoles(archive, {}) : archive;
 }
 
 function compareNames(a: string, b: string): number {
@@ -200,7 +218,17 @@ async function compareCatalogues(
     findings.note('Objects were not compared: the job moves data only.');
     return 0;
   }
-  const comparison = compareArchives(source, target);
+  const entries = new Map(source.entries.map((entry) => [entry.dumpId, entry]));
+  const entryOf = (dumpId: number): ArchiveEntry | undefined => entries.get(dumpId);
+  const compared = compareArchives(source, target);
+  const everybodys = input.options.noOwner ? input.target.user : null;
+  const comparison = !comparesGrants(input.options)
+    ? compared
+    : withoutSameGrants(compared, {
+        targetMajor: versions.targetVersion.major,
+        ownerOf: (entry) =>
+          everybodys ?? entry.dependencies.map((id) => entryOf(id)?.owner).find((owner) => owner != null) ?? null,
+      });
   const report = (entry: ArchiveEntry, difference: Difference): void => {
     const refusal = input.accepted?.find((one) => one.kind === entry.type && one.name === entry.name);
     if (refusal === undefined) findings.differ(difference);
@@ -208,8 +236,7 @@ async function compareCatalogues(
   };
   for (const entry of comparison.missing) report(entry, missingDifference(entry));
   for (const entry of comparison.extra) report(entry, extraDifference(entry));
-  const entries = new Map(source.entries.map((entry) => [entry.dumpId, entry]));
-  const context = { sides, ...versions, entryOf: (dumpId: number) => entries.get(dumpId) };
+  const context = { sides, ...versions, entryOf };
   let settled = 0;
   const undecided = new Map<string, string[]>();
   for (const pair of comparison.different) {
@@ -325,7 +352,7 @@ async function verifyLargeObjects(input: VerifyInput, sides: Sides, findings: Fi
   }
   return compareLargeObjects(
     sides,
-    { contents: input.mode === 'full', noOwner: options.noOwner, noAcl: options.noAcl },
+    { contents: input.mode === 'full', noOwner: options.noOwner, noAcl: options.noAcl, mapRole: options.mapRole },
     findings,
   );
 }
