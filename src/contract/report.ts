@@ -2,6 +2,7 @@ import { z } from '@hono/zod-openapi';
 
 import { CheckResult } from './check.ts';
 import { CutoverReport } from './live.ts';
+import { JobKind } from './options.ts';
 
 /** One way in which the target is not the source. `kind` is pg_dump's word for the object, or `ROWS`, `CONTENT`, `SEQUENCE VALUE`, `LARGE OBJECT DATA`. */
 export const Difference = z
@@ -91,6 +92,10 @@ export const Report = z
     name: z.string(),
     state: z.string(),
     method: z.string(),
+    /** Reports of earlier versions have none of these two: they are of moves. */
+    kind: JobKind.optional(),
+    /** What an export has written, or an import has read; its size in bytes, null where it is not known. */
+    archive: z.object({ path: z.string(), bytes: z.number().nullable() }).nullable().optional(),
     source: z.object({ label: z.string(), version: z.string().nullable() }),
     target: z.object({ label: z.string(), version: z.string().nullable() }),
     /** Where each side runs, in words; null where it is not known. Reports of earlier versions have none of these two. */

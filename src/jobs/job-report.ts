@@ -40,6 +40,8 @@ export function buildReport(row: JobRow, sides: Sides, ending: Ending): Report {
     name: row.name,
     state: ending.status,
     method: methodOf(row) ?? 'copy',
+    kind: row.kind,
+    archive: row.archive === null ? null : { path: row.archive, bytes: end?.archiveBytes ?? null },
     cutover: end?.cutover ?? null,
     source: sideOf('source', row, sides, end),
     target: sideOf('target', row, sides, end),

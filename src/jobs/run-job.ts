@@ -76,6 +76,8 @@ export interface RunEnd {
   readonly facts: Facts | null;
   /** Of the servers, as far as they are known: for runs with an archive, which have no facts of both. */
   readonly versions?: { readonly source: string | null; readonly target: string | null };
+  /** Of a run with an archive: its size in bytes, as far as it is known. */
+  readonly archiveBytes?: number;
   readonly copy: CloneOutcome | null;
   readonly verification: Verification | null;
   /** Timings of the phases that the runner itself drives. */
