@@ -52,17 +52,29 @@ const NEXT_PAGES = `
 SELECT string_agg(md5(page), '' ORDER BY n) AS hash, min(length(page)) = ${PAGE} AS more
 FROM (SELECT n, lo_get($1::oid, n * ${PAGE}, ${PAGE}) AS page FROM generate_series($2::int8, $2::int8 + ${PAGES - 1}) AS n OFFSET 0) AS pages`;
 
-export async function listObjects(session: Session, mapped: RoleMap | null): Promise<Map<string, LargeObjectFacts>> {
+async function listObjects(session: Session, mapped: RoleMap | null = null): Promise<Map<string, LargeObjectFacts>> {
   const rows = await (mapped === null
     ? session.query<Row & { [column: string]: unknown }>(OBJECTS)
     : session.query<Row & { [column: string]: unknown }>(MAPPED_OBJECTS, [JSON.stringify(mapped)]));
   return new Map(rows.map(({ oid, owner, acl, comment }) => [oid, { owner, acl, comment }]));
 }
 
-/**
- * Bytes of all large objects together. pg_largeobject itself is not for ordinary roles, and lo_lseek64 would need a descriptor
- * each.
- */
+/** In the order of their oids. */
+export async function objectIds(session: Session): Promise<string[]> {
+  const rows = await session.query<{ oid: string }>(
+    'SELECT oid::text AS oid FROM pg_largeobject_metadata ORDER BY oid',
+  );
+  return rows.map(({ oid }) => oid);
+}
+
+/** pg_largeobject itself is not for ordinary roles. 262144 is INV_READ, 2 SEEK_END (PostgreSQL documentation, 35.3). */
+const BYTES = `
+SELECT coalesce(sum(size), 0)::text AS bytes
+FROM (SELECT lo_open(oid, 262144) AS fd FROM pg_largeobject_metadata OFFSET 0) AS opened,
+     LATERAL (SELECT lo_lseek64(fd, 0, 2) AS size OFFSET 0) AS sought, LATERAL (SELECT lo_close(fd) AS closed WHERE size >= 0 OFFSET 0) AS left_again
+WHERE closed = 0`;
+
+/** Bytes of all large objects together; needs a transaction. */
 export async function objectBytes(session: Session): Promise<number> {
   const [row] = await session.query<{ bytes: string }>(BYTES);
   return Number(row?.bytes ?? 0);
