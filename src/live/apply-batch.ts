@@ -2,12 +2,13 @@ import { PROGRESS_SCHEMA, progressTaken } from './progress.ts';
 import { qualified } from '../postgres/quote.ts';
 import { type Lsn, formatLsn } from '../postgres/lsn.ts';
 import { PgsluiceError } from '../errors.ts';
-import { type RowChange, SchemaDriftError, type TablePlan, rowChange } from './apply-plan.ts';
+import { SchemaDriftError } from './apply-plan.ts';
 import type { Shapes } from './apply-shapes.ts';
 import type { TargetTransaction } from './apply-transaction.ts';
-import { writeCollapsed, writeOrdered } from './apply-write.ts';
+import { writeCollapsed, writeOrdered, writeRawInserts, writeRawUpdates } from './apply-write.ts';
 import { collapse } from './collapse.ts';
-import { UNCHANGED, type AppliedBatch, type Change, type Relation, type TableGate, type Transaction } from './types.ts';
+import { HeldChanges } from './held.ts';
+import { type AppliedBatch, type Change, type Relation, type TableGate, type Transaction } from './types.ts';
 import { type Snapshot, visibleIn, widenXid } from './visibility.ts';
 
 /** Changes that are held to be collapsed together; then they are written. */
@@ -47,15 +48,10 @@ export class DriftInside extends Error {
   }
 }
 
-interface Held {
-  readonly plan: TablePlan;
-  readonly changes: RowChange[];
-}
-
 /** Brings the changes of one batch into one transaction of the target, which the caller ends. */
 export class BatchWriter {
   readonly #context: BatchContext;
-  readonly #held = new Map<string, Held>();
+  readonly #held = new Map<string, HeldChanges>();
   #heldChanges = 0;
   #heldBytes = 0;
   #newest: bigint;
@@ -106,20 +102,19 @@ export class BatchWriter {
       const gate = this.#gateOf(relation, xid);
       if (gate === null) continue;
       const planned = shapes.known(relation) ?? (await this.#plan(relation, gate));
-      const row = rowChange(change, planned);
-      this.#counts[`${row.kind}s`] += 1;
+      this.#counts[`${change.kind}s`] += 1;
       let held = this.#held.get(planned.plan.id);
       if (held !== undefined && held.plan !== planned.plan) {
         await this.#flush();
         held = undefined;
       }
       if (held === undefined) {
-        held = { plan: planned.plan, changes: [] };
+        held = new HeldChanges(planned);
         this.#held.set(planned.plan.id, held);
       }
-      held.changes.push(row);
+      const bytes = held.add(change, planned);
       this.#heldChanges += 1;
-      if (weigh) this.#heldBytes += weightOf(row);
+      if (weigh) this.#heldBytes += bytes;
       if (this.#heldChanges >= HELD_CHANGES || this.#heldBytes >= HELD_BYTES) await this.#flush();
     }
   }
@@ -147,9 +142,20 @@ export class BatchWriter {
   async #flush(): Promise<void> {
     const { transaction, modes } = this.#context;
     // BEGIN has to have been answered before anything is sent behind it.
-    await transaction.settled();
-    for (const { plan, changes } of this.#held.values()) {
+    await transaction.begun();
+    for (const held of this.#held.values()) {
+      const { plan } = held;
       const mode = modes.get(plan.id) ?? 'collapsed';
+      const raw = mode === 'collapsed' ? held.raw() : null;
+      if (raw?.kind === 'insert') {
+        await writeRawInserts(transaction, plan, raw);
+        continue;
+      }
+      if (raw?.kind === 'update' && plan.key !== null) {
+        await writeRawUpdates(transaction, plan, plan.key, raw);
+        continue;
+      }
+      const changes = held.changes();
       const effect = mode === 'collapsed' ? collapse(plan, changes) : null;
       if (effect !== null) {
         await writeCollapsed(transaction, plan, effect);
@@ -201,13 +207,6 @@ export class BatchWriter {
       hint: `Start a new job, which copies ${via.schema}.${via.name} anew; on the source empty partitions with DELETE while a job follows it.`,
     });
   }
-}
-
-function weightOf(change: RowChange): number {
-  const tuple = change.kind === 'delete' ? change.old : change.row;
-  let bytes = 64;
-  for (const value of tuple) bytes += value === null || value === UNCHANGED ? 8 : value.length + 16;
-  return change.kind === 'update' && change.old !== null ? bytes * 2 : bytes;
 }
 
 /** Sends the row that says how far the target is; it has to be as this agent left it. */

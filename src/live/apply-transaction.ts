@@ -25,14 +25,12 @@ export interface Expectation {
   readonly explain?: (error: unknown) => unknown;
 }
 
-function* encoded(pieces: Iterable<string>, onTaken: () => void): Generator<Buffer> {
+function* encoded(pieces: Iterable<string | Buffer>, onTaken: () => void): Generator<Buffer> {
   for (const piece of pieces) {
     onTaken();
-    yield Buffer.from(piece, 'utf8');
+    yield typeof piece === 'string' ? Buffer.from(piece, 'utf8') : piece;
   }
 }
-
-const whatever: Expectation = { check: () => undefined };
 
 /** Names for statements that a session prepares on their first use. */
 export class PreparedNames {
@@ -66,6 +64,7 @@ export class TargetTransaction {
   #unanswered = 0;
   #unansweredBytes = 0;
   #failure: { readonly error: unknown } | null = null;
+  #begun = false;
   #wake: (() => void) | null = null;
   #sinceBreathBytes = 0;
   #sinceBreath = 0;
@@ -77,12 +76,16 @@ export class TargetTransaction {
   }
 
   /**
-   * Its answer is not waited for here, but by the first `settled` or `room`, and nothing of the transaction may be sent before: when a
+   * Its answer is not waited for here, but by `begun`, and nothing of the transaction may be sent before: when a
    * BEGIN fails (cancelled by an administrator, say), every statement behind it would be a transaction of its own.
    */
   static begin(session: Session, names: PreparedNames): TargetTransaction {
     const transaction = new TargetTransaction(session, names);
-    transaction.#track(session.client.query('BEGIN; SET CONSTRAINTS ALL DEFERRED'), 0, whatever);
+    transaction.#track(session.client.query('BEGIN; SET CONSTRAINTS ALL DEFERRED'), 0, {
+      check: () => {
+        transaction.#begun = true;
+      },
+    });
     return transaction;
   }
 
@@ -107,14 +110,14 @@ export class TargetTransaction {
    * rows that the server stored.
    * @throws the first failure.
    */
-  async copy(text: string, pieces: Iterable<string>, expected: Expectation): Promise<void> {
+  async copy(text: string, pieces: Iterable<string | Buffer>, expected: Expectation): Promise<void> {
     await this.settled();
     this.#track(this.#copyIn(text, pieces), 0, expected);
     await this.settled();
   }
 
   /** The driver refuses COPY on a session that pipelines, since nothing may be sent behind it; here nothing is. */
-  async #copyIn(text: string, pieces: Iterable<string>): Promise<Answer> {
+  async #copyIn(text: string, pieces: Iterable<string | Buffer>): Promise<Answer> {
     const { client } = this.#session;
     Reflect.set(client, 'pipeline', false);
     try {
@@ -193,6 +196,12 @@ export class TargetTransaction {
     this.#sinceBreathBytes = 0;
     this.#sinceBreath = 0;
     await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  /** Waits for the answer to BEGIN. @throws the first failure. */
+  async begun(): Promise<void> {
+    await this.#until(() => this.#begun || this.#failure !== null);
+    this.#throwFailure();
   }
 
   /** Waits for every answer. @throws the first failure. */

@@ -4,6 +4,7 @@ import type { RowChange, TablePlan } from './apply-plan.ts';
 import type { Expectation, TargetTransaction } from './apply-transaction.ts';
 import { COPY_ROWS, copyStatement, copyText } from './apply-copy.ts';
 import { columnLiteral } from './array-literal.ts';
+import { ColumnLiterals, lastOfEachKey, rawCopyText } from './raw-rows.ts';
 import type { NetEffect } from './collapse.ts';
 import {
   type Likeness,
@@ -18,7 +19,7 @@ import {
   updateMany,
   updateOne,
 } from './statements.ts';
-import { type Tuple, UNCHANGED, type Value } from './types.ts';
+import { type RawRow, type Tuple, UNCHANGED, type Value } from './types.ts';
 
 const CHUNK_ROWS = 5000;
 const CHUNK_BYTES = 4 * 1024 * 1024;
@@ -146,6 +147,18 @@ async function writeBulk(transaction: TargetTransaction, bulk: Bulk): Promise<vo
 
 const keyOf = (plan: TablePlan): readonly number[] => plan.key ?? [];
 
+/** What is told of rows without their order: what the target refuses or does not have comes out as {@link OrderMatters}. */
+function unordered(plan: TablePlan): (rows: number) => Expectation {
+  const explain = (error: unknown): unknown =>
+    violatesUnique(error) ? new OrderMatters(plan, 'a unique value was passed on', error) : error;
+  return (rows) => ({
+    check: ({ rowCount }) => {
+      if (rowCount !== rows) throw new OrderMatters(plan, `${rowCount ?? 0} rows were found instead of ${rows}`);
+    },
+    explain,
+  });
+}
+
 /** Writes a net effect: deletions, updates, insertions. What the target refuses or does not have comes out as {@link OrderMatters}. */
 export async function writeCollapsed(
   transaction: TargetTransaction,
@@ -153,14 +166,7 @@ export async function writeCollapsed(
   effect: NetEffect,
 ): Promise<void> {
   const key = keyOf(plan);
-  const explain = (error: unknown): unknown =>
-    violatesUnique(error) ? new OrderMatters(plan, 'a unique value was passed on', error) : error;
-  const expects = (rows: number): Expectation => ({
-    check: ({ rowCount }) => {
-      if (rowCount !== rows) throw new OrderMatters(plan, `${rowCount ?? 0} rows were found instead of ${rows}`);
-    },
-    explain,
-  });
+  const expects = unordered(plan);
   if (effect.deletes.length > 0)
     await writeBulk(transaction, {
       plan,
@@ -178,6 +184,47 @@ export async function writeCollapsed(
       expects,
     });
   await writeInserts(transaction, plan, effect.inserts, expects);
+}
+
+/** Rows in the bytes in which they came. */
+export interface RawRun {
+  /** See RelationPlan. */
+  readonly from: readonly number[] | null;
+  readonly rows: readonly RawRow[];
+}
+
+/** As {@link writeCollapsed} with nothing but insertions, {@link COPY_ROWS} at least. */
+export function writeRawInserts(
+  transaction: TargetTransaction,
+  plan: TablePlan,
+  { from, rows }: RawRun,
+): Promise<void> {
+  const copy = statement(plan, 'copy', () => ({ text: copyStatement(plan), parameters: [] }));
+  return transaction.copy(copy.text, rawCopyText(plan, from, rows), unordered(plan)(rows.length));
+}
+
+/**
+ * As {@link writeCollapsed} with nothing but updates of whole rows whose key stays; identity columns that cannot be set have none
+ * of these.
+ */
+export async function writeRawUpdates(
+  transaction: TargetTransaction,
+  plan: TablePlan,
+  key: readonly number[],
+  { from, rows }: RawRun,
+): Promise<void> {
+  const set = plan.columns.flatMap((_, at) => (key.includes(at) ? [] : [at]));
+  if (set.length === 0) return;
+  const { text, parameters } = statement(plan, `update* ${set.join()}`, () => updateMany(plan, key, set));
+  const last = lastOfEachKey(plan, from, key, rows);
+  const literals = new ColumnLiterals(plan, from, parameters);
+  const expects = unordered(plan);
+  for (let start = 0; start < last.length;) {
+    await transaction.room();
+    const { end, values, bytes } = literals.make(last, start, CHUNK_ROWS, CHUNK_BYTES);
+    transaction.send(text, values, bytes, expects(end - start));
+    start = end;
+  }
 }
 
 function writeInserts(

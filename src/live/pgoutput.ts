@@ -129,6 +129,11 @@ export function truncatedOids(message: Buffer, at: number): number[] {
   return oids;
 }
 
+const unknownKind = (kind: number | undefined): PgsluiceError =>
+  unreadable(
+    kind === BINARY ? 'it is in binary form, which was not asked for' : `${kind ?? 'nothing'} is no kind of value`,
+  );
+
 /** Up to here a look at each byte and a piece of the whole's text are quicker than decoding the value alone [measured]. */
 const SHORT = 40;
 /** Of a larger buffer most is long values, which are decoded alone. */
@@ -139,35 +144,55 @@ const LARGEST_TEXT = 64 * 1024;
  * for the whole buffer.
  */
 export class TupleReader {
-  readonly #buffer: Buffer;
-  readonly #text: string | null;
+  readonly buffer: Buffer;
+  #text: string | null = null;
   /** Where the next read begins. */
   at = 0;
 
   constructor(buffer: Buffer) {
-    this.#buffer = buffer;
-    this.#text = buffer.length <= LARGEST_TEXT ? buffer.toString('latin1') : null;
+    this.buffer = buffer;
   }
 
   byte(): number {
-    const value = this.#buffer[this.at++];
+    const value = this.buffer[this.at++];
     if (value === undefined) throw unreadable('a message is too short');
     return value;
   }
 
   uint32(): number {
-    const value = this.#buffer.readUInt32BE(this.at);
+    const value = this.buffer.readUInt32BE(this.at);
     this.at += 4;
     return value;
   }
 
-  tuple(relation: Relation): Tuple {
-    const buffer = this.#buffer;
+  #count(relation: Relation): number {
     const expected = relation.columns.length;
-    const count = buffer.readUInt16BE(this.at);
-    if (count !== expected) {
-      throw unreadable(`a row of "${relation.schema}"."${relation.name}" has ${count} values for ${expected} columns`);
+    const count = this.buffer.readUInt16BE(this.at);
+    if (count === expected) return count;
+    throw unreadable(`a row of "${relation.schema}"."${relation.name}" has ${count} values for ${expected} columns`);
+  }
+
+  /** Looks a row over without reading its values: true when all of them are known. Afterwards the next read begins behind it. */
+  skim(relation: Relation): boolean {
+    const { buffer } = this;
+    const count = this.#count(relation);
+    let at = this.at + 2;
+    let whole = true;
+    for (let column = 0; column < count; column++) {
+      const kind = buffer[at++];
+      if (kind === TEXT) {
+        at += 4 + buffer.readUInt32BE(at);
+        if (at > buffer.length) throw unreadable('a value is longer than its message');
+      } else if (kind === TOAST) whole = false;
+      else if (kind !== NULL) throw unknownKind(kind);
     }
+    this.at = at;
+    return whole;
+  }
+
+  tuple(relation: Relation): Tuple {
+    const { buffer } = this;
+    const count = this.#count(relation);
     let at = this.at + 2;
     const values: Value[] = [];
     for (let column = 0; column < count; column++) {
@@ -182,22 +207,30 @@ export class TupleReader {
       } else if (kind === TOAST) {
         values.push(UNCHANGED);
       } else {
-        throw unreadable(
-          kind === BINARY
-            ? 'it is in binary form, which was not asked for'
-            : `${kind ?? 'nothing'} is no kind of value`,
-        );
+        throw unknownKind(kind);
       }
     }
     this.at = at;
     return values;
   }
 
+  /** The tuple at another place; the next read begins where it would have. */
+  tupleAt(at: number, relation: Relation): Tuple {
+    const next = this.at;
+    this.at = at;
+    try {
+      return this.tuple(relation);
+    } finally {
+      this.at = next;
+    }
+  }
+
   #value(from: number, to: number): string {
-    const buffer = this.#buffer;
-    if (this.#text !== null && to - from <= SHORT) {
+    const { buffer } = this;
+    if (buffer.length <= LARGEST_TEXT && to - from <= SHORT) {
       let all = 0;
       for (let at = from; at < to; at++) all |= buffer[at] ?? 0;
+      this.#text ??= buffer.toString('latin1');
       if (all < 0x80) return this.#text.substring(from, to);
     }
     const text = buffer.toString('utf8', from, to);

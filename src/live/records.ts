@@ -1,5 +1,5 @@
 import { MESSAGE, TupleReader, isNewRow, reading, unreadable } from './pgoutput.ts';
-import type { Change, Relation } from './types.ts';
+import type { Change, RawRow, Relation, Tuple } from './types.ts';
 
 /**
  * How the changes of a transaction are kept until it is handed out, in memory and on disk alike: as the source sent them, a
@@ -50,12 +50,12 @@ export class RecordLog {
     this.#arena = arena;
   }
 
-  /** Appends a change: the message from `from` on, which comes after its letter and (sub)transaction. Answers the bytes it takes. */
-  append(xid: number, letter: number, message: Buffer, from: number): number {
-    const body = message.length - from;
+  /** Appends a change: the message from `from` to `end`, which comes after its letter and (sub)transaction. Answers the bytes it takes. */
+  append(xid: number, letter: number, message: Buffer, from: number, end: number): number {
+    const body = end - from;
     const bytes = HEADER_BYTES + 1 + body;
     const at = this.#reserve(bytes, xid, letter);
-    message.copy(this.#arena.chunk, at, from);
+    message.copy(this.#arena.chunk, at, from, end);
     return bytes;
   }
 
@@ -101,6 +101,45 @@ export class RecordLog {
   }
 }
 
+/** A row that is decoded when it is asked for; most never are. */
+class NewRow implements RawRow {
+  readonly relation: Relation;
+  readonly key = null;
+  readonly old = null;
+  readonly at: number;
+  readonly bytes: number;
+  readonly #reader: TupleReader;
+
+  /** The reader stands behind the row. */
+  constructor(relation: Relation, reader: TupleReader, at: number) {
+    this.relation = relation;
+    this.#reader = reader;
+    this.at = at;
+    this.bytes = reader.at - at;
+  }
+
+  get segment(): Buffer {
+    return this.#reader.buffer;
+  }
+
+  get raw(): RawRow {
+    return this;
+  }
+
+  /** Decoded anew each time. @throws PgsluiceError STREAM_UNREADABLE. */
+  get row(): Tuple {
+    return reading(() => this.#reader.tupleAt(this.at, this.relation));
+  }
+}
+
+class InsertedRow extends NewRow {
+  readonly kind = 'insert';
+}
+
+class UpdatedRow extends NewRow {
+  readonly kind = 'update';
+}
+
 /** Turns the records of one transaction into changes, segment by segment and in order. */
 export class RecordReader {
   readonly #relations: readonly Relation[];
@@ -143,12 +182,19 @@ export class RecordReader {
     switch (letter) {
       case MESSAGE.insert: {
         const relation = this.#relation(reader.uint32());
-        return { kind: 'insert', relation, row: reader.after(relation, reader.byte()) };
+        if (!isNewRow(reader.byte())) throw unreadable('an insert has no new row');
+        const { at } = reader;
+        if (reader.skim(relation)) return new InsertedRow(relation, reader, at);
+        reader.at = at;
+        return { kind: 'insert', relation, row: reader.tuple(relation) };
       }
       case MESSAGE.update: {
         const relation = this.#relation(reader.uint32());
         const first = reader.byte();
         if (isNewRow(first)) {
+          const { at } = reader;
+          if (reader.skim(relation)) return new UpdatedRow(relation, reader, at);
+          reader.at = at;
           return { kind: 'update', relation, key: null, old: null, row: reader.tuple(relation) };
         }
         const { key, old } = reader.before(relation, first);

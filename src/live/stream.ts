@@ -32,8 +32,8 @@ export interface OpenChangeStream {
 }
 
 const MB = 1024 * 1024;
-const SPOOL_ABOVE_BYTES = 8 * MB;
-const QUEUE_BYTES = 32 * MB;
+const SPOOL_ABOVE_BYTES = 24 * MB;
+const QUEUE_BYTES = 48 * MB;
 const SILENCE_MS = 30_000;
 /** Bytes of transactions on disk that wait to be taken, against those in memory. */
 const DISK_AHEAD = 8;
@@ -131,7 +131,7 @@ class LiveStream implements ChangeStream {
       streaming: this.#streaming,
       signal,
       log,
-      onMessage: (message) => this.#accept(assembler, message),
+      onMessage: (bytes, start, end) => this.#accept(assembler, bytes, start, end),
       onKeepalive: (walEnd, replyWanted) => {
         if (assembler.between) this.#putPosition(walEnd);
         if (replyWanted) this.#reply();
@@ -192,8 +192,8 @@ class LiveStream implements ChangeStream {
     await this.#spools?.close();
   }
 
-  #accept(assembler: Assembler, message: Buffer): void {
-    assembler.accept(message);
+  #accept(assembler: Assembler, bytes: Buffer, start: number, end: number): void {
+    assembler.accept(bytes, start, end);
     if (this.#full()) this.#replication?.pause();
   }
 

@@ -167,19 +167,24 @@ export class Assembler {
     return this.#inMemory;
   }
 
-  /** One message; it may be overwritten afterwards. @throws PgsluiceError STREAM_UNREADABLE. */
-  accept(message: Buffer): void {
-    reading(() => this.#accept(message));
-  }
-
-  #accept(message: Buffer): void {
-    const letter = message[0] ?? 0;
+  /** One message: `bytes` from `start` to `end`, which may be overwritten afterwards. @throws PgsluiceError STREAM_UNREADABLE. */
+  accept(bytes: Buffer, start = 0, end = bytes.length): void {
+    const letter = bytes[start] ?? 0;
     switch (letter) {
       case MESSAGE.insert:
       case MESSAGE.update:
       case MESSAGE.delete:
+        this.#change(letter, bytes, start, end);
+        return;
+      default:
+        reading(() => this.#accept(letter, bytes.subarray(start, end)));
+    }
+  }
+
+  #accept(letter: number, message: Buffer): void {
+    switch (letter) {
       case MESSAGE.truncate:
-        this.#change(letter, message);
+        this.#change(letter, message, 0, message.length);
         return;
       case MESSAGE.begin:
         if (!this.between) throw unreadable('a transaction begins inside of another one');
@@ -228,18 +233,19 @@ export class Assembler {
   }
 
   /** Inside of a streamed transaction each message names its (sub)transaction in front of its body. */
-  #change(letter: number, message: Buffer): void {
+  #change(letter: number, message: Buffer, start: number, end: number): void {
     const open = this.#block ?? this.#contiguous;
     if (open === null) throw unreadable('a change comes outside of a transaction');
-    const body = open.streamed ? 5 : 1;
-    const xid = open.streamed ? message.readUInt32BE(1) : 0;
+    const body = start + (open.streamed ? 5 : 1);
+    if (body + 4 > end) throw unreadable('a message is too short');
+    const xid = open.streamed ? message.readUInt32BE(start + 1) : 0;
     let bytes = 0;
     if (letter === MESSAGE.truncate) {
       for (const oid of truncatedOids(message, body)) bytes += this.#valid(open, oid);
     } else {
       bytes = this.#valid(open, message.readUInt32BE(body));
     }
-    bytes += open.log.append(xid, letter, message, body);
+    bytes += open.log.append(xid, letter, message, body, end);
     open.bytes += bytes;
     open.changes += 1;
     if (open.streamed) open.changesOf.set(xid, (open.changesOf.get(xid) ?? 0) + 1);

@@ -27,9 +27,17 @@ export interface RelationColumn {
   readonly key: boolean;
 }
 
+/** A whole row in the bytes in which the source sent it: TupleData of pgoutput, texts and NULLs only. Never overwritten. */
+export interface RawRow {
+  readonly segment: Buffer;
+  /** Where the row begins in it. */
+  readonly at: number;
+  readonly bytes: number;
+}
+
 /** Tuples have one value a column of their relation. */
 export type Change =
-  | { readonly kind: 'insert'; readonly relation: Relation; readonly row: Tuple }
+  | { readonly kind: 'insert'; readonly relation: Relation; readonly row: Tuple; readonly raw?: RawRow | null }
   | {
       readonly kind: 'update';
       readonly relation: Relation;
@@ -38,6 +46,8 @@ export type Change =
       /** The whole old row under REPLICA IDENTITY FULL, else null. */
       readonly old: Tuple | null;
       readonly row: Tuple;
+      /** The new row, when nothing but it was sent and all of its values are known. */
+      readonly raw?: RawRow | null;
     }
   | { readonly kind: 'delete'; readonly relation: Relation; readonly key: Tuple | null; readonly old: Tuple | null }
   | {

@@ -4,6 +4,7 @@ import type pg from 'pg';
 import { LogicalReplicationService } from 'pg-logical-replication';
 import { type PgsluiceError, throwIfAborted } from '../errors.ts';
 import { connectBy } from './connect.ts';
+import { divertCopyData } from './copy-both.ts';
 import type { Dialled } from './dial.ts';
 import { type ExplainContext, connectionError } from './explain.ts';
 import { type Lsn, formatLsn, parseLsn } from './lsn.ts';
@@ -31,8 +32,8 @@ export interface ReplicationInput {
   /** Large transactions may be sent before they commit; servers from 14 on can. */
   readonly streaming: boolean;
   readonly signal: AbortSignal;
-  /** One message of pgoutput; its bytes are overwritten later. What it throws ends the connection. */
-  onMessage(message: Buffer): void;
+  /** One message of pgoutput: `bytes` from `start` to `end`, overwritten later. What it throws ends the connection. */
+  onMessage(bytes: Buffer, start: number, end: number): void;
   /** The server has sent everything before `walEnd`. */
   onKeepalive(walEnd: Lsn, replyWanted: boolean): void;
   /** Once, and then nothing more; not after `close`. */
@@ -68,6 +69,12 @@ const slotSql = (slot: string): string => `
   from pg_catalog.pg_replication_slots s
   where s.slot_name = ${quoteLiteral(slot)}`;
 
+/** 'w': position of the data, end of WAL, time; then one message of pgoutput. 'k': end of WAL, time, whether to answer. */
+const XLOG_DATA = 0x77;
+const XLOG_HEADER_BYTES = 25;
+const KEEPALIVE = 0x6b;
+const KEEPALIVE_BYTES = 18;
+
 const GOODBYE_MS = 500;
 /** Terminate (documentation, 55.7). */
 const TERMINATE = Buffer.from([0x58, 0, 0, 0, 4]);
@@ -100,14 +107,15 @@ export class Replication {
   #confirmed: Lsn = 0n;
   #senderTimeoutMs = 0;
   #heard = false;
+  readonly #hear = (): void => {
+    this.#heard = true;
+  };
 
   private constructor(input: ReplicationInput, context: ExplainContext, config: pg.ClientConfig, dialled: Dialled) {
     this.#input = input;
     this.#context = context;
     this.#socket = dialled.stream;
-    this.#socket.on('data', () => {
-      this.#heard = true;
-    });
+    this.#socket.on('data', this.#hear);
     // Acknowledging is done by `status` alone.
     // Options that say nothing, or node-postgres takes those of PGOPTIONS.
     this.#service = new LogicalReplicationService(
@@ -144,9 +152,6 @@ export class Replication {
       this.#started = true;
       sending();
     });
-    this.#service.on('heartbeat', (lsn: string, _time: number, replyWanted: boolean) => {
-      this.#guard(() => input.onKeepalive(parseLsn(lsn), replyWanted));
-    });
     const plugin = {
       options: null,
       name: 'pgoutput',
@@ -154,8 +159,8 @@ export class Replication {
         loggedIn();
         await this.#start(client, parseLsn(from));
       },
-      // The transport would go on behind a failure, or let it end the process: nothing may leave here.
-      parse: (message: Buffer): void => this.#guard(() => input.onMessage(message)),
+      // Nothing comes this way: the stream is taken from in front of the transport.
+      parse: (): void => undefined,
     };
     this.#service.subscribe(plugin, input.slot, formatLsn(input.from)).then(
       () => fail(connectionError(context, ENDED)),
@@ -256,10 +261,16 @@ export class Replication {
     await this.#service.stop();
   }
 
-  #guard(work: () => void): void {
+  /** A CopyData message of the stream (documentation, 55.4 "Streaming Replication Protocol"). */
+  #read(bytes: Buffer, start: number, end: number): void {
     if (this.#over) return;
     try {
-      work();
+      const letter = bytes[start];
+      if (letter === XLOG_DATA && end - start >= XLOG_HEADER_BYTES) {
+        this.#input.onMessage(bytes, start + XLOG_HEADER_BYTES, end);
+      } else if (letter === KEEPALIVE && end - start >= KEEPALIVE_BYTES) {
+        this.#input.onKeepalive(bytes.readBigUInt64BE(start + 1), bytes[start + KEEPALIVE_BYTES - 1] === 1);
+      } else throw new RangeError(`a message of the stream begins with ${letter ?? 'nothing'}`);
     } catch (error) {
       this.#end(error);
     }
@@ -298,6 +309,13 @@ export class Replication {
     if (slot === undefined) throw slotLost(this.#input.slot, 'does not exist');
     if (slot.status === 'lost') throw slotLost(this.#input.slot, 'was invalidated');
     if (slot.confirmed !== null) this.#confirmed = parseLsn(slot.confirmed);
+    divertCopyData(
+      this.#socket,
+      (bytes, start, end) => this.#read(bytes, start, end),
+      (error) => this.#end(error),
+    );
+    // Any byte is a sign of life, also of a message that is long in coming.
+    this.#socket.on('data', this.#hear);
     await client.query(startSql(this.#input, from));
   }
 }
