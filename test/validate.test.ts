@@ -117,6 +117,7 @@ const ids = [
     'connect.source',
     'connect.target',
     'connect.same-database',
+    'connect.place',
     'connect.pooler',
     'connect.standby-source',
     'connect.standby-target',
@@ -136,6 +137,7 @@ const ids = [
     'objects.inventory',
   ],
   ['objects.invalid-indexes', 'objects.not-valid', 'objects.disabled-triggers', 'objects.subscriptions'],
+  ['objects.application'],
   ['leftovers.source', 'leftovers.target'],
 ].flat();
 

@@ -3,6 +3,7 @@ import { failed, informed, passed, skipped, warned } from './check.ts';
 import type { Check, Verdict } from './check.ts';
 import { userSchema } from './catalog.ts';
 import type { CatalogObject } from './catalog.ts';
+import { applicationCheck } from './application.ts';
 import { extensionsCheck } from './extensions.ts';
 import { inventoryCheck } from './inventory.ts';
 import { inScope } from './scope.ts';
@@ -41,48 +42,10 @@ const languages: Check = {
   run: async (source, { options }) => judgeLanguages((await source.objects()).filter((o) => inScope(options, o))),
 };
 
-export function judgeTablespaces(used: readonly string[], there: readonly string[]): Verdict {
-  if (used.length === 0) return passed('Everything stands in the default tablespace.');
-  const missing = used.filter((name) => !there.includes(name));
-  if (missing.length === 0) return passed(`The target has every tablespace in use: ${listNames(used)}.`);
-  return warned(
-    `The target lacks ${count(missing.length, 'tablespace')} of the source: ${listNames(missing.map(quoteIdent))}. What stands there goes to the target's default tablespace.`,
-    missing
-      .map((name) => `CREATE TABLESPACE ${quoteIdent(name)} LOCATION '/an/empty/directory/of/that/server';`)
-      .join('\n'),
-  );
-}
-
-const USED_TABLESPACES = `
-SELECT n.nspname AS schema, COALESCE(t.relname, c.relname) AS name, s.spcname AS tablespace
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_tablespace s ON s.oid = c.reltablespace
-LEFT JOIN pg_index i ON i.indexrelid = c.oid LEFT JOIN pg_class t ON t.oid = i.indrelid
-WHERE ${userSchema('n')}`;
-
-const tablespaces: Check = {
-  id: 'objects.tablespaces',
-  severity: 'warns',
-  title: 'Tablespaces in use on the source exist on the target.',
-  needs: 'both',
-  side: 'target',
-  run: async (source, target, { options }) => {
-    if (options.dataOnly) return skipped(DATA_ONLY);
-    const rows = await source.session.query<{ schema: string; name: string; tablespace: string }>(USED_TABLESPACES);
-    const used = new Set(rows.filter((r) => inScope(options, { ...r, relation: true })).map((r) => r.tablespace));
-    const there = await target.session.query<{ name: string }>('SELECT spcname::text AS name FROM pg_tablespace');
-    return judgeTablespaces(
-      [...used],
-      there.map((r) => r.name),
-    );
-  },
-};
-
 export interface CollationFacts {
   /** System collations that columns, indexes and domains of the source name. */
   readonly used: readonly string[];
   readonly onTarget: readonly string[];
-  /** Collations of the source whose library has changed since their indexes were built. */
-  readonly outdated: readonly string[];
 }
 
 export function judgeCollations(facts: CollationFacts): Verdict {
@@ -94,12 +57,6 @@ export function judgeCollations(facts: CollationFacts): Verdict {
       `-- install the locales on the target's machine (Debian: dpkg-reconfigure locales), then there, as a superuser:\nSELECT pg_import_system_collations('pg_catalog');`,
     );
   }
-  if (facts.outdated.length > 0) {
-    return warned(
-      `The library behind ${listNames(facts.outdated)} has changed since the source's indexes were built: indexes on text there may be out of order, and a UNIQUE one may hide duplicates that the target will refuse.`,
-      'REINDEX DATABASE CONCURRENTLY …; -- on the source, then: ALTER DATABASE … REFRESH COLLATION VERSION; ALTER COLLATION … REFRESH VERSION;',
-    );
-  }
   return passed(
     facts.used.length === 0
       ? 'Only the default collations are in use.'
@@ -107,18 +64,14 @@ export function judgeCollations(facts: CollationFacts): Verdict {
   );
 }
 
-/** The collation version of the database itself is known from 15 on. */
-const COLLATIONS = (major: number): string => `
+const COLLATIONS = `
 WITH used AS (
   SELECT attcollation AS oid FROM pg_attribute WHERE attrelid >= 16384 AND attnum > 0 AND NOT attisdropped AND attcollation <> 0
   UNION SELECT typcollation FROM pg_type WHERE oid >= 16384 AND typcollation <> 0
   UNION SELECT unnest(indcollation) FROM pg_index WHERE indexrelid >= 16384
-), c AS (
-  SELECT c.*, n.nspname FROM pg_collation c JOIN used USING (oid) JOIN pg_namespace n ON n.oid = c.collnamespace
 )
-SELECT ARRAY(SELECT DISTINCT collname::text FROM c WHERE nspname = 'pg_catalog' AND collname NOT IN ('default', 'C', 'POSIX') ORDER BY 1) AS used,
-       ARRAY(SELECT 'collation ' || collname FROM c WHERE collname <> 'default' AND collversion <> pg_collation_actual_version(oid)
-             ${major >= 15 ? "UNION SELECT 'the database' FROM pg_database WHERE datname = current_database() AND datcollversion <> pg_database_collation_actual_version(oid)" : ''}) AS outdated`;
+SELECT DISTINCT c.collname::text AS name FROM pg_collation c JOIN used USING (oid)
+WHERE c.collnamespace = 'pg_catalog'::regnamespace AND c.collname NOT IN ('default', 'C', 'POSIX') ORDER BY 1`;
 
 const COLLATIONS_THERE = `
 SELECT DISTINCT collname::text AS name FROM pg_collation
@@ -128,62 +81,14 @@ WHERE collnamespace = 'pg_catalog'::regnamespace AND collname = ANY ($1)
 const collations: Check = {
   id: 'objects.collations',
   severity: 'blocks',
-  title: 'Collations in use exist on the target, and those of the source are up to date.',
+  title: 'Collations in use exist on the target.',
   needs: 'both',
   side: 'both',
   run: async (source, target, { options }) => {
     if (options.dataOnly) return skipped(DATA_ONLY);
-    const facts = await source.one<{ used: string[]; outdated: string[] }>(COLLATIONS(source.version.major));
-    const there = await target.session.query<{ name: string }>(COLLATIONS_THERE, [facts.used]);
-    return judgeCollations({ ...facts, onTarget: there.map((r) => r.name) });
-  },
-};
-
-export interface UserMapping {
-  readonly server: string;
-  readonly user: string;
-  /** False where the role may not see the mapping's options. */
-  readonly visible: boolean;
-}
-
-export function judgeForeign(servers: readonly string[], mappings: readonly UserMapping[]): Verdict {
-  if (servers.length === 0) return passed('There are no foreign servers.');
-  const hidden = mappings.filter((m) => !m.visible);
-  const reach = `${count(servers.length, 'foreign server')} (${listNames(servers)}): the target must reach ${servers.length === 1 ? 'it' : 'them'} from its own network.`;
-  if (mappings.length === 0) return warned(reach);
-  if (hidden.length === 0)
-    return warned(`${reach} Options of user mappings (${mappings.length}) are carried, passwords included.`);
-  return warned(
-    `${reach} The options of ${count(hidden.length, 'user mapping')} (passwords) are hidden from this role and stay behind.`,
-    hidden
-      .slice(0, NAMED)
-      .map(
-        (m) =>
-          `ALTER USER MAPPING FOR ${m.user === 'public' ? 'PUBLIC' : quoteIdent(m.user)} SERVER ${quoteIdent(m.server)} OPTIONS (ADD password '…'); -- on the target, after the copy`,
-      )
-      .join('\n'),
-  );
-}
-
-/** Options are shown to superusers, the server's owner with USAGE, and the mapped user (PostgreSQL documentation, 54.37 "pg_user_mappings"). */
-const USER_MAPPINGS = `
-SELECT srvname AS server, CASE WHEN umuser = 0 THEN 'public' ELSE usename END AS user,
-  umoptions IS NOT NULL OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS visible
-FROM pg_user_mappings`;
-
-const foreign: Check = {
-  id: 'objects.foreign',
-  severity: 'warns',
-  title: 'Foreign servers and user mappings are known.',
-  needs: 'source',
-  run: async (source, { options }) => {
-    if (options.dataOnly) return skipped(DATA_ONLY);
-    const servers = (await source.objects())
-      .filter((o) => o.kind === 'SERVER' && inScope(options, o))
-      .map((o) => quoteIdent(o.name));
-    const mappings =
-      servers.length === 0 ? [] : await source.session.query<UserMapping & Record<string, unknown>>(USER_MAPPINGS);
-    return judgeForeign(servers, mappings);
+    const used = (await source.session.query<{ name: string }>(COLLATIONS)).map((r) => r.name);
+    const there = await target.session.query<{ name: string }>(COLLATIONS_THERE, [used]);
+    return judgeCollations({ used, onTarget: there.map((r) => r.name) });
   },
 };
 
@@ -282,4 +187,5 @@ export const objectChecks: readonly Check[] = [
     judgeDisabledTriggers,
   ),
   subscriptions,
+  applicationCheck,
 ];

@@ -1,8 +1,10 @@
-import { placeName, placeRoles, placeSettings, recognisePlace } from '../postgres/places/places.ts';
+import type { ConnectionSettings } from '../postgres/settings.ts';
+import { placeName, placeOfHost, placeRoles, placeSettings, recognisePlace } from '../postgres/places/places.ts';
 import type { Place } from '../postgres/places/types.ts';
 import { informed, passed } from './check.ts';
 import type { Check, Verdict } from './check.ts';
 import { perDatabase } from './database.ts';
+import type { Database } from './database.ts';
 
 /** Names that only some place's servers have. A superuser's own server may have roles of any name, brought by a move. */
 const SIGNS = `
@@ -16,6 +18,15 @@ export const readPlace = perDatabase(async (database): Promise<Place> => {
   const signs = await database.one<{ settings: string[]; roles: string[] }>(SIGNS, [placeSettings, placeRoles]);
   return recognisePlace({ host, port, ...signs });
 });
+
+/** Name of the place of a side, reached or not, for the report; null where it is not known. */
+export async function nameOfPlace(
+  database: Database | null,
+  settings: Pick<ConnectionSettings, 'host'>,
+): Promise<string | null> {
+  const usable = database !== null && database.session.usable;
+  return placeName(usable ? await readPlace(database) : placeOfHost(settings.host));
+}
 
 export function judgePlace(place: Place): Verdict {
   const name = placeName(place);

@@ -2,12 +2,14 @@ import { PgsluiceError, throwIfAborted } from '../errors.ts';
 import type { ErrorReport } from '../errors.ts';
 import type { CheckResult } from '../contract/check.ts';
 import type { JobOptions } from '../contract/options.ts';
+import type { ApplicationState } from '../postgres/applications/read-applications.ts';
 import { openSession } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import type { PgTools } from '../postgres/tools.ts';
 import { readServerVersion } from '../postgres/version.ts';
 import type { ServerVersion } from '../postgres/version.ts';
+import { applicationsOf } from './application.ts';
 import { capacityChecks } from './capacity.ts';
 import type { Check, Scope, Verdict } from './check.ts';
 import { connectChecks, readFingerprint, sameServer } from './connect.ts';
@@ -15,6 +17,7 @@ import { Database, IDENTITY } from './database.ts';
 import type { Identity } from './database.ts';
 import { connectionsAvailable, readConnectionUse, shareConnections } from './headroom.ts';
 import { objectChecks } from './objects.ts';
+import { nameOfPlace } from './place.ts';
 import { privilegeChecks } from './privilege.ts';
 import { leftoverChecks } from './leftovers.ts';
 import { liveChecks } from './live.ts';
@@ -69,6 +72,10 @@ export interface ValidationOutcome {
   readonly error: ErrorReport | null;
   /** Null when a side was not reached or there is no pg_dump to work with. */
   readonly facts: { readonly source: SideFacts; readonly target: SideFacts; readonly tools: PgTools } | null;
+  /** Where each side runs, by name; null where it is not known. */
+  readonly places: { readonly source: string | null; readonly target: string | null };
+  /** Applications by their migration tables on the source; null when they were not looked for. */
+  readonly applications: readonly ApplicationState[] | null;
 }
 
 interface Reach extends Reached {
@@ -226,7 +233,19 @@ export async function validate(input: ValidationInput): Promise<ValidationOutcom
         ? null
         : { ...(await readFacts(source.database, target.database)), tools };
     const { method, reason } = chooseMethod(judged, options);
-    return { checks, method, methodReason: reason, blocked: errors.length > 0, error: errors[0] ?? null, facts };
+    return {
+      checks,
+      method,
+      methodReason: reason,
+      blocked: errors.length > 0,
+      error: errors[0] ?? null,
+      facts,
+      places: {
+        source: await nameOfPlace(source.database, input.source),
+        target: await nameOfPlace(target.database, input.target),
+      },
+      applications: source.database === null ? null : (applicationsOf(source.database)?.found ?? null),
+    };
   } finally {
     await Promise.all([source.session?.close(), target.session?.close()]);
   }
