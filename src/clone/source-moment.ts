@@ -12,6 +12,14 @@ import { listRewrittenTables, listTables } from './catalogue.ts';
 import type { CloneContext } from './context.ts';
 import { log } from './context.ts';
 
+/** What it takes to choose a moment of the source. */
+export interface MomentContext extends Pick<
+  CloneContext,
+  'source' | 'sourceVersion' | 'options' | 'tools' | 'workDir' | 'signal' | 'emit'
+> {
+  readonly connections: { readonly source: number };
+}
+
 /** One moment of the source: its snapshot, what pg_dump saw in it, and its tables, locked as a reader locks them. */
 export interface SourceMoment {
   readonly snapshot: SourceSnapshot;
@@ -61,7 +69,7 @@ async function fingerprint(session: Session): Promise<string> {
   return row?.hash ?? '';
 }
 
-function dumpInput(context: CloneContext, snapshotId: string | null): DumpInput {
+function dumpInput(context: MomentContext, snapshotId: string | null): DumpInput {
   return {
     tools: context.tools,
     settings: context.source,
@@ -76,7 +84,7 @@ function dumpInput(context: CloneContext, snapshotId: string | null): DumpInput 
   };
 }
 
-function openSnapshot(context: CloneContext, connections: number): Promise<SourceSnapshot> {
+function openSnapshot(context: MomentContext, connections: number): Promise<SourceSnapshot> {
   return SourceSnapshot.open(context.source, {
     connections,
     signal: context.signal,
@@ -98,7 +106,7 @@ WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND c.relkind I
  * Runs `work` on the snapshot's session; where a lock of another session keeps it waiting, it is asked again in short steps,
  * and the log says who is waited for. Sizes of relations need their lock as well.
  */
-async function withLockWaits<T>(context: CloneContext, holder: Session, work: () => Promise<T>): Promise<T> {
+async function withLockWaits<T>(context: MomentContext, holder: Session, work: () => Promise<T>): Promise<T> {
   for (;;) {
     throwIfAborted(context.signal);
     await holder.run(`SAVEPOINT locks; SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`);
@@ -124,7 +132,7 @@ async function withLockWaits<T>(context: CloneContext, holder: Session, work: ()
  * Locks the tables against TRUNCATE and rewriting for as long as the snapshot lives, since both would take rows away from
  * under it without an error. It is a reader's lock: reading and writing go on.
  */
-async function lockTables(context: CloneContext, holder: Session, tables: readonly SourceTable[]): Promise<void> {
+async function lockTables(context: MomentContext, holder: Session, tables: readonly SourceTable[]): Promise<void> {
   for (let at = 0; at < tables.length; at += LOCK_CHUNK) {
     const names = tables.slice(at, at + LOCK_CHUNK).map((table) => qualified(table.schema, table.name));
     await withLockWaits(context, holder, () =>
@@ -155,7 +163,7 @@ function isStale(error: unknown): boolean {
  * same catalogue.
  * @throws PgsluiceError SOURCE_SCHEMA_CHANGES when it changes at every attempt.
  */
-export async function takeMoment(context: CloneContext): Promise<SourceMoment> {
+export async function takeMoment(context: MomentContext): Promise<SourceMoment> {
   const single = context.connections.source < 2;
   const wantsSchema = !context.options.dataOnly;
   let gaveWay = 0;

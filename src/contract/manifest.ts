@@ -65,9 +65,21 @@ export const ManifestRole = z.object({
     validUntil: z.string().nullable(),
   }),
   memberOf: z.array(z.string()),
+  /** The same with their options; null in them on servers that have none. */
+  memberships: z
+    .array(
+      z.object({
+        role: z.string(),
+        admin: z.boolean(),
+        inherit: z.boolean().nullable(),
+        set: z.boolean().nullable(),
+      }),
+    )
+    .optional(),
   /** `name=value` of ALTER ROLE … SET, and of ALTER ROLE … IN DATABASE … SET for this database. */
   settings: z.array(z.string()),
   databaseSettings: z.array(z.string()),
+  comment: z.string().nullable().optional(),
 });
 export type ManifestRole = z.infer<typeof ManifestRole>;
 
@@ -108,6 +120,8 @@ export const Manifest = z.object({
     locale: z.string().nullable(),
     icuRules: z.string().nullable(),
     collationVersion: z.string().nullable(),
+    /** In force while the archive was written: values of type money are printed by it. */
+    lcMonetary: z.string(),
     owner: z.string(),
     comment: z.string().nullable(),
     /** `name=value` of ALTER DATABASE … SET. */

@@ -115,6 +115,15 @@ export const JobOptions = z
     excludeExtension: globs,
     /** The target may be of an older major than the source. */
     allowDowngrade: z.boolean().default(false),
+    /** How an export compresses its files; null: zstd where pg_dump can, else gzip. Optional, since stored jobs may lack it. */
+    compress: z
+      .string()
+      .regex(
+        /^(?:none|(?:gzip|zstd|lz4)(?::\d{1,2})?)$/,
+        'must be none, or gzip, zstd or lz4, with or without a level, for instance zstd:9',
+      )
+      .nullable()
+      .optional(),
     schemaOnly: z.boolean().default(false),
     dataOnly: z.boolean().default(false),
     /** The target is not empty: its objects are dropped, only after the whole validation passed. */

@@ -16,7 +16,8 @@ function globExpression(glob: string): RegExp {
   return new RegExp(`^${body}$`, 'su');
 }
 
-function matchesAny(globs: readonly string[], name: string): boolean {
+/** True when one of the globs matches the whole name. */
+export function matchesAny(globs: readonly string[], name: string): boolean {
   return globs.some((glob) => globExpression(glob).test(name));
 }
 
@@ -73,15 +74,21 @@ function dumpPattern(glob: string): string {
 /** pg_dump's globs reach these as well; its own default of leaving them out ends with the first glob that includes. */
 const SYSTEM_SCHEMAS = ['"pg_"*', '"information_schema"'];
 
+function tablePattern(glob: string): string {
+  const parts = splitTableGlob(glob);
+  return `${parts.schema === null ? '*' : dumpPattern(parts.schema)}.${dumpPattern(parts.table)}`;
+}
+
+/** The same for rows, which matter only where pg_dump writes data. */
+export function dumpDataArguments(filter: Pick<RelationFilter, 'excludeTableData'>): string[] {
+  return filter.excludeTableData.map((glob) => `--exclude-table-data=${tablePattern(glob)}`);
+}
+
 /**
  * The arguments that make pg_dump see the same relations as `tableMatches`. Beside `--table` pg_dump pays no heed to schemas
  * (PostgreSQL documentation, pg_dump), so that a schema is left out there by its tables.
  */
 export function dumpFilterArguments(filter: RelationFilter): string[] {
-  const tablePattern = (glob: string): string => {
-    const parts = splitTableGlob(glob);
-    return `${parts.schema === null ? '*' : dumpPattern(parts.schema)}.${dumpPattern(parts.table)}`;
-  };
   const left = filter.excludeSchema.map(dumpPattern);
   return [
     ...filter.includeSchema.map((glob) => `--schema=${dumpPattern(glob)}`),
