@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Report, Verification } from '../contract/report.ts';
-import { escapeHtml, formatBytes, formatSeconds, reportHtml, verdictOf } from './report.ts';
+import { escapeHtml, formatBytes, formatSeconds, reportHtml } from './report.ts';
+import { verdictOf } from './report-words.ts';
 
 const evil = `<script>alert("x")</script>&'\u0000`;
 
@@ -77,6 +78,32 @@ test('the verdict claims nothing that was not checked', () => {
   });
   const error = { code: 'X', message: 'It broke.', hint: 'Retry.' };
   expect(verdictOf({ ...report, error })).toEqual({ tone: 'bad', sentence: 'It broke. Retry.' });
+});
+
+test('an export says where its archive is and how it is loaded, and every text of a person or a server is escaped', () => {
+  const application = {
+    framework: evil,
+    table: evil,
+    version: evil,
+    migrations: 3,
+    sameOnTarget: true,
+    unfinished: [],
+  };
+  const saved: Report = {
+    ...report,
+    kind: 'export',
+    archive: { path: `/srv/${evil}`, bytes: 5_000_000 },
+    places: { source: evil, target: null },
+    applications: [application],
+  };
+  const html = reportHtml(saved);
+  expect(html).not.toContain('<script');
+  expect(html).toContain('What was saved');
+  expect(html).toContain('pgsluice import &#39;/srv/');
+  expect(html).toContain('Whose database it is');
+  expect(verdictOf(saved).sentence).toContain('archive was read back');
+  expect(reportHtml({ ...saved, state: 'failed' })).not.toContain('pgsluice import');
+  expect(verdictOf({ ...saved, kind: 'import' }).sentence).toContain('what the archive says');
 });
 
 test('figures have units', () => {

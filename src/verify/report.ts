@@ -1,5 +1,7 @@
 import type { Difference, Report, TableVerification, Verification } from '../contract/report.ts';
+import { applicationWords } from '../contract/words.ts';
 import { REPORT_STYLE } from './report-style.ts';
+import { importLine, movedTitle, verdictOf } from './report-words.ts';
 import { readableName } from './tables.ts';
 
 /** Text as HTML. Also control characters, which HTML forbids, are made visible. */
@@ -38,41 +40,6 @@ function formatMoment(iso: string | null): string {
   if (iso === null) return 'not yet';
   const date = new Date(iso);
   return Number.isNaN(date.getTime()) ? iso : `${date.toISOString().slice(0, 19).replace('T', ' ')} UTC`;
-}
-
-interface Verdict {
-  readonly tone: 'good' | 'bad' | 'warn';
-  readonly sentence: string;
-}
-
-/** The one sentence at the top. Claims nothing that was not checked. Pure. */
-export function verdictOf(report: Report): Verdict {
-  const { verification, error } = report;
-  if (error !== null) return { tone: 'bad', sentence: `${error.message} ${error.hint}` };
-  if (verification === null || verification.mode === 'none') {
-    return report.state === 'completed'
-      ? { tone: 'warn', sentence: 'The copy is complete. It was not verified.' }
-      : { tone: 'warn', sentence: `The job is ${report.state}. Nothing has been verified.` };
-  }
-  const found = verification.differences.length;
-  if (found > 0) {
-    return {
-      tone: 'bad',
-      sentence: `Verification found ${count(found)} ${found === 1 ? 'difference' : 'differences'}.`,
-    };
-  }
-  if (!verification.verified) {
-    return {
-      tone: 'warn',
-      sentence: 'Nothing that was compared differs, but not everything could be compared: see below.',
-    };
-  }
-  return verification.mode === 'full'
-    ? { tone: 'good', sentence: 'Verified: the target equals the source in everything that was compared.' }
-    : {
-        tone: 'good',
-        sentence: 'Verified by counts: row counts, sequences and objects are equal. Contents were not compared.',
-      };
 }
 
 function fact(term: string, value: string): string {
@@ -207,6 +174,21 @@ function restoreProblems(report: Report): string {
   );
 }
 
+/** How the job moved the database, or how large the archive is that stands in the place of a server. */
+function method({ kind = 'move', method: how, archive }: Report): string {
+  if (kind === 'move') return fact('Method', how);
+  return archive?.bytes == null ? '' : fact('Size of the archive', formatBytes(archive.bytes));
+}
+
+function howToImport(report: Report): string {
+  const line = importLine(report);
+  return line === null ? '' : section('How the archive is loaded', `<pre>${escapeHtml(line)}</pre>`);
+}
+
+function applications({ applications: found = [] }: Report): string {
+  return found.length === 0 ? '' : section('Whose database it is', list(found.map(applicationWords)));
+}
+
 function accepted({ accepted: checks = [] }: Report): string {
   if (checks.length === 0) return '';
   const words = checks.map(
@@ -222,8 +204,12 @@ function accepted({ accepted: checks = [] }: Report): string {
  */
 export function reportHtml(report: Report): string {
   const verdict = verdictOf(report);
-  const side = (name: string, at: Report['source']): string =>
-    fact(name, at.version === null ? at.label : `${at.label}, PostgreSQL ${at.version}`);
+  const side = (term: string, name: 'source' | 'target'): string => {
+    const { label, version } = report[name];
+    const place = report.places?.[name] ?? null;
+    const known = [label, version === null ? '' : `PostgreSQL ${version}`, place === null ? '' : `on ${place}`];
+    return fact(term, known.filter((part) => part !== '').join(', '));
+  };
   const body = [
     `<header><h1>${escapeHtml(report.name)}</h1>`,
     `<p class="soft">Report of pgsluice on job ${escapeHtml(report.jobId)}, state ${escapeHtml(report.state)}</p>`,
@@ -232,9 +218,10 @@ export function reportHtml(report: Report): string {
       'Still to do',
       report.todo.length === 0 ? '<p>Nothing is known to be left for a person to do.</p>' : list(report.todo),
     ),
+    howToImport(report),
     section(
-      'What was moved',
-      `<dl class="facts">${side('Source', report.source)}${side('Target', report.target)}${fact('Method', report.method)}</dl>`,
+      movedTitle(report),
+      `<dl class="facts">${side('Source', 'source')}${side('Target', 'target')}${method(report)}</dl>`,
       `<dl class="facts">${[
         fact('Tables', count(report.moved.tables)),
         fact('Rows', count(report.moved.rows)),
@@ -253,6 +240,7 @@ export function reportHtml(report: Report): string {
     ),
     ...verified(report.verification),
     restoreProblems(report),
+    applications(report),
     accepted(report),
   ];
   return `<!doctype html>

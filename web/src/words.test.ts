@@ -6,6 +6,7 @@ import { stateBadge } from './words.ts';
 const ended = (verified: boolean, differences: number, verify: string): JobView =>
   ({
     state: 'completed',
+    kind: 'move',
     startedAt: '2026-01-01T00:00:00Z',
     verified,
     differences,

@@ -1,6 +1,8 @@
 import type { JobView } from '../../../src/contract/job.ts';
 import type { Difference } from '../../../src/contract/report.ts';
 import { formatBytes, formatDuration, plural } from '../format.ts';
+import { kindWords } from '../kind-words.ts';
+import { lazy } from '../lazy.tsx';
 import type { JobModel } from '../model.ts';
 import { jobHref } from '../router.ts';
 import type { Tone } from '../words.ts';
@@ -15,49 +17,81 @@ interface Verdict {
   readonly text: string;
 }
 
+interface ProofWords {
+  readonly differs: { readonly title: string; readonly text: string };
+  readonly equal: string;
+}
+
+const proofWords: Readonly<Record<JobView['kind'], ProofWords>> = {
+  move: {
+    differs: {
+      title: 'Copied, but the target differs',
+      text: 'between source and target. Read them before you use the target.',
+    },
+    equal: 'on both sides, and the catalogues were compared. Nothing differs.',
+  },
+  export: {
+    differs: {
+      title: 'Saved, but not all of it',
+      text: 'between the source and what was read back. Keep the source, and read the report.',
+    },
+    equal: 'on the source, and the archive was read back whole.',
+  },
+  import: {
+    differs: {
+      title: 'Loaded, but the target differs',
+      text: 'between the archive and the target. Read them before you use the target.',
+    },
+    equal: 'on the target and in the archive’s manifest. Nothing differs.',
+  },
+};
+
+const endWords: Readonly<Record<JobView['kind'], string>> = { move: 'Completed', export: 'Saved', import: 'Loaded' };
+
 /** What the end of the job means, in one title and one sentence. */
 export function verdictOf(job: JobView): Verdict {
-  const { differences } = job;
+  const { differences, kind } = job;
+  const { incomplete, untouched } = kindWords(job);
   if (job.startedAt === null) {
     const cancelled = job.state === 'cancelled';
     return {
       tone: cancelled ? 'neutral' : 'bad',
       icon: cancelled ? 'skip' : 'cross',
       title: cancelled ? 'Cancelled' : 'Not begun',
-      text: 'The target was not touched.',
+      text: untouched,
     };
   }
-  if (job.state === 'cancelled') {
-    return { tone: 'neutral', icon: 'skip', title: 'Cancelled', text: 'The target is not complete. Do not use it.' };
-  }
-  if (job.state === 'failed') {
-    return { tone: 'bad', icon: 'cross', title: 'Not completed', text: 'The target is not complete. Do not use it.' };
-  }
+  if (job.state === 'cancelled') return { tone: 'neutral', icon: 'skip', title: 'Cancelled', text: incomplete };
+  if (job.state === 'failed') return { tone: 'bad', icon: 'cross', title: 'Not completed', text: incomplete };
   if (differences > 0) {
-    const text = `${plural(differences, 'difference')} between source and target. Read them before you use the target.`;
-    return { tone: 'bad', icon: 'cross', title: 'Copied, but the target differs', text };
+    const { title, text } = proofWords[kind].differs;
+    return { tone: 'bad', icon: 'cross', title, text: `${plural(differences, 'difference')} ${text}` };
   }
+  const end = endWords[kind];
   if (job.verified) {
     const how =
       job.options.verify === 'full' ? 'Every row was compared by checksum' : 'The rows of every table were counted';
-    const text = `${how} on both sides, and the catalogues were compared. Nothing differs.`;
-    return { tone: 'good', icon: 'check', title: 'Completed and verified', text };
+    const counted = job.options.verify === 'full' ? 'Every row was checksummed' : how;
+    const text = `${kind === 'export' ? counted : how} ${proofWords[kind].equal}`;
+    return { tone: 'good', icon: 'check', title: `${end} and verified`, text };
   }
   if (job.options.verify !== 'none') {
     return {
       tone: 'warn',
       icon: 'warn',
-      title: 'Completed, not wholly verified',
+      title: `${end}, not wholly verified`,
       text: 'Nothing that was compared differs, but not everything could be compared: the report names what and why.',
     };
   }
   return {
     tone: 'warn',
     icon: 'warn',
-    title: 'Completed, not verified',
+    title: `${end}, not verified`,
     text: 'Nothing was compared, because the job was configured so.',
   };
 }
+
+const ResultFacts = lazy(async () => (await import('./result-facts.tsx')).ResultFacts);
 
 export function ResultCard({ job, model }: { job: JobView; model: JobModel }) {
   const result = model.result;
@@ -88,6 +122,7 @@ export function ResultCard({ job, model }: { job: JobView; model: JobModel }) {
           Printable report
         </a>
       </div>
+      {job.state === 'completed' && <ResultFacts job={job} />}
       {differences.length > 0 && <Differences differences={differences} />}
       {differences.length > shownDifferences && (
         <p class="muted">{`${plural(differences.length - shownDifferences, 'more difference')} in the report.`}</p>

@@ -4,10 +4,15 @@ import type { JobView } from '../../../src/contract/job.ts';
 import type { CutoverReport } from '../../../src/contract/live.ts';
 import type { Report, Verification } from '../../../src/contract/report.ts';
 import { api, toApiError, type ApiError } from '../api.ts';
+import { CopyBlock } from '../components/copy-button.tsx';
 import { Figure, ProblemNote } from '../components/parts.tsx';
+import { Applications } from '../components/result-facts.tsx';
 import { Differences } from '../components/result-card.tsx';
 import { formatBytes, formatCount, formatDate, formatDuration, formatMoment, formatMs, plural } from '../format.ts';
+import { importCommand } from '../../../src/contract/words.ts';
+import { kindWords } from '../kind-words.ts';
 import { stepWords } from '../live/words.ts';
+import { checkKey } from '../model.ts';
 import { jobHref } from '../router.ts';
 import { fileNameOf, saveFile } from '../save-file.ts';
 
@@ -32,7 +37,7 @@ export function ReportPage({ job }: { job: JobView }) {
     <div class="page report">
       <div class="actions no-print">
         <a class="button" href={jobHref(job.id, 'migrate')}>
-          Back to the migration
+          Back to the {kindWords(job).task}
         </a>
         <button type="button" class="primary" onClick={() => print()}>
           Print
@@ -49,17 +54,20 @@ export function ReportPage({ job }: { job: JobView }) {
 }
 
 function Sheet({ report }: { report: Report }) {
-  const { moved, verification } = report;
+  const { moved, verification, kind = 'move', applications = [], accepted = [] } = report;
   return (
     <article>
       <h1>Report: {report.name}</h1>
       <p class="summary">{verdict(report)}</p>
       <dl class="totals sides">
-        <Figure name="Source" value={report.source.label} detail={versionText(report.source.version)} />
-        <Figure name="Target" value={report.target.label} detail={versionText(report.target.version)} />
+        <Figure name="Source" value={report.source.label} detail={sideText(report, 'source')} />
+        <Figure name="Target" value={report.target.label} detail={sideText(report, 'target')} />
       </dl>
       <dl class="totals">
-        <Figure name="Method" value={report.method} />
+        {kind === 'move' && <Figure name="Method" value={report.method} />}
+        {report.archive?.bytes != null && (
+          <Figure name="Size of the archive" value={formatBytes(report.archive.bytes)} />
+        )}
         {report.startedAt !== null && <Figure name="Started" value={formatDate(report.startedAt)} />}
         {report.finishedAt !== null && <Figure name="Finished" value={formatDate(report.finishedAt)} />}
         {report.seconds !== null && <Figure name="Took" value={formatDuration(report.seconds)} />}
@@ -75,7 +83,19 @@ function Sheet({ report }: { report: Report }) {
           ))}
         </ul>
       )}
-      <h2>What was moved</h2>
+      {kind === 'export' && report.state === 'completed' && report.archive != null && (
+        <>
+          <h2>How the archive is loaded</h2>
+          <CopyBlock text={importCommand(report.archive.path)} what="the command that imports the archive" />
+        </>
+      )}
+      {applications.length > 0 && (
+        <>
+          <h2>Whose database it is</h2>
+          <Applications found={applications} />
+        </>
+      )}
+      <h2>{movedWords[kind]}</h2>
       <dl class="totals">
         <Figure name="Tables" value={formatCount(moved.tables)} />
         <Figure name="Rows" value={formatCount(moved.rows)} />
@@ -107,6 +127,24 @@ function Sheet({ report }: { report: Report }) {
       </table>
       {report.cutover !== null && <CutoverPart cutover={report.cutover} />}
       {verification !== null && <VerificationPart verification={verification} />}
+      {accepted.length > 0 && (
+        <>
+          <h2>Warnings that a person let stand</h2>
+          <ul>
+            {accepted.map((check) => (
+              <li key={checkKey(check)}>
+                {check.found}{' '}
+                {check.accepted != null && (
+                  <span class="muted">
+                    Accepted by {check.accepted.by}, {formatMoment(check.accepted.at)}
+                    {check.accepted.note !== '' && `: ${check.accepted.note}`}
+                  </span>
+                )}
+              </li>
+            ))}
+          </ul>
+        </>
+      )}
       {report.restoreProblems.length > 0 && (
         <>
           <h2>What the target refused</h2>
@@ -165,16 +203,33 @@ function CutoverPart({ cutover }: { cutover: CutoverReport }) {
   );
 }
 
-function versionText(version: string | null): string {
-  return version === null ? 'version not known' : `PostgreSQL ${version}`;
+const movedWords = { move: 'What was moved', export: 'What was saved', import: 'What was loaded' } as const;
+
+/** Version and place of one side. */
+function sideText(report: Report, side: 'source' | 'target'): string {
+  const { version } = report[side];
+  const place = report.places?.[side] ?? null;
+  return `${version === null ? 'version not known' : `PostgreSQL ${version}`}${place === null ? '' : `, ${place}`}`;
 }
+
+const endings = {
+  move: {
+    early: 'The target is not complete.',
+    equal: 'the target equals the source in everything that was compared.',
+  },
+  export: { early: 'There is no archive.', equal: 'the archive was read back and holds what the source counted.' },
+  import: {
+    early: 'The target is not complete.',
+    equal: 'the target equals what the archive says in everything that was compared.',
+  },
+} as const;
 
 function verdict(report: Report): string {
   const { verification } = report;
-  if (report.state !== 'completed') return `The job is ${report.state}. The target is not complete.`;
+  const { early, equal } = endings[report.kind ?? 'move'];
+  if (report.state !== 'completed') return `The job is ${report.state}. ${early}`;
   if (verification === null || verification.mode === 'none') return 'Completed. Nothing was compared.';
-  if (verification.verified)
-    return 'Completed and verified: the target equals the source in everything that was compared.';
+  if (verification.verified) return `Completed and verified: ${equal}`;
   if (verification.differences.length === 0)
     return 'Completed. Nothing that was compared differs, but not everything could be compared: see below.';
   return `Completed, but ${plural(verification.differences.length, 'difference')} found.`;

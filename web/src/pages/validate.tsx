@@ -107,7 +107,7 @@ function Verdict({ job, checks, groups, running }: VerdictProps) {
     blockers > 0 ? plural(blockers, 'blocker') : '',
   ].filter(Boolean);
   const tone = running ? 'active' : blockers > 0 || job.error !== null ? 'bad' : warnings > 0 ? 'warn' : 'good';
-  const places = checks.filter(({ id, found }) => id === 'connect.place' && found !== '');
+  const places = checks.filter(({ id, outcome }) => id === 'connect.place' && outcome === 'info');
   return (
     <div class={`verdict card edge-${tone}`}>
       <p class="summary" data-testid="summary">
@@ -122,7 +122,7 @@ function Verdict({ job, checks, groups, running }: VerdictProps) {
       </p>
       {places.map((place) => (
         <p key={checkKey(place)} class="place" data-testid={`place-${place.side}`}>
-          {place.found}
+          <strong>{place.side === 'source' ? 'Source' : 'Target'}.</strong> {place.found}
         </p>
       ))}
     </div>
