@@ -79,7 +79,14 @@ describe('roles', () => {
     const verdict = judgeRoles(options(), needed(), target({ app: true, tenant: true, auditor: true, maker: true }));
     expect(verdict).toMatchObject({ code: 'ROLE_MISSING' });
     expect(verdict.found).toContain('"reader" (grant on TABLE "shop"."t")');
-    expect(verdict.remedy).toBe('CREATE ROLE "reader";\n-- or: --roles create, or --no-acl');
+    expect(verdict.remedy).toBe(
+      'CREATE ROLE "reader";\n-- or: --roles create, or --map-role reader=… with a role of the target, or --no-acl',
+    );
+  });
+  test('who is mapped is needed by the new name', () => {
+    const mapped = needed({ mapRole: { app: 'reader', tenant: 'lodger' } });
+    expect([...mapped.owners.keys()]).toEqual(['reader']);
+    expect([...mapped.others.keys()]).toEqual(['lodger', 'auditor', 'maker']);
   });
   test('roles create needs the right to', () => {
     expect(judgeRoles(options({ roles: 'create' }), needed(), target({})).code).toBe('ROLE_CREATION_DENIED');

@@ -1,13 +1,15 @@
 import type { JobOptions } from '../contract/options.ts';
+import { mappedRole } from '../postgres/map-roles.ts';
 import { placeRoles } from '../postgres/places/places.ts';
 import { qualified, quoteIdent } from '../postgres/quote.ts';
+import { isForeignRole } from '../postgres/role-facts.ts';
 import { failed, passed, skipped, warned } from './check.ts';
 import type { Check, Verdict } from './check.ts';
 import type { CatalogObject, RoleUse } from './catalog.ts';
 import { perDatabase } from './database.ts';
 import type { Database } from './database.ts';
 import { objectName } from './names.ts';
-import { dataInScope, inScope } from './scope.ts';
+import { dataInScope, inScope, largeObjectsInScope } from './scope.ts';
 import { NAMED, count, listNames } from './words.ts';
 
 const scoped = (options: JobOptions, objects: readonly CatalogObject[]): CatalogObject[] =>
@@ -131,6 +133,7 @@ function note(map: Map<string, string>, role: string, where: string): void {
   if (!map.has(role)) map.set(role, where);
 }
 
+/** By their names on the target: mapped ones by who takes their place. */
 export function neededRoles(
   options: JobOptions,
   objects: readonly CatalogObject[],
@@ -138,10 +141,11 @@ export function neededRoles(
 ): NeededRoles {
   const owners = new Map<string, string>();
   const others = new Map<string, string>();
+  const named = (role: string): string => mappedRole(options.mapRole, role);
   for (const object of scoped(options, objects)) {
     if (!options.noOwner && object.owner !== null && object.kind !== 'SUBSCRIPTION')
-      note(owners, object.owner, `owner of ${objectName(object)}`);
-    if (!options.noAcl) for (const role of object.grantees) note(others, role, `grant on ${objectName(object)}`);
+      note(owners, named(object.owner), `owner of ${objectName(object)}`);
+    if (!options.noAcl) for (const role of object.grantees) note(others, named(role), `grant on ${objectName(object)}`);
   }
   for (const use of uses) {
     const grant = use.kind === 'COLUMN GRANT' || use.kind === 'DEFAULT ACL';
@@ -149,7 +153,7 @@ export function neededRoles(
       continue;
     const where =
       use.schema === null ? `${use.kind} of ${use.name}` : `${use.kind} on ${qualified(use.schema, use.name)}`;
-    for (const role of use.roles) note(others, role, where);
+    for (const role of use.roles) note(others, named(role), where);
   }
   for (const owner of owners.keys()) others.delete(owner);
   return { owners, others };
@@ -163,8 +167,8 @@ export interface TargetRole {
   readonly existing: ReadonlyMap<string, boolean>;
 }
 
-/** A role the server can make itself; the pg_ ones come with the major version. */
-const creatable = (role: string): boolean => !role.startsWith('pg_');
+/** A role that can be made: PostgreSQL brings the pg_ ones with its major version, a provider its own. */
+const creatable = (role: string): boolean => !isForeignRole(role);
 
 export function judgeRoles(options: JobOptions, needed: NeededRoles, target: TargetRole): Verdict {
   const all = new Map([...needed.owners, ...needed.others]);
@@ -180,7 +184,7 @@ export function judgeRoles(options: JobOptions, needed: NeededRoles, target: Tar
   if (options.roles === 'create' && !cannot) {
     if (target.superuser || target.createRole) {
       return passed(
-        `${count(missing.length, 'role')} will be created on the target, without a password: ${listNames(missing.map(([role]) => quoteIdent(role)))}.`,
+        `${count(missing.length, 'role')} will be created on the target: ${listNames(missing.map(([role]) => quoteIdent(role)))}.`,
       );
     }
     return failed(
@@ -193,11 +197,15 @@ export function judgeRoles(options: JobOptions, needed: NeededRoles, target: Tar
     ...(missing.some(([role]) => needed.owners.has(role)) ? ['--no-owner'] : []),
     ...(missing.some(([role]) => needed.others.has(role)) ? ['--no-acl'] : []),
   ].join(' and ');
-  const ways = options.roles === 'create' || cannot ? without : `--roles create, or ${without}`;
+  const ways = [
+    ...(options.roles === 'create' || cannot ? [] : ['--roles create']),
+    `--map-role ${missing[0]?.[0] ?? 'old'}=… with a role of the target`,
+    without,
+  ].join(', or ');
   return failed(
     'ROLE_MISSING',
     `The target lacks ${count(missing.length, 'role')} that objects of the source name: ${listNames(names)}.`,
-    `${missing.map(([role]) => (creatable(role) ? `CREATE ROLE ${quoteIdent(role)};` : `-- ${role} comes with PostgreSQL itself: the target's version or provider has none`)).join('\n')}\n-- or: ${ways}`,
+    `${missing.map(([role]) => (creatable(role) ? `CREATE ROLE ${quoteIdent(role)};` : `-- ${role} comes with PostgreSQL or a provider: the target's version or place has none`)).join('\n')}\n-- or: ${ways}`,
   );
 }
 
@@ -224,14 +232,34 @@ const readRoles = perDatabase((target) =>
   target.session.query<{ name: string; member: boolean }>(ROLES(target.version.major)),
 );
 
-async function readTargetRole(target: Database): Promise<TargetRole> {
+export async function readTargetRole(target: Database): Promise<TargetRole> {
   const { role, superuser, createRole } = target.identity;
   const existing = new Map((await readRoles(target)).map((row) => [row.name, row.member]));
   return { role, superuser, createRole, existing };
 }
 
-const readNeeded = async (source: Database, options: JobOptions): Promise<NeededRoles> =>
-  neededRoles(options, await source.objects(), await source.roleUses());
+const LARGE_OBJECT_ROLES = `
+SELECT 'owner' AS kind, pg_get_userbyid(lomowner)::text AS role, count(*)::int AS objects FROM pg_largeobject_metadata GROUP BY 2
+UNION ALL
+SELECT 'grant', pg_get_userbyid(a.grantee)::text, count(*)::int
+FROM pg_largeobject_metadata, LATERAL aclexplode(lomacl) a WHERE a.grantee <> 0 AND a.grantee <> lomowner GROUP BY 2`;
+
+/** Owners and grantees of the large objects, which are no objects of the catalogue; each with how many there are. */
+export const readLargeObjectRoles = perDatabase((source) =>
+  source.session.query<{ kind: 'owner' | 'grant'; role: string; objects: number }>(LARGE_OBJECT_ROLES),
+);
+
+export async function readNeeded(source: Database, options: JobOptions): Promise<NeededRoles> {
+  const { owners, others } = neededRoles(options, await source.objects(), await source.roleUses());
+  const all = { owners: new Map(owners), others: new Map(others) };
+  for (const { kind, role } of largeObjectsInScope(options) ? await readLargeObjectRoles(source) : []) {
+    const name = mappedRole(options.mapRole, role);
+    if (kind === 'owner' && !options.noOwner) note(all.owners, name, 'owner of large objects');
+    if (kind === 'grant' && !options.noAcl) note(all.others, name, 'grant on large objects');
+  }
+  for (const owner of all.owners.keys()) all.others.delete(owner);
+  return all;
+}
 
 const DATA_ONLY = 'The job moves data only: no object, owner or grant is restored.';
 

@@ -21,7 +21,6 @@ export interface CreatedRoles {
 export interface RoleSource {
   readonly roles: readonly RoleFacts[];
   readonly verifiers: Verifiers | null;
-  readonly major: number;
 }
 
 /** Roles by their source's names that are needed by what is moved. */
@@ -78,7 +77,6 @@ export async function createRoles(target: Session, input: CreateRolesInput): Pro
     actAs: named.actAs,
     verifiers: source.verifiers,
     map: options.mapRole,
-    sourceMajor: source.major,
     target: await readRoleRights(target, targetDatabase),
     targetDatabase,
   });
@@ -107,18 +105,18 @@ export async function createRoles(target: Session, input: CreateRolesInput): Pro
 }
 
 /** The roles of a source that is asked itself, passwords included where it lets them be read. */
-export async function readRoleSource(source: Session, major: number): Promise<RoleSource> {
+export async function readRoleSource(source: Session): Promise<RoleSource> {
   const roles = await readRoles(source);
   const verifiers = await readVerifiers(
     source,
     roles.map(({ name }) => name),
   );
-  return { roles, verifiers, major };
+  return { roles, verifiers };
 }
 
 /** {@link createRoles} for a job between two servers. `entries`: the source's archive as it was dumped. */
 export async function carryRoles(
-  context: Pick<CloneContext, 'options' | 'sourceVersion'>,
+  context: Pick<CloneContext, 'options'>,
   source: Session,
   target: Session,
   entries: readonly ArchiveEntry[],
@@ -129,7 +127,7 @@ export async function carryRoles(
   const dumped = entries.filter((entry) => !isOwnObject(entry));
   return createRoles(target, {
     options,
-    source: await readRoleSource(source, context.sourceVersion.major),
+    source: await readRoleSource(source),
     named: rolesNamed(dumped, large, options),
   });
 }

@@ -1,3 +1,4 @@
+import { placeRoles } from './places/places.ts';
 import type { Session } from './session.ts';
 
 /** A role as its server describes it. Holds no password, so that it can be shown, stored and compared. */
@@ -39,8 +40,8 @@ export function isPredefinedRole(name: string): boolean {
   return name.startsWith('pg_');
 }
 
-/** Roles by which providers run their service; a target of the same provider has its own. */
-const placeRoles: readonly RegExp[] = [
+/** Further roles by which providers run their service; a target of the same provider has its own. */
+const placePatterns: readonly RegExp[] = [
   /^rds(_|admin$|topmgr$|repladmin$|writeforwarduser$|proxyadmin$)/,
   /^cloudsql/,
   /^azure_/,
@@ -56,7 +57,7 @@ const placeRoles: readonly RegExp[] = [
 
 /** True for a role that belongs to the place the server stands at. Pure. */
 export function isPlaceRole(name: string): boolean {
-  return placeRoles.some((pattern) => pattern.test(name));
+  return placeRoles.includes(name) || placePatterns.some((pattern) => pattern.test(name));
 }
 
 /** True for roles that are never made: the server or its provider brings them. */
@@ -148,6 +149,15 @@ export async function mayReadVerifiers(session: Session): Promise<boolean> {
 export async function readVerifiers(session: Session, names: readonly string[]): Promise<Verifiers | null> {
   if (!(await mayReadVerifiers(session))) return null;
   const rows = await session.query<{ name: string; verifier: string | null }>(VERIFIERS, [names]);
+  return new Map(rows.map(({ name, verifier }) => [name, verifier]));
+}
+
+const KINDS = `SELECT rolname::text AS name, left(rolpassword, 3) AS verifier FROM pg_authid WHERE rolname = ANY ($1)`;
+
+/** Only how each password is stored, as far as a plan depends on it: nothing of the password itself. */
+export async function readVerifierKinds(session: Session, names: readonly string[]): Promise<Verifiers | null> {
+  if (!(await mayReadVerifiers(session))) return null;
+  const rows = await session.query<{ name: string; verifier: string | null }>(KINDS, [names]);
   return new Map(rows.map(({ name, verifier }) => [name, verifier]));
 }
 

@@ -10,10 +10,9 @@ export interface RolePlanInput {
   readonly roles: readonly RoleFacts[];
   /** Roles, by their source's names, that the connecting role has to act as: owners, grantors, roles with default privileges. */
   readonly actAs: ReadonlySet<string>;
-  /** null where the source does not let them be read, or `mayRead` alone is known. */
+  /** How passwords are stored on the source; null where they may not be read. */
   readonly verifiers: Verifiers | null;
   readonly map: RoleMap;
-  readonly sourceMajor: number;
   readonly target: RoleRights;
   readonly targetDatabase: string;
 }
