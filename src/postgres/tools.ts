@@ -197,7 +197,7 @@ export function mayPass(stderr: string): boolean {
   return AWAY.test(stderr);
 }
 
-function toolFailed(command: string, what: string, stderr: string, cause?: unknown): PgsluiceError {
+export function toolFailed(command: string, what: string, stderr: string, cause?: unknown): PgsluiceError {
   const last = stderr.trim().split('\n').slice(-5).join(' ').slice(-1500);
   return new PgsluiceError({
     code: 'PG_TOOL_FAILED',
@@ -210,7 +210,7 @@ function toolFailed(command: string, what: string, stderr: string, cause?: unkno
 
 /**
  * Runs a program in a process group of its own and waits for its end, so that no child is left behind. Answers its
- * whole stdout (empty when `stdoutFile` takes it) and at least the last 256 KiB of stderr. Throws `PG_TOOL_FAILED` when it
+ * whole stdout (empty when `stdoutFile` or `onStdout` takes it) and at least the last 256 KiB of stderr. Throws `PG_TOOL_FAILED` when it
  * cannot start or exits with anything but 0. When `signal` fires the group gets SIGINT, after 3 s SIGKILL, and the
  * cancellation is thrown.
  */
@@ -221,6 +221,8 @@ export async function runTool(input: {
   readonly signal: AbortSignal;
   readonly onStderrLine?: (line: string) => void;
   readonly stdoutFile?: string;
+  /** Takes stdout piece by piece as it comes; what it throws ends the program and is thrown. */
+  readonly onStdout?: (chunk: Buffer) => void;
 }): Promise<{ stdout: string; stderr: string }> {
   const { command, signal } = input;
   throwIfAborted(signal);
@@ -256,7 +258,17 @@ export async function runTool(input: {
   let overflow = false;
   const output: { error: Error | null } = { error: null };
   let writing: Promise<void> = Promise.resolve();
-  if (input.stdoutFile === undefined) {
+  const { onStdout } = input;
+  if (onStdout !== undefined) {
+    child.stdout.on('data', (chunk: Buffer) => {
+      try {
+        if (output.error === null) onStdout(chunk);
+      } catch (error) {
+        output.error = error instanceof Error ? error : new Error('reading failed', { cause: error });
+        stop();
+      }
+    });
+  } else if (input.stdoutFile === undefined) {
     child.stdout.on('data', (chunk: Buffer) => {
       size += chunk.length;
       if (size <= MAX_OUTPUT) chunks.push(chunk);
@@ -285,7 +297,7 @@ export async function runTool(input: {
     throwIfAborted(signal);
     if (end.error !== null) throw toolFailed(command, `could not be started (${end.error.message})`, '', end.error);
     if (output.error !== null)
-      throw toolFailed(command, 'printed what could not be written to its file', output.error.message, output.error);
+      throw toolFailed(command, 'printed what could not be taken', output.error.message, output.error);
     if (overflow) throw toolFailed(command, `printed more than ${MAX_OUTPUT} bytes`, stderr);
     if (end.code !== 0) {
       throw toolFailed(
