@@ -25,10 +25,11 @@ export async function connect(
   context: Context,
   flags: ConnectFlags,
   purpose: Purpose = 'existing jobs',
+  concurrency = 1,
 ): Promise<JobClient> {
   if (flags.server !== undefined) return connectTo(flags.server, flags.token ?? context.env.token);
   const state = flags.state ?? context.env.state;
-  return (await findDaemon(state, purpose)) ?? openLocal(context, state);
+  return (await findDaemon(state, purpose)) ?? openLocal(context, state, concurrency);
 }
 
 /** The same for a command that then watches a job; a signal meanwhile ends it in its own way. */
@@ -37,8 +38,9 @@ export function connectWatching(
   flags: ConnectFlags & { json?: true },
   interrupts: Interrupts,
   purpose: Purpose = 'existing jobs',
+  concurrency = 1,
 ): Promise<JobClient> {
-  return interrupts.before(connect(context, flags, purpose), () => {
+  return interrupts.before(connect(context, flags, purpose, concurrency), () => {
     const error = { code: 'CANCELLED', message: 'Cancelled before anything was done.', hint: 'Run the command again.' };
     if (flags.json) context.output.out(`${JSON.stringify(emptyResult('cancelled', error))}\n`);
     else context.output.err(`${error.message}\n`);
@@ -90,12 +92,13 @@ export function announceFirstStart({ output }: Context, state: string): void {
   output.err(`Preparing ${state} for the first time; this takes a few seconds.\n`);
 }
 
-export function openLocal(context: Context, state: string): Promise<LocalClient> {
+/** `concurrency`: jobs of this process that run at once. */
+export function openLocal(context: Context, state: string, concurrency = 1): Promise<LocalClient> {
   announceFirstStart(context, state);
   return LocalClient.open({
     state,
     secretKey: context.env.secretKey,
-    concurrency: 1,
+    concurrency,
     pgBinDir: context.env.pgBinDir,
     logger: createLogger(context.env, 'silent'),
     role: 'foreground',

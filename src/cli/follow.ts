@@ -15,7 +15,9 @@ export interface FollowInput {
   /** A person can let a paused job go on from here: a live one that pauses is not at its end. */
   readonly stayPaused?: boolean;
   readonly viewer: JobViewer;
-  readonly interrupts: Interrupts;
+  readonly interrupts: Pick<Interrupts, 'first' | 'handle'>;
+  /** Leaves the job as it is. */
+  readonly signal?: AbortSignal;
 }
 
 export interface Followed {
@@ -44,6 +46,9 @@ export function isEnd(state: JobState, until: FollowInput['until']): boolean {
 export async function follow(input: FollowInput): Promise<Followed> {
   const { client, job, viewer, interrupts, until } = input;
   const stop = new AbortController();
+  const leave = (): void => stop.abort();
+  input.signal?.addEventListener('abort', leave, { once: true });
+  if (input.signal?.aborted === true) leave();
   const endings: Promise<void>[] = [];
   let live = job.method === 'live';
   interrupts.handle((signal) => {
@@ -80,6 +85,7 @@ export async function follow(input: FollowInput): Promise<Followed> {
     }
   } finally {
     if (lastWords !== null) clearTimeout(lastWords);
+    input.signal?.removeEventListener('abort', leave);
   }
   await Promise.all(endings);
   // A manager that was stopped answers no more: then the events have the last word.

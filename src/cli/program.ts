@@ -20,6 +20,7 @@ import {
   hideOptions,
 } from './endpoint-options.ts';
 import { exitCodes } from './exit.ts';
+import { addGroupOptions } from './group-options.ts';
 import { addLiveOptions, liveHelp, liveOnlyFlags } from './live-options.ts';
 import { parsePort } from './settings.ts';
 
@@ -116,7 +117,7 @@ function addMoveCommands(program: Command, context: Context, done: (code: number
     .command('validate')
     .summary('run all checks; changes nothing on either side')
     .description('Runs every check that decides whether a copy can succeed, and changes nothing on either side.');
-  addLiveOptions(addVerifyMode(addCopyOptions(addFilters(addEndpoints(validateCommand)))))
+  addLiveOptions(addVerifyMode(addCopyOptions(addFilters(addGroupOptions(addEndpoints(validateCommand))))))
     .optionsGroup('Output:')
     .addOption(stateOption())
     .addOption(jsonOption());
@@ -136,7 +137,7 @@ function addMoveCommands(program: Command, context: Context, done: (code: number
     .description(
       'Copies one database into another: checks first, copies under one snapshot of the source, then compares both sides.\nCtrl-C cancels a copy and says in which state the target is; a live job stays resumable. A clone that was killed goes on with "pgsluice resume".',
     );
-  addLiveOptions(addVerifyMode(addCopyOptions(addFilters(addEndpoints(cloneCommand)))))
+  addLiveOptions(addVerifyMode(addCopyOptions(addFilters(addGroupOptions(addEndpoints(cloneCommand))))))
     .optionsGroup('Output:')
     .option('--name <text>', 'name of the job in lists')
     .addOption(stateOption())
@@ -151,6 +152,8 @@ function addMoveCommands(program: Command, context: Context, done: (code: number
         'pgsluice clone --no-owner --no-acl            # to a provider where roles differ',
         'pgsluice clone --replace                      # the target has contents that may go',
         'pgsluice clone --method live --cutover manual # the source stays in use until you say so',
+        'pgsluice clone --databases shop,billing      # each into the database of the same name',
+        'pgsluice clone --all-databases --create-database',
         'pgsluice clone --json | tail -n 1 | jq .verified',
       ) +
         liveHelp +
@@ -164,7 +167,7 @@ function addMoveCommands(program: Command, context: Context, done: (code: number
     .description(
       'Compares rows, contents, sequences, large objects and every definition of both databases. Both should stand still meanwhile.',
     );
-  addLiveOptions(addComparison(addCopyOptions(addFilters(addEndpoints(verifyCommand)))))
+  addLiveOptions(addComparison(addCopyOptions(addFilters(addGroupOptions(addEndpoints(verifyCommand))))))
     .optionsGroup('Output:')
     .addOption(stateOption())
     .addOption(jsonOption());
@@ -277,7 +280,8 @@ function addJobCommands(program: Command, context: Context, done: (code: number)
     )
     .action(async (job, flags) => done(await showReport(context, job, flags)));
 
-  const goOnHelp = 'Without a daemon the job runs in this process and is watched to its end.';
+  const goOnHelp =
+    'Without a daemon the job runs in this process and is watched to its end. The id of a group stands for all of its jobs.';
   onJobs('start', 'start a job that is ready')
     .argument('<job>', 'id')
     .option('-f, --follow', 'watch it although a daemon runs it')
@@ -285,7 +289,7 @@ function addJobCommands(program: Command, context: Context, done: (code: number)
     .addHelpText('after', `\n${goOnHelp}\n${examples('pgsluice start 3f2a')}`)
     .action(async (job, flags) => done(await goOn(context, job, 'start', flags)));
   onJobs('resume', 'go on with an interrupted or paused job')
-    .argument('[job]', 'id; the newest unfinished job when left out')
+    .argument('[job]', 'id of a job or group; the newest unfinished job, with its group, when left out')
     .option('-f, --follow', 'watch it although a daemon runs it')
     .addOption(jsonOption())
     .addHelpText('after', `\n${goOnHelp}\n${examples('pgsluice resume', 'pgsluice resume 3f2a')}`)

@@ -77,8 +77,8 @@ export const GroupActionResult = z
       z.object({
         job: z.string(),
         database: z.string(),
-        /** `done`; `left`: the step has no meaning for a job in this state; `refused`: it had one, and failed. */
-        outcome: z.enum(['done', 'left', 'refused']),
+        /** `done`; `waiting` for its turn already; `left`: the step has no meaning for a job in this state; `refused`: it failed. */
+        outcome: z.enum(['done', 'waiting', 'left', 'refused']),
         /** One sentence. */
         message: z.string(),
         error: ErrorView.nullable(),

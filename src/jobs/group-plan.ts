@@ -1,7 +1,7 @@
-import type { GroupPlanEntry, GroupView } from '../contract/group.ts';
-import type { JobView } from '../contract/job.ts';
-import type { GroupRequest } from '../contract/group.ts';
+import type { GroupAction, GroupPlanEntry, GroupRequest, GroupView } from '../contract/group.ts';
+import type { JobAction, JobView } from '../contract/job.ts';
 import { PgsluiceError } from '../errors.ts';
+import { allowedActions } from './transitions.ts';
 
 /** One database of the source's server, as it was found. */
 export interface FoundDatabase {
@@ -177,4 +177,16 @@ export function summarizeGroup(jobs: readonly JobView[], plan: readonly GroupPla
   const skipped = left === 0 ? '' : ` ${left} left out, each with its reason in the plan.`;
   const noun = jobs.length === 1 ? 'database' : 'databases';
   return `${jobs.length} ${noun}: ${counted.join(', ')}.${skipped}`;
+}
+
+/** The name that a member's database has on both sides. Pure. */
+export function databaseOf(job: Pick<JobView, 'source' | 'target' | 'name'>): string {
+  return job.source?.database ?? job.target?.database ?? job.name;
+}
+
+/** What a step of the group means for a member in that state; null: nothing. Pure. */
+export function memberAction(action: GroupAction, state: JobView['state']): JobAction | null {
+  if (action === 'resume')
+    return state === 'paused' ? 'resume' : state === 'draft' || state === 'ready' ? 'start' : null;
+  return allowedActions[action].includes(state) ? action : null;
 }

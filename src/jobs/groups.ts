@@ -15,10 +15,17 @@ import type { JobRow, NewJobRow } from '../store/job-queries.ts';
 import type { Store } from '../store/store.ts';
 import { asReport } from './as-report.ts';
 import { listDatabases, namesOnTarget } from './group-databases.ts';
-import { groupTotals, planDatabases, summarizeGroup } from './group-plan.ts';
+import {
+  databaseOf,
+  groupTotals,
+  memberAction,
+  type PlannedDatabase,
+  planDatabases,
+  summarizeGroup,
+} from './group-plan.ts';
 import { endpointView } from './job-view.ts';
 import { newId, newJobRow } from './new-job.ts';
-import { allowedActions, isSettled } from './transitions.ts';
+import { isSettled } from './transitions.ts';
 
 export interface GroupsInput {
   readonly store: Store;
@@ -54,9 +61,7 @@ export class Groups {
     this.#input.assertAllowed(request.options);
     const source = parseEndpoint(request.source, 'source');
     const target = parseEndpoint(request.target, 'target');
-    const signal = AbortSignal.timeout(LISTING_MS);
-    const [found, onTarget] = await Promise.all([listDatabases(source, signal), namesOnTarget(target, signal)]);
-    const planned = planDatabases(found, onTarget, request);
+    const planned = await planGroup(request, AbortSignal.timeout(LISTING_MS));
     const id = newId();
     const name = request.name ?? `${source.host} to ${target.host}`;
     const rows: NewJobRow[] = [];
@@ -118,8 +123,7 @@ export class Groups {
         return { ...about, outcome: 'done', message: after.summary, error: null };
       } catch (thrown) {
         const { code, message, hint } = asReport(thrown);
-        // It waits for its turn already.
-        if (code === 'JOB_RUNNING') return { ...about, outcome: 'left', message, error: null };
+        if (code === 'JOB_RUNNING') return { ...about, outcome: 'waiting', message, error: null };
         return { ...about, outcome: 'refused', message, error: { code, message, hint } };
       }
     };
@@ -173,6 +177,17 @@ export class Groups {
   }
 }
 
+/**
+ * Reads which databases both servers have, and says what becomes of each.
+ * @throws as Groups.create does.
+ */
+export async function planGroup(request: GroupRequest, signal: AbortSignal): Promise<PlannedDatabase[]> {
+  const source = parseEndpoint(request.source, 'source');
+  const target = parseEndpoint(request.target, 'target');
+  const [found, onTarget] = await Promise.all([listDatabases(source, signal), namesOnTarget(target, signal)]);
+  return planDatabases(found, onTarget, request);
+}
+
 function memberRequest(
   request: GroupRequest,
   database: string,
@@ -187,16 +202,4 @@ function memberRequest(
     options: request.options,
     start: false,
   };
-}
-
-/** The name that a member's database has on both sides. Pure. */
-export function databaseOf(job: Pick<JobView, 'source' | 'target' | 'name'>): string {
-  return job.source?.database ?? job.target?.database ?? job.name;
-}
-
-/** What a step of the group means for a member in that state; null: nothing. Pure. */
-export function memberAction(action: GroupAction, state: JobView['state']): JobAction | null {
-  if (action === 'resume')
-    return state === 'paused' ? 'resume' : state === 'draft' || state === 'ready' ? 'start' : null;
-  return allowedActions[action].includes(state) ? action : null;
 }

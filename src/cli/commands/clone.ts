@@ -2,10 +2,13 @@ import { connectWatching } from '../connect.ts';
 import type { Context } from '../context.ts';
 import { passwordInArguments, toJobRequest, type CopyFlags } from '../endpoint-options.ts';
 import { Interrupts } from '../interrupts.ts';
+import { isGroup, type GroupFlags } from '../group-options.ts';
 import { watchToEnd } from '../watch.ts';
+import { cloneGroup } from './group.ts';
 
-/** `pgsluice clone`: one job, watched to its end. */
-export async function clone(context: Context, flags: CopyFlags): Promise<number> {
+/** `pgsluice clone`: one job, or one for each of several databases, watched to its end. */
+export async function clone(context: Context, flags: CopyFlags & GroupFlags): Promise<number> {
+  if (isGroup(flags)) return await cloneGroup(context, flags);
   const request = toJobRequest(flags, context.env, true);
   warnOfPassword(context, flags);
   const interrupts = new Interrupts();

@@ -25,8 +25,9 @@ export async function resolveId(client: JobClient, id: string): Promise<string> 
 
 /** Throws PgsluiceError NOTHING_TO_RESUME. */
 export async function newestUnfinished(client: JobClient): Promise<JobView> {
-  const unfinished = (await client.list())
-    .filter((job) => isWorking(job.state) || job.state === 'paused' || job.state === 'failed')
+  const all = await client.list();
+  const unfinished = all
+    .filter((job) => isWorking(job.state) || job.state === 'paused' || job.state === 'failed' || waitsInGroup(job, all))
     .toSorted((a, b) => b.createdAt.localeCompare(a.createdAt));
   const newest = unfinished[0];
   if (newest !== undefined) return newest;
@@ -35,6 +36,21 @@ export async function newestUnfinished(client: JobClient): Promise<JobView> {
     message: `No job in ${client.where} was left unfinished.`,
     hint: 'List them with "pgsluice jobs", or begin one with "pgsluice clone".',
   });
+}
+
+/** Its turn had not come when the others of its group were left. */
+function waitsInGroup(job: JobView, all: readonly JobView[]): boolean {
+  if (job.group === null || (job.state !== 'draft' && job.state !== 'ready')) return false;
+  return all.some((other) => other.group?.id === job.group?.id && other.startedAt !== null);
+}
+
+/** The whole id of the group that is meant by `id`, or by the first characters of it; null where it is the id of a job, or of nothing. */
+export async function groupNamed(client: JobClient, id: string): Promise<string | null> {
+  const jobs = await client.list();
+  if (jobs.some((job) => job.id.startsWith(id))) return null;
+  const groups = new Set(jobs.flatMap(({ group }) => (group?.id.startsWith(id) ? [group.id] : [])));
+  const [only] = groups;
+  return groups.size === 1 ? (only ?? null) : null;
 }
 
 /** The one live job that can be cut over. Throws PgsluiceError NOTHING_FOLLOWS where there is none, WHICH_JOB where there are several. */

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import type { JobEvent, LogLevel } from '../../contract/event.ts';
+import { GroupAction } from '../../contract/group.ts';
 import type { JobAction, JobView } from '../../contract/job.ts';
 import { PgsluiceError } from '../../errors.ts';
 import { isWorking } from '../../jobs/transitions.ts';
@@ -15,7 +16,8 @@ import { liveLines } from '../live-lines.ts';
 import { errorLines } from '../report-result.ts';
 import { clean, padTo } from '../text.ts';
 import { sideText, watchToEnd } from '../watch.ts';
-import { findJob, newestUnfinished, resolveId } from './find-job.ts';
+import { findJob, groupNamed, newestUnfinished, resolveId } from './find-job.ts';
+import { atOnce, goOnWithGroup, printGroup } from './group.ts';
 
 export interface JobFlags extends ConnectFlags {
   readonly json?: true;
@@ -48,14 +50,20 @@ export function listJobs(context: Context, flags: JobFlags): Promise<number> {
 
 export function jobTable(jobs: readonly JobView[], width: number): string {
   const idWidth = Math.max(4, ...jobs.map((job) => job.id.length));
-  const row = (id: string, state: string, done: string, what: string): string =>
-    `${padTo(id, idWidth)}  ${padTo(state, 12)}  ${padTo(done, 5)}  ${padTo(what, Math.max(20, width - idWidth - 24)).trimEnd()}\n`;
+  // Most people have none.
+  const groupWidth = Math.max(0, ...jobs.map((job) => job.group?.id.length ?? 0));
+  const row = (id: string, group: string, state: string, done: string, what: string): string => {
+    const grouped = groupWidth === 0 ? '' : `${padTo(group, groupWidth)}  `;
+    const left = width - idWidth - grouped.length - 24;
+    return `${padTo(id, idWidth)}  ${grouped}${padTo(state, 12)}  ${padTo(done, 5)}  ${padTo(what, Math.max(20, left)).trimEnd()}\n`;
+  };
   return (
-    row('JOB', 'STATE', 'DONE', 'WHAT') +
+    row('JOB', 'GROUP', 'STATE', 'DONE', 'WHAT') +
     jobs
       .map((job) =>
         row(
           job.id,
+          job.group?.id ?? '',
           job.state,
           formatPercent(job.totals.fraction),
           `${sideText(job, 'source')} → ${sideText(job, 'target')}`,
@@ -77,6 +85,7 @@ export function showJob(context: Context, id: string | undefined, flags: JobFlag
     const { totals } = job;
     const lines = [
       `${style.bold(job.id)}  ${clean(job.name)}`,
+      ...(job.group === null ? [] : [`Group    ${job.group.id}  ${clean(job.group.name)}`]),
       `State    ${job.state}${job.phase === null ? '' : ` (${job.phase})`}${job.verified ? ', verified' : ''}`,
       `Source   ${sideText(job, 'source')}`,
       `Target   ${sideText(job, 'target')}`,
@@ -171,6 +180,12 @@ function logLine(event: Extract<JobEvent, { type: 'log' }>, style: Context['outp
 /** pause, cancel: ask, and say where the job stands then. */
 export function actOn(context: Context, id: string, action: JobAction, flags: JobFlags): Promise<number> {
   return withClient(context, flags, async (client) => {
+    const group = await groupNamed(client, id);
+    const step = GroupAction.safeParse(action);
+    if (group !== null && step.success) {
+      printGroup(context, await client.actOnGroup(group, step.data), flags);
+      return exitCodes.done;
+    }
     const job = await client.act(await resolveId(client, id), action);
     printJob(context, job, flags);
     return exitCodes.done;
@@ -188,7 +203,7 @@ export async function goOn(
   flags: JobFlags,
 ): Promise<number> {
   const interrupts = new Interrupts();
-  const client = await connectWatching(context, flags, interrupts, 'new work');
+  const client = await connectWatching(context, flags, interrupts, 'new work', atOnce);
   try {
     return await runOn(context, client, id, action, flags, interrupts);
   } finally {
@@ -205,7 +220,13 @@ async function runOn(
   flags: JobFlags,
   interrupts: Interrupts,
 ): Promise<number> {
+  const group = id === undefined ? null : await groupNamed(client, id);
+  if (group !== null) return await goOnWithGroup({ context, client, interrupts, flags }, group, action);
   const before = id === undefined ? await newestUnfinished(client) : await findJob(client, id);
+  // Nobody has named one of its jobs alone.
+  if (id === undefined && before.group !== null) {
+    return await goOnWithGroup({ context, client, interrupts, flags }, before.group.id, action);
+  }
   const job = isWorking(before.state) ? before : await client.act(before.id, actionFor(before, action));
   if (client.kind === 'remote' && !flags.follow) {
     printJob(context, job, flags);

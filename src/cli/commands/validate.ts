@@ -10,10 +10,13 @@ import { errorLines, resultOf } from '../report-result.ts';
 import type { Style } from '../style.ts';
 import { clean } from '../text.ts';
 import { createViewer } from '../view.ts';
+import { isGroup, type GroupFlags } from '../group-options.ts';
 import { warnOfPassword } from './clone.ts';
+import { validateGroup } from './group.ts';
 
 /** `pgsluice validate`: a job that only checks, and is forgotten afterwards. */
-export async function validate(context: Context, flags: Partial<CopyFlags>): Promise<number> {
+export async function validate(context: Context, flags: Partial<CopyFlags> & GroupFlags): Promise<number> {
+  if (isGroup(flags)) return await validateGroup(context, flags);
   const { output } = context;
   const request = toJobRequest(flags, context.env, false);
   warnOfPassword(context, flags);

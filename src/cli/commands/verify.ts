@@ -12,10 +12,13 @@ import { formatSeconds, plural } from '../format.ts';
 import type { Style } from '../style.ts';
 import { clean } from '../text.ts';
 import { createViewer } from '../view.ts';
+import { isGroup, type GroupFlags } from '../group-options.ts';
 import { warnOfPassword } from './clone.ts';
+import { verifyGroup } from './group.ts';
 
 /** `pgsluice verify`: compares, in this process, and stores nothing. */
-export async function verify(context: Context, flags: Partial<CopyFlags>): Promise<number> {
+export async function verify(context: Context, flags: Partial<CopyFlags> & GroupFlags): Promise<number> {
+  if (isGroup(flags)) return await verifyGroup(context, flags);
   const { output } = context;
   const request = toJobRequest(flags, context.env, false);
   warnOfPassword(context, flags);
@@ -70,7 +73,7 @@ export async function verify(context: Context, flags: Partial<CopyFlags>): Promi
   }
 }
 
-function toResult(verification: Verification): ResultLine {
+export function toResult(verification: Verification): ResultLine {
   return {
     ...emptyResult('completed', null),
     verified: verification.verified,
