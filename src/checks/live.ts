@@ -1,4 +1,5 @@
 import type { Check } from './check.ts';
+import { excludedLiveCheck } from './extensions.ts';
 import { liveConnections } from './live-connections.ts';
 import { liveFenceChecks } from './live-fence.ts';
 import { liveRightChecks } from './live-rights.ts';

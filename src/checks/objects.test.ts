@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { CatalogObject, Relation } from './catalog.ts';
-import { compareExtensionVersions, judgeExtensions } from './extensions.ts';
-import type { ExtensionInput, OfferedExtension } from './extensions.ts';
+import { judgeForeign } from './foreign.ts';
 import { judgeInventory } from './inventory.ts';
 import {
   judgeCollations,
@@ -13,64 +12,7 @@ import {
   judgeSubscriptions,
   judgeTablespaces,
 } from './objects.ts';
-
-test('versions of extensions compare by number, where they are numbers', () => {
-  expect(compareExtensionVersions('1.9', '1.10')).toBeLessThan(0);
-  expect(compareExtensionVersions('3.4.0', '3.4')).toBe(0);
-  expect(compareExtensionVersions('2.0', '1.10')).toBeGreaterThan(0);
-  expect(compareExtensionVersions('unpackaged', '1.0')).toBe(0);
-});
-
-describe('judgeExtensions', () => {
-  const offer: OfferedExtension = {
-    name: 'hstore',
-    defaultVersion: '1.8',
-    installedVersion: null,
-    needsSuperuser: true,
-    trusted: true,
-  };
-  const input: ExtensionInput = {
-    source: [
-      { name: 'plpgsql', version: '1.0' },
-      { name: 'hstore', version: '1.7' },
-    ],
-    offered: [offer],
-    role: 'me',
-    superuser: false,
-    createInDatabase: true,
-    database: 'd',
-    preloaded: [],
-    leftOut: false,
-  };
-  const verdict = (more: Partial<ExtensionInput>) => judgeExtensions({ ...input, ...more });
-  test('trusted ones need no superuser', () => expect(verdict({}).outcome).toBe('passed'));
-  test('not available', () => expect(verdict({ offered: [] }).code).toBe('EXTENSION_UNAVAILABLE'));
-  test('older', () => {
-    expect(verdict({ offered: [{ ...offer, defaultVersion: '1.6' }] }).code).toBe('EXTENSION_TOO_OLD');
-    expect(verdict({ offered: [{ ...offer, installedVersion: '1.6' }] }).remedy).toBe(
-      'ALTER EXTENSION "hstore" UPDATE; -- on the target',
-    );
-  });
-  test('not allowed', () => {
-    const untrusted = [{ ...offer, trusted: false }];
-    expect(verdict({ offered: untrusted }).code).toBe('EXTENSION_NOT_ALLOWED');
-    expect(verdict({ offered: untrusted, superuser: true }).outcome).toBe('passed');
-    expect(verdict({ offered: [{ ...offer, trusted: false, installedVersion: '1.8' }] }).outcome).toBe('passed');
-    expect(verdict({ createInDatabase: false }).remedy).toBe('GRANT CREATE ON DATABASE "d" TO "me";');
-  });
-  test('filters that leave extensions out turn it into a warning', () => {
-    expect(verdict({ offered: [], leftOut: true }).outcome).toBe('warned');
-  });
-  test('libraries that must be loaded at start', () => {
-    const cron = {
-      source: [{ name: 'pg_cron', version: '1.6' }],
-      offered: [{ ...offer, name: 'pg_cron', defaultVersion: '1.6' }],
-    };
-    expect(verdict(cron).outcome).toBe('warned');
-    expect(verdict({ ...cron, preloaded: ['pg_cron'] }).outcome).toBe('passed');
-    expect(verdict({ ...cron, preloaded: null }).outcome).toBe('passed');
-  });
-});
+import { judgeTablespaces } from './tablespaces.ts';
 
 test('tablespaces, collations and languages', () => {
   expect(judgeTablespaces(['fast'], ['fast']).outcome).toBe('passed');

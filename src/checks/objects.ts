@@ -4,7 +4,8 @@ import type { Check, Verdict } from './check.ts';
 import { userSchema } from './catalog.ts';
 import type { CatalogObject } from './catalog.ts';
 import { applicationCheck } from './application.ts';
-import { extensionsCheck } from './extensions.ts';
+import { excludedExtensionsCheck, extensionsCheck } from './extensions.ts';
+import { foreignCheck } from './foreign.ts';
 import { inventoryCheck } from './inventory.ts';
 import { inScope } from './scope.ts';
 import { NAMED, count, listNames } from './words.ts';
@@ -167,6 +168,7 @@ const subscriptions: Check = {
 export const objectChecks: readonly Check[] = [
   extensionsCheck,
   languages,
+  excludedExtensionsCheck,
   tablespaces,
   collations,
   foreign,
