@@ -16,4 +16,5 @@ export const liveChecks: readonly Check[] = [
   ...liveFenceChecks,
   ...liveWalChecks,
   notFollowed,
+  excludedLiveCheck,
 ];
