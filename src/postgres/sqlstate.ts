@@ -23,6 +23,7 @@ export const SQLSTATE = {
   insufficientPrivilege: '42501',
   duplicatePreparedStatement: '42P05',
   undefinedObject: '42704',
+  duplicateDatabase: '42P04',
   duplicateObject: '42710',
   duplicateSchema: '42P06',
   duplicateFunction: '42723',
