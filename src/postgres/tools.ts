@@ -135,7 +135,7 @@ export async function findPgTools(options: {
 }
 
 /** What any child process gets, and nothing else of this process's environment: no token, no key, no PG… variable. */
-function toolEnvironment(): Record<string, string> {
+export function toolEnvironment(): Record<string, string> {
   const env: Record<string, string> = { LANG: 'C.UTF-8', LC_ALL: 'C' };
   for (const name of ['PATH', 'HOME', 'TMPDIR', 'LD_LIBRARY_PATH', 'DYLD_LIBRARY_PATH', 'SystemRoot']) {
     const value = process.env[name];
