@@ -1,16 +1,47 @@
 import { describe, expect, test } from 'vitest';
-import { estimateTargetBytes, judgeLongTransactions, judgeSourceSize, judgeTargetDisk } from './capacity.ts';
+import { estimateTargetBytes, judgeSourceSize, judgeTargetDisk } from './capacity.ts';
+import { judgeLongTransactions } from './long-transactions.ts';
+import { packedBytes } from './size.ts';
 import { judgeDataOnlyTarget, judgeTargetEmpty } from './empty.ts';
 import type { CatalogObject } from './catalog.ts';
 
 const MiB = 2 ** 20;
+const bare = { packedIndexBytes: null, rows: -1, width: null, fillfactor: 100 };
 const size = {
   relations: [
-    { schema: 'a', name: 'big', tableBytes: 80 * MiB, indexBytes: 20 * MiB, dead: 0.5 },
-    { schema: 'a', name: 'small', tableBytes: MiB, indexBytes: 0, dead: 0 },
+    { ...bare, schema: 'a', name: 'big', tableBytes: 80 * MiB, heapBytes: 80 * MiB, indexBytes: 20 * MiB, dead: 0.5 },
+    { ...bare, schema: 'a', name: 'small', tableBytes: MiB, heapBytes: MiB, indexBytes: 0, dead: 0 },
   ],
   largeObjectBytes: 9 * MiB,
 };
+
+describe('what a copy takes', () => {
+  const relation = {
+    ...bare,
+    schema: 'a',
+    name: 't',
+    tableBytes: 120 * MiB,
+    heapBytes: 100 * MiB,
+    indexBytes: 40 * MiB,
+    dead: 0,
+  };
+  test('all of it where the statistics say nothing', () => {
+    expect(packedBytes(relation)).toEqual({ table: 120 * MiB, index: 40 * MiB });
+    expect(packedBytes({ ...relation, rows: 1000 })).toEqual({ table: 120 * MiB, index: 40 * MiB });
+    expect(packedBytes({ ...relation, dead: 0.5 })).toEqual({ table: 60 * MiB, index: 20 * MiB });
+  });
+  test('the rows and no empty pages where they do, TOAST as it is', () => {
+    const known = { ...relation, rows: 8168, width: 64, packedIndexBytes: MiB };
+    expect(packedBytes(known)).toEqual({ table: 115 * 8192 * 1 + 20 * MiB, index: 1.15 * MiB });
+    expect(packedBytes({ ...known, fillfactor: 50 }).table).toBe(230 * 8192 + 20 * MiB);
+  });
+  test('never more than there is', () => {
+    expect(packedBytes({ ...relation, rows: 1e9, width: 1000, packedIndexBytes: 90 * MiB })).toEqual({
+      table: 120 * MiB,
+      index: 40 * MiB,
+    });
+  });
+});
 
 test('the largest tables come first', () => {
   expect(judgeSourceSize(size).found).toMatch(
@@ -19,22 +50,41 @@ test('the largest tables come first', () => {
 });
 
 describe('judgeTargetDisk', () => {
-  const need = { dataBytes: 100 * MiB, maxWalBytes: 1024 * MiB, declaredBytes: null };
+  const need = { sourceBytes: 110 * MiB, dataBytes: 100 * MiB, maxWalBytes: 1024 * MiB, free: null };
+  const free = (n: number) => ({ ...need, free: { bytes: n * MiB, how: 'declared' } as const });
   test('dead rows stay behind', () => expect(estimateTargetBytes(size)).toBe(60 * MiB));
   test('unknown', () => expect(judgeTargetDisk(need).outcome).toBe('info'));
-  test('too small', () =>
-    expect(judgeTargetDisk({ ...need, declaredBytes: 129 * MiB }).code).toBe('TARGET_DISK_TOO_SMALL'));
-  test('tight', () => expect(judgeTargetDisk({ ...need, declaredBytes: 131 * MiB }).outcome).toBe('warned'));
+  test('too small', () => expect(judgeTargetDisk(free(129)).code).toBe('TARGET_DISK_TOO_SMALL'));
+  test('tight', () => expect(judgeTargetDisk(free(131)).outcome).toBe('warned'));
   test('WAL is bounded by max_wal_size', () => {
-    expect(judgeTargetDisk({ ...need, maxWalBytes: 0, declaredBytes: 126 * MiB }).outcome).toBe('passed');
+    expect(judgeTargetDisk({ ...free(126), maxWalBytes: 0 }).outcome).toBe('passed');
+  });
+  test('what was read is told as such, and bloat too', () => {
+    const read = { ...need, sourceBytes: 400 * MiB, free: { bytes: 1e12, how: 'read' } as const };
+    expect(judgeTargetDisk(read)).toMatchObject({ outcome: 'passed' });
+    expect(judgeTargetDisk(read).found).toContain('(300 MiB on the source are room that nothing is in)');
+    expect(judgeTargetDisk(read).found).toContain('is free on the disk of its data directory');
   });
 });
 
 test('old and prepared transactions', () => {
-  const open = { who: 'pid 1', age: 10, prepared: false, end: 'SELECT 1;' };
+  const open = { who: 'pid 1', age: 10, prepared: false, end: 'SELECT 1;', locks: [] };
+  const locks = [{ schema: 'a', name: 't' }];
   expect(judgeLongTransactions([open]).outcome).toBe('passed');
+  expect(judgeLongTransactions([open], 3).found).toContain('3 sessions of other roles cannot be looked into');
   expect(judgeLongTransactions([{ ...open, age: 301 }]).outcome).toBe('warned');
-  expect(judgeLongTransactions([{ ...open, prepared: true }]).remedy).toBe('SELECT 1;');
+  expect(judgeLongTransactions([{ ...open, age: 301, locks }])).toMatchObject({
+    outcome: 'warned',
+    found: expect.stringContaining('locks "a"."t"'),
+  });
+  expect(judgeLongTransactions([{ ...open, prepared: true }])).toMatchObject({
+    outcome: 'warned',
+    remedy: 'SELECT 1;',
+  });
+  expect(judgeLongTransactions([{ ...open, prepared: true, locks }])).toMatchObject({
+    code: 'TABLES_LOCKED',
+    remedy: 'SELECT 1;',
+  });
 });
 
 describe('judgeTargetEmpty', () => {

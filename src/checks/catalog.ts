@@ -70,7 +70,7 @@ ORDER BY n.nspname, c.relname`;
  * Row types of tables, array types, and what a range or identity column brings along are left out: they come by themselves.
  * The schema public is left out while it has the owner every database starts with.
  */
-const branches = [
+const branches = (major: number): readonly string[] => [
   `SELECT 'pg_namespace'::regclass, oid, 'SCHEMA', oid, nspname, nspowner, nspacl, NULL::text
    FROM pg_namespace n WHERE ${userSchema('n')}
      AND NOT (nspname = 'public' AND (nspowner = 10 OR pg_get_userbyid(nspowner) = 'pg_database_owner'))`,
@@ -78,10 +78,16 @@ const branches = [
      WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, relnamespace, relname, relowner, relacl, NULL
    FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND relpersistence <> 't'`,
   `SELECT 'pg_proc'::regclass, p.oid, 'FUNCTION', pronamespace, proname || '(' || pg_get_function_identity_arguments(p.oid) || ')',
-     proowner, proacl, CASE WHEN lanname IN ('c', 'internal') THEN 'it is written in C'
-       WHEN NOT lanpltrusted AND lanname NOT IN ('c', 'internal') THEN 'its language ' || lanname || ' is untrusted'
-       WHEN proleakproof THEN 'it is LEAKPROOF' END
-   FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+     proowner, proacl, CASE
+       WHEN a.aggfnoid IS NOT NULL THEN
+         CASE WHEN 'internal'::regtype IN (a.aggtranstype, a.aggmtranstype) THEN 'its state is of type internal' END
+       WHEN lanname IN ('c', 'internal') THEN 'it is written in C'
+       WHEN NOT lanpltrusted THEN 'its language ' || lanname || ' is untrusted'
+       WHEN proleakproof THEN 'it is LEAKPROOF'
+       WHEN COALESCE(to_jsonb(p)->>'prosupport', '-') NOT IN ('-', '0') THEN 'it has a SUPPORT function'
+       WHEN proconfig IS NOT NULL THEN (SELECT 'it sets ' || s.name || ', which only superusers may' FROM unnest(p.proconfig) c
+         JOIN pg_settings s ON s.name = split_part(c, '=', 1) AND s.context = 'superuser' LIMIT 1) END
+   FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang LEFT JOIN pg_aggregate a ON a.aggfnoid = p.oid
    WHERE p.oid >= ${FIRST_USER_OID}`,
   `SELECT 'pg_type'::regclass, t.oid, CASE typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, typnamespace, typname, typowner, typacl,
      CASE WHEN typtype = 'b' THEN 'it is a base type' END
@@ -103,19 +109,27 @@ const branches = [
    FROM pg_foreign_data_wrapper`,
   `SELECT 'pg_foreign_server'::regclass, oid, 'SERVER', NULL, srvname, srvowner, srvacl, NULL FROM pg_foreign_server`,
   `SELECT 'pg_publication'::regclass, oid, 'PUBLICATION', NULL, pubname, pubowner, NULL,
-     CASE WHEN puballtables THEN 'it publishes ALL TABLES' END FROM pg_publication`,
+     CASE WHEN puballtables THEN 'it publishes ALL TABLES'${
+       major >= 15
+         ? `
+       WHEN EXISTS (SELECT FROM pg_publication_namespace s WHERE s.pnpubid = p.oid) THEN 'it publishes TABLES IN SCHEMA'`
+         : ''
+     } END FROM pg_publication p`,
   `SELECT 'pg_subscription'::regclass, oid, 'SUBSCRIPTION', NULL, subname, subowner, NULL, NULL FROM pg_subscription
    WHERE subdbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())`,
   `SELECT 'pg_event_trigger'::regclass, oid, 'EVENT TRIGGER', NULL, evtname, evtowner, NULL, 'it is an event trigger' FROM pg_event_trigger`,
   `SELECT 'pg_am'::regclass, oid, 'ACCESS METHOD', NULL, amname, NULL, NULL, 'it is an access method' FROM pg_am`,
   `SELECT 'pg_cast'::regclass, oid, 'CAST', NULL, format_type(castsource, NULL) || ' AS ' || format_type(casttarget, NULL), NULL, NULL,
-     CASE WHEN castmethod = 'b' THEN 'it casts WITHOUT FUNCTION' END FROM pg_cast`,
-  `SELECT 'pg_transform'::regclass, oid, 'TRANSFORM', NULL, format_type(trftype, NULL) || ' LANGUAGE ' || trflang, NULL, NULL, NULL FROM pg_transform`,
+     CASE WHEN castmethod = 'b' THEN 'it casts WITHOUT FUNCTION'
+       WHEN castsource < ${FIRST_USER_OID} AND casttarget < ${FIRST_USER_OID} THEN 'both of its types belong to PostgreSQL itself' END FROM pg_cast`,
+  `SELECT 'pg_transform'::regclass, t.oid, 'TRANSFORM', NULL, format_type(trftype, NULL) || ' LANGUAGE ' || lanname, NULL, NULL,
+     CASE WHEN trftype < ${FIRST_USER_OID} THEN 'its type belongs to PostgreSQL itself' END FROM pg_transform t JOIN pg_language l ON l.oid = trflang`,
 ];
 
-export const OBJECTS = `
+/** For a server of this major: tables in a schema are published from 15 on. */
+export const objectsOf = (major: number): string => `
 WITH o (catalog, oid, kind, namespace, name, owner, acl, why) AS MATERIALIZED (
-${branches.join('\nUNION ALL\n')}
+${branches(major).join('\nUNION ALL\n')}
 )
 SELECT o.oid, o.kind, CASE WHEN o.kind = 'SCHEMA' THEN o.name ELSE n.nspname END AS schema, o.name,
        o.catalog = 'pg_class'::regclass AS relation,

@@ -1,7 +1,7 @@
 import type { Session } from '../postgres/session.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import type { ServerVersion } from '../postgres/version.ts';
-import { OBJECTS, RELATIONS, ROLE_USES } from './catalog.ts';
+import { RELATIONS, ROLE_USES, objectsOf } from './catalog.ts';
 import type { CatalogObject, Relation, RoleUse } from './catalog.ts';
 
 /** The role a session acts as, and the server and database it is in. */
@@ -27,6 +27,8 @@ export interface DatabaseInput {
   readonly session: Session;
   readonly version: ServerVersion;
   readonly identity: Identity;
+  /** The database does not exist yet: the session, and `settings` with it, are in another one of the same server. */
+  readonly absent?: boolean;
 }
 
 /** One side that was reached: its session, who we are there, and what several checks read, read once. */
@@ -36,6 +38,8 @@ export class Database {
   readonly session: Session;
   readonly version: ServerVersion;
   readonly identity: Identity;
+  /** True: the database that `identity` names is still to be made, and holds nothing. */
+  readonly absent: boolean;
 
   constructor(input: DatabaseInput) {
     this.side = input.side;
@@ -43,21 +47,22 @@ export class Database {
     this.session = input.session;
     this.version = input.version;
     this.identity = input.identity;
+    this.absent = input.absent ?? false;
   }
 
   /** Tables, views, materialized views, foreign tables and sequences of people, in or out of the job's scope. */
   relations(): Promise<Relation[]> {
-    return readRelations(this);
+    return this.absent ? Promise.resolve([]) : readRelations(this);
   }
 
   /** Every object of people that pg_dump names and that has an owner, plus casts; large objects apart. */
   objects(): Promise<CatalogObject[]> {
-    return readObjects(this);
+    return this.absent ? Promise.resolve([]) : readObjects(this);
   }
 
   /** Roles named by column grants, default privileges, policies and user mappings. */
   roleUses(): Promise<RoleUse[]> {
-    return readRoleUses(this);
+    return this.absent ? Promise.resolve([]) : readRoleUses(this);
   }
 
   async one<R extends Record<string, unknown>>(sql: string, params: readonly unknown[] = []): Promise<R> {
@@ -78,5 +83,7 @@ export function perDatabase<T>(read: (database: Database) => Promise<T>): (datab
 }
 
 const readRelations = perDatabase((database) => database.session.query<Relation & Record<string, unknown>>(RELATIONS));
-const readObjects = perDatabase((database) => database.session.query<CatalogObject & Record<string, unknown>>(OBJECTS));
+const readObjects = perDatabase((database) =>
+  database.session.query<CatalogObject & Record<string, unknown>>(objectsOf(database.version.major)),
+);
 const readRoleUses = perDatabase((database) => database.session.query<RoleUse & Record<string, unknown>>(ROLE_USES));

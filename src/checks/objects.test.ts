@@ -1,25 +1,27 @@
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { CatalogObject, Relation } from './catalog.ts';
 import { judgeForeign } from './foreign.ts';
 import { judgeInventory } from './inventory.ts';
 import {
   judgeCollations,
   judgeDisabledTriggers,
-  judgeForeign,
   judgeInvalidIndexes,
   judgeLanguages,
   judgeNotValid,
   judgeSubscriptions,
-  judgeTablespaces,
 } from './objects.ts';
 import { judgeTablespaces } from './tablespaces.ts';
 
 test('tablespaces, collations and languages', () => {
-  expect(judgeTablespaces(['fast'], ['fast']).outcome).toBe('passed');
-  expect(judgeTablespaces(['fast'], []).outcome).toBe('warned');
-  expect(judgeCollations({ used: ['de_DE'], onTarget: [], outdated: [] }).code).toBe('COLLATION_MISSING');
-  expect(judgeCollations({ used: ['de_DE'], onTarget: ['de_DE'], outdated: ['the database'] }).outcome).toBe('warned');
-  expect(judgeCollations({ used: [], onTarget: [], outdated: [] }).outcome).toBe('passed');
+  expect(judgeTablespaces(['fast'], [{ name: 'fast', create: true }], 'me').outcome).toBe('passed');
+  expect(judgeTablespaces(['fast'], [], 'me').remedy).toContain('CREATE TABLESPACE "fast"');
+  expect(judgeTablespaces(['fast'], [{ name: 'fast', create: false }], 'me')).toMatchObject({
+    outcome: 'warned',
+    remedy: 'GRANT CREATE ON TABLESPACE "fast" TO "me";',
+  });
+  expect(judgeCollations({ used: ['de_DE'], onTarget: [] }).code).toBe('COLLATION_MISSING');
+  expect(judgeCollations({ used: ['de_DE'], onTarget: ['de_DE'] }).outcome).toBe('passed');
+  expect(judgeCollations({ used: [], onTarget: [] }).outcome).toBe('passed');
   const language: CatalogObject = {
     oid: 1,
     kind: 'PROCEDURAL LANGUAGE',
@@ -35,11 +37,17 @@ test('tablespaces, collations and languages', () => {
 });
 
 test('foreign servers', () => {
-  expect(judgeForeign([], []).outcome).toBe('passed');
-  expect(judgeForeign(['"s"'], []).remedy).toBe('');
-  expect(judgeForeign(['"s"'], [{ server: 's', user: 'public', visible: false }]).remedy).toContain(
+  const facts = { servers: [{ name: 's', wrapper: 'w' }], mappings: [], role: 'me', closedWrappers: [] };
+  expect(judgeForeign({ ...facts, servers: [] }).outcome).toBe('passed');
+  expect(judgeForeign(facts)).toMatchObject({ outcome: 'warned', remedy: '' });
+  expect(judgeForeign({ ...facts, mappings: [{ server: 's', user: 'public', visible: false }] }).remedy).toContain(
     'FOR PUBLIC SERVER "s"',
   );
+  expect(judgeForeign({ ...facts, closedWrappers: ['other'] }).outcome).toBe('warned');
+  expect(judgeForeign({ ...facts, closedWrappers: ['w'] })).toMatchObject({
+    code: 'WRAPPER_USAGE_DENIED',
+    remedy: 'GRANT USAGE ON FOREIGN DATA WRAPPER "w" TO "me";',
+  });
 });
 
 test('what belongs to relations', () => {

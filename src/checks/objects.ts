@@ -8,6 +8,7 @@ import { excludedExtensionsCheck, extensionsCheck } from './extensions.ts';
 import { foreignCheck } from './foreign.ts';
 import { inventoryCheck } from './inventory.ts';
 import { inScope } from './scope.ts';
+import { tablespacesCheck } from './tablespaces.ts';
 import { NAMED, count, listNames } from './words.ts';
 import type { JobOptions } from '../contract/options.ts';
 
@@ -167,11 +168,11 @@ const subscriptions: Check = {
 
 export const objectChecks: readonly Check[] = [
   extensionsCheck,
-  languages,
   excludedExtensionsCheck,
-  tablespaces,
+  languages,
+  tablespacesCheck,
   collations,
-  foreign,
+  foreignCheck,
   inventoryCheck,
   attachedCheck(
     { id: 'objects.invalid-indexes', severity: 'warns', title: 'No index is invalid; a copy leaves invalid ones out.' },

@@ -2,6 +2,7 @@ import { qualified, quoteIdent, quoteLiteral } from '../postgres/quote.ts';
 import { failed, passed, skipped } from './check.ts';
 import type { Check, Verdict } from './check.ts';
 import type { Relation } from './catalog.ts';
+import { ownerRights } from './privilege-inherit.ts';
 import { ownerChecks } from './privilege-owners.ts';
 import { targetPrivilegeChecks } from './privilege-target.ts';
 import { dataInScope, inScope, largeObjectsInScope } from './scope.ts';
@@ -157,4 +158,5 @@ export const privilegeChecks: readonly Check[] = [
   rowSecurity,
   ...targetPrivilegeChecks,
   ...ownerChecks,
+  ownerRights,
 ];

@@ -54,8 +54,14 @@ describe('judgeSettings', () => {
 });
 
 test('timeouts are told and nothing has to be done', () => {
-  expect(judgeTimeouts([{ name: 'lock_timeout', value: 0 }]).outcome).toBe('passed');
-  const verdict = judgeTimeouts([{ name: 'statement_timeout', value: 3000 }]);
+  const at = { role: 'me', database: 'shop' };
+  expect(judgeTimeouts([{ name: 'lock_timeout', value: 0 }], at).outcome).toBe('passed');
+  expect(judgeTimeouts([{ name: 'tcp_user_timeout', value: 60_000 }], at).outcome).toBe('passed');
+  expect(judgeTimeouts([{ name: 'tcp_user_timeout', value: 5000 }], at)).toMatchObject({
+    outcome: 'warned',
+    remedy: 'ALTER ROLE "me" IN DATABASE "shop" SET tcp_user_timeout TO 0;',
+  });
+  const verdict = judgeTimeouts([{ name: 'statement_timeout', value: 3000 }], at);
   expect(verdict).toMatchObject({ outcome: 'info', remedy: '' });
   expect(verdict.found).toContain('statement_timeout = 3 s');
 });

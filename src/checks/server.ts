@@ -1,6 +1,7 @@
 import { quoteIdent, quoteLiteral } from '../postgres/quote.ts';
 import { failed, informed, passed, warned } from './check.ts';
 import type { Check, Verdict } from './check.ts';
+import { collationVersions } from './collation-versions.ts';
 import type { Database } from './database.ts';
 import { count, listNames } from './words.ts';
 
@@ -119,7 +120,9 @@ const RESULT_PARAMETERS = [
   'lc_monetary',
   'lc_numeric',
   'lc_time',
+  'plpgsql.variable_conflict',
   'search_path',
+  'session_replication_role',
   'standard_conforming_strings',
   'timezone_abbreviations',
   'transform_null_equals',
@@ -222,29 +225,45 @@ const settings: Check = {
 
 export interface Timeout {
   readonly name: string;
-  /** ms. */
+  /** ms, of a new session of this role. */
   readonly value: number;
 }
 
-export function judgeTimeouts(timeouts: readonly Timeout[]): Verdict {
-  const set = timeouts.filter((t) => t.value > 0);
-  if (set.length === 0) return passed('No timeout would end long work.');
-  return informed(
-    `${listNames(set.map((t) => `${t.name} = ${t.value / 1000} s`))}: our sessions set ${set.length === 1 ? 'it' : 'them'} to 0 for themselves, nothing has to be changed.`,
-  );
+/** Ends a connection whose answers are not acknowledged for so long; our sessions leave it as it is. */
+const LINE_TIMEOUT = 'tcp_user_timeout';
+const SHORT_LINE_MS = 30_000;
+
+const timeoutWords = (t: Timeout): string => `${t.name} = ${t.value / 1000} s`;
+
+/** Pure. `role`: whose sessions are meant, on which database. */
+export function judgeTimeouts(timeouts: readonly Timeout[], at: { role: string; database: string }): Verdict {
+  const set = timeouts.filter((t) => t.value > 0 && t.name !== LINE_TIMEOUT);
+  const line = timeouts.find((t) => t.name === LINE_TIMEOUT && t.value > 0 && t.value < SHORT_LINE_MS);
+  const ours = `${listNames(set.map(timeoutWords))}: our sessions set ${set.length === 1 ? 'it' : 'them'} to 0 for themselves, nothing has to be changed.`;
+  if (line !== undefined)
+    return warned(
+      `${timeoutWords(line)}: the server ends a connection whose line stalls for that long.${set.length > 0 ? ` ${ours}` : ''}`,
+      `ALTER ROLE ${quoteIdent(at.role)} IN DATABASE ${quoteIdent(at.database)} SET ${LINE_TIMEOUT} TO 0;`,
+    );
+  if (set.length > 0) return informed(ours);
+  return passed('No timeout would end long work; our sessions keep idle lines alive themselves.');
 }
 
 const TIMEOUTS = `
 SELECT name, reset_val::float8 AS value FROM pg_settings
-WHERE unit = 'ms' AND name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')
+WHERE unit = 'ms' AND name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout', '${LINE_TIMEOUT}')
 ORDER BY name`;
 
 const timeouts: Check = {
   id: 'server.timeouts',
-  severity: 'informs',
+  severity: 'warns',
   title: 'No timeout of the servers ends long work.',
   needs: 'each',
-  run: async (database) => judgeTimeouts(await database.session.query<Timeout & Record<string, unknown>>(TIMEOUTS)),
+  run: async (database) => {
+    const { role, database: name } = database.identity;
+    const rows = await database.session.query<Timeout & Record<string, unknown>>(TIMEOUTS);
+    return judgeTimeouts(rows, { role, database: name });
+  },
 };
 
-export const serverChecks: readonly Check[] = [encoding, locale, settings, timeouts];
+export const serverChecks: readonly Check[] = [encoding, locale, collationVersions, settings, timeouts];

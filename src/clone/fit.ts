@@ -22,7 +22,9 @@ export async function fitArchive(context: TargetContext, archive: Archive): Prom
   const { target, targetVersion, signal } = context;
   const session = await openSession(target, { signal, side: 'target', purpose: 'schema', retryForMs: 30_000 });
   try {
-    const spaces = await session.query<{ name: string }>('SELECT spcname AS name FROM pg_tablespace');
+    const spaces = await session.query<{ name: string }>(
+      `SELECT spcname AS name FROM pg_tablespace WHERE has_tablespace_privilege(oid, 'CREATE')`,
+    );
     const extensions = await session.query<{ name: string }>('SELECT extname AS name FROM pg_extension');
     const about = { major: targetVersion.major, tablespaces: new Set(spaces.map((row) => row.name)) };
     const [own] = await session.query<{ superuser: boolean }>(
