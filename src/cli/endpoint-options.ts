@@ -25,6 +25,8 @@ export interface CopyFlags extends LiveFlags {
   readonly roles: 'none' | 'create';
   readonly mapRole: Readonly<Record<string, string>>;
   readonly createDatabase?: true;
+  readonly extensionVersion?: 'source' | 'newest';
+  readonly excludeExtension?: readonly string[];
   readonly schemaOnly?: true;
   readonly dataOnly?: true;
   readonly replace?: true;
@@ -90,6 +92,11 @@ export function addFilters(command: Command): Command {
       new Option('--map-role <old=new>', 'what belongs or is granted to old on the source, to new on the target')
         .argParser(collectRole)
         .default({}, 'none'),
+    )
+    .addOption(
+      new Option('--exclude-extension <glob>', 'leave these extensions out, with all that depends on them')
+        .argParser(collect)
+        .default([], 'none'),
     );
 }
 
@@ -103,6 +110,11 @@ export function addCopyOptions(command: Command): Command {
       new Option('--split-above <size>', 'copy tables above this size in several ranges (method copy)').argParser(
         parseBytes,
       ),
+    )
+    .addOption(
+      new Option('--extension-version <which>', "extensions as the source has them, or updated to the target's newest")
+        .choices(['source', 'newest'])
+        .default('source'),
     )
     .option('--create-database', "make the target's database first where it does not exist, as the source's is")
     .option('--replace', 'the target is not empty: drop what is in it, after all checks have passed')
@@ -165,6 +177,8 @@ export function toJobRequest(flags: Partial<CopyFlags>, env: EnvironmentSettings
       ...(flags.roles === undefined ? {} : { roles: flags.roles }),
       ...(flags.mapRole === undefined ? {} : { mapRole: { ...flags.mapRole } }),
       createDatabase: flags.createDatabase ?? false,
+      ...(flags.extensionVersion === undefined ? {} : { extensionVersion: flags.extensionVersion }),
+      excludeExtension: [...(flags.excludeExtension ?? [])],
       schemaOnly: flags.schemaOnly ?? false,
       dataOnly: flags.dataOnly ?? false,
       replace: flags.replace ?? false,

@@ -1,5 +1,7 @@
 import { qualified, quoteIdent } from '../postgres/quote.ts';
 import type { Session } from '../postgres/session.ts';
+import { emptyStatement } from './extensions.ts';
+import type { Emptied } from './extensions.ts';
 
 /**
  * What stands in the database and belongs to no extension, as PostgreSQL itself names it (pg_identify_object). Objects inside
@@ -134,15 +136,18 @@ FROM head, LATERAL aclexplode(acldefault(CASE defaclobjtype WHEN 'S' THEN 's' EL
 WHERE defaclnamespace = 0
 GROUP BY words, kind, a.grantee`;
 
-/** Empties the tables of a data-only job, all in one statement, since they may refer to each other; with `largeObjects` those go as well. */
-export async function emptyTables(
-  target: Session,
-  tables: readonly { schema: string; name: string }[],
-  largeObjects: boolean,
-): Promise<void> {
-  const statements: string[] = [];
-  if (tables.length > 0) {
-    const names = tables.map((table) => qualified(table.schema, table.name));
+/**
+ * Empties the tables of a data-only job, all in one statement, since they may refer to each other; with `largeObjects` those go as
+ * well. Of an extension's configuration only what users made goes, as only that comes.
+ */
+export async function emptyTables(target: Session, tables: readonly Emptied[], largeObjects: boolean): Promise<void> {
+  const [own, configuration] = [
+    tables.filter((table) => (table.extensionCondition ?? null) === null),
+    tables.filter((table) => (table.extensionCondition ?? null) !== null),
+  ];
+  const statements = configuration.map(emptyStatement);
+  if (own.length > 0) {
+    const names = own.map((table) => qualified(table.schema, table.name));
     statements.push(`TRUNCATE ONLY ${names.join(', ONLY ')}`);
   }
   if (largeObjects) statements.push('SELECT count(lo_unlink(oid)) FROM pg_largeobject_metadata');

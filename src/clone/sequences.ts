@@ -1,3 +1,5 @@
+import { NOTHING_EXCLUDED, isExcludedRelation } from '../postgres/excluded.ts';
+import type { Excluded } from '../postgres/excluded.ts';
 import { tableMatches } from '../postgres/filters.ts';
 import type { RelationFilter } from '../postgres/filters.ts';
 import { qualified, quoteLiteral } from '../postgres/quote.ts';
@@ -16,7 +18,7 @@ const CHUNK = 200;
 
 /** Sequences outside of extensions and those of their configuration (pg_extension.extconfig), with the table that owns each. */
 const SEQUENCES = `
-SELECT n.nspname AS schema, c.relname AS name, tn.nspname AS "tableSchema", t.relname AS "tableName"
+SELECT c.oid::text AS oid, n.nspname AS schema, c.relname AS name, tn.nspname AS "tableSchema", t.relname AS "tableName"
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i')
   AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
@@ -25,7 +27,7 @@ WHERE c.relkind = 'S' AND c.relpersistence <> 't'
   AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
   AND (NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')
        OR EXISTS (SELECT FROM pg_extension x WHERE c.oid = ANY (x.extconfig)))
-ORDER BY 1, 2`;
+ORDER BY 2, 3`;
 
 function* chunks<T>(items: readonly T[], size: number): Generator<readonly T[]> {
   for (let at = 0; at < items.length; at += size) yield items.slice(at, at + size);
@@ -35,8 +37,13 @@ function* chunks<T>(items: readonly T[], size: number): Generator<readonly T[]> 
  * Reads the sequences' present values. They belong to no snapshot; read after the data they can only be ahead of it.
  * A sequence is part of the job when its own name is, or the table that owns it.
  */
-export async function readSequences(source: Session, filter: RelationFilter): Promise<SequenceValue[]> {
+export async function readSequences(
+  source: Session,
+  filter: RelationFilter,
+  excluded: Excluded = NOTHING_EXCLUDED,
+): Promise<SequenceValue[]> {
   const all = await source.query<{
+    oid: string;
     schema: string;
     name: string;
     tableSchema: string | null;
@@ -44,10 +51,11 @@ export async function readSequences(source: Session, filter: RelationFilter): Pr
   }>(SEQUENCES);
   const wanted = all.filter(
     (sequence) =>
-      tableMatches(filter, sequence.schema, sequence.name) ||
-      (sequence.tableSchema !== null &&
-        sequence.tableName !== null &&
-        tableMatches(filter, sequence.tableSchema, sequence.tableName)),
+      !isExcludedRelation(excluded, Number(sequence.oid)) &&
+      (tableMatches(filter, sequence.schema, sequence.name) ||
+        (sequence.tableSchema !== null &&
+          sequence.tableName !== null &&
+          tableMatches(filter, sequence.tableSchema, sequence.tableName))),
   );
   const values: SequenceValue[] = [];
   for (const chunk of chunks(wanted, CHUNK)) {

@@ -2,6 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { PgsluiceError, throwIfAborted } from '../errors.ts';
 import { dumpArchive } from '../postgres/archive.ts';
 import type { Archive, DumpInput } from '../postgres/archive.ts';
+import { isExcludedRelation, keptColumns, readExcluded } from '../postgres/excluded.ts';
+import type { Excluded } from '../postgres/excluded.ts';
+import { readInstalled } from '../postgres/extensions.ts';
+import type { InstalledExtension } from '../postgres/extensions.ts';
+import { pruneArchive } from '../postgres/prune.ts';
 import { qualified } from '../postgres/quote.ts';
 import { openSession } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
@@ -25,6 +30,10 @@ export interface SourceMoment {
   readonly snapshot: SourceSnapshot;
   readonly archive: Archive | null;
   readonly tables: readonly SourceTable[];
+  /** Extensions that the job brings, as the source has them. */
+  readonly extensions: readonly InstalledExtension[];
+  /** What is left out with extensions; archive and tables are without it. */
+  readonly excluded: Excluded;
 }
 
 const ATTEMPTS = 5;
@@ -145,6 +154,30 @@ function isLocked(error: unknown): boolean {
   return error instanceof PgsluiceError && error.code === 'SOURCE_LOCKED';
 }
 
+/** The moment without the extensions that are left out, and all that goes with them; each is told to the log by name. */
+async function withoutExcluded(
+  context: MomentContext,
+  snapshot: SourceSnapshot,
+  archive: Archive | null,
+  tables: readonly SourceTable[],
+): Promise<SourceMoment> {
+  const { holder } = snapshot;
+  const installed = await readInstalled(holder);
+  const excluded = await readExcluded(holder, context.options.excludeExtension);
+  if (excluded.extensions.length === 0) return { snapshot, archive, tables, extensions: installed, excluded };
+  log(context, 'warn', `Left out: extension ${excluded.extensions.join(', ')}`);
+  for (const name of excluded.names) log(context, 'warn', `Left out with its extension: ${name}`);
+  return {
+    snapshot,
+    archive: archive === null ? null : pruneArchive(archive, excluded),
+    tables: tables
+      .filter((table) => !isExcludedRelation(excluded, table.oid))
+      .map((table) => ({ ...table, columns: keptColumns(excluded, table.oid, table.columns) })),
+    extensions: installed.filter(({ name }) => !excluded.extensions.includes(name)),
+    excluded,
+  };
+}
+
 /** Who holds or awaits an exclusive lock now, in words. */
 async function namedLockers(holder: Session): Promise<string> {
   if (holder.lost) return 'it cannot be asked whose';
@@ -203,7 +236,7 @@ export async function takeMoment(context: MomentContext): Promise<SourceMoment> 
           'info',
           `Snapshot ${snapshot.id} taken at ${snapshot.takenAt}; ${snapshot.workers} reader(s) share it.`,
         );
-        return { snapshot, archive, tables };
+        return await withoutExcluded(context, snapshot, archive, tables);
       }
       await snapshot.close();
       log(

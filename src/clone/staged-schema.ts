@@ -7,6 +7,7 @@ import { tellRefusals } from './build-entry.ts';
 import { readRelationOwners } from './catalogue.ts';
 import type { CloneContext } from './context.ts';
 import { log } from './context.ts';
+import { emptyConfiguration, pinVersions, planOnTarget, updateExtensions } from './extensions.ts';
 import { fitArchive, makeMissingSchemas } from './fit.ts';
 import { refusedError } from './outcome.ts';
 import { harmful } from './post-data.ts';
@@ -64,13 +65,18 @@ export async function makeSchema(
       if (context.replaceTarget) {
         log(context, 'warn', droppedSentence(await dropTargetObjects(target, context.options.replace, [OWN_SCHEMA])));
       }
+      if (context.replaceTarget) await emptyConfiguration(target, moment.tables);
       await makeMissingSchemas(target, archive.entries, context.options);
       const plan = planStaged(archive, owners, new Set(), context.targetVersion.major);
-      const problems = await restoreEntries(target, plan.preData, context.signal, () => undefined);
+      const extensions = await planOnTarget(context, target, moment.extensions);
+      const preData = pinVersions(plan.preData, extensions);
+      const problems = await restoreEntries(target, preData, context.signal, () => undefined);
       tellRefusals(context, problems);
       note(problems);
       if (harmful(problems).length > 0) throw refusedError(harmful(problems));
-      const stored: StoredSchema = { ...fitted, owners, problems, todo: roles.todo, restBuilt: false };
+      // Not at the cutover, which has no time for it.
+      const todo = [...roles.todo, ...(await updateExtensions(context, target, extensions))];
+      const stored: StoredSchema = { ...fitted, owners, problems, todo, restBuilt: false };
       await live.storeArchive(target, writeStoredSchema(stored));
       return stored;
     });
