@@ -106,6 +106,7 @@ const copyingOnly = [
   '--method',
   '--index-jobs',
   '--split-above',
+  '--extension-version',
   '--replace',
   '--target-disk',
   '--state',
