@@ -141,8 +141,8 @@ const roleAttributes: Check = {
         involved.map(({ name }) => name),
       ),
       map: options.mapRole,
-      target: await readRoleRights(target.session, target.settings.database),
-      targetDatabase: target.settings.database,
+      target: await readRoleRights(target.session, target.identity.database),
+      targetDatabase: target.identity.database,
     });
     return judgeRolePlan(target.identity.role, plan);
   },

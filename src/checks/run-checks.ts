@@ -5,6 +5,7 @@ import { SQLSTATE, sqlStateOf } from '../postgres/sqlstate.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import { atPlace, failed, joinVerdicts, skipped, warned } from './check.ts';
 import type { Check, Scope, Verdict } from './check.ts';
+import { verdictOfNewDatabase } from './absent-target.ts';
 import { judgeUnreached } from './connect.ts';
 import type { Database } from './database.ts';
 import { readPlace } from './place.ts';
@@ -41,6 +42,10 @@ async function inPlace(verdict: Verdict, database: Database): Promise<Verdict> {
 }
 
 async function runCheck(check: Check, sides: Readonly<Record<Side, Reached>>, scope: Scope): Promise<Verdict> {
+  if (sides.target.database?.absent === true) {
+    const verdict = verdictOfNewDatabase(check.id, scope.options.dataOnly);
+    if (verdict !== null) return verdict;
+  }
   if (check.needs === 'source' || check.needs === 'target') {
     const reached = sides[check.needs];
     if (check.id === `connect.${check.needs}` && reached.error !== null)

@@ -3,6 +3,7 @@ import type { ErrorReport } from '../errors.ts';
 import type { CheckResult } from '../contract/check.ts';
 import type { JobOptions } from '../contract/options.ts';
 import type { ApplicationState } from '../postgres/applications/read-applications.ts';
+import { maintenanceDatabases } from '../postgres/database-facts.ts';
 import { openSession } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
@@ -10,6 +11,7 @@ import type { PgTools } from '../postgres/tools.ts';
 import { readServerVersion } from '../postgres/version.ts';
 import type { ServerVersion } from '../postgres/version.ts';
 import { applicationsOf } from './application.ts';
+import { newDatabaseChecks } from './absent-target.ts';
 import { capacityChecks } from './capacity.ts';
 import type { Check, Scope, Verdict } from './check.ts';
 import { connectChecks, readFingerprint, sameServer } from './connect.ts';
@@ -88,7 +90,19 @@ const RETRY_MS = 1500;
 /** Locks are waited for briefly: a check must not queue behind, nor before, the application. */
 const BOUNDS = `SET statement_timeout = '60s'; SET lock_timeout = '5s'`;
 
-async function reach(settings: ConnectionSettings, side: Side, signal: AbortSignal): Promise<Reach> {
+/** With --create-database a target that does not exist yet is looked at from another database of its server. */
+async function reachTarget(settings: ConnectionSettings, options: JobOptions, signal: AbortSignal): Promise<Reach> {
+  const found = await reach(settings, 'target', signal);
+  if (!options.createDatabase || found.error?.code !== 'UNKNOWN_DATABASE') return found;
+  for (const database of maintenanceDatabases(settings.database, settings.user)) {
+    const beside = await reach({ ...settings, database }, 'target', signal, settings.database);
+    if (beside.database !== null) return beside;
+  }
+  return found;
+}
+
+/** `absent`: name of the database that is meant, and is not the one in `settings` because it does not exist. */
+async function reach(settings: ConnectionSettings, side: Side, signal: AbortSignal, absent?: string): Promise<Reach> {
   let session: Session | null = null;
   try {
     session = await openSession(settings, {
@@ -101,9 +115,11 @@ async function reach(settings: ConnectionSettings, side: Side, signal: AbortSign
     });
     await session.run(BOUNDS);
     const version = await readServerVersion(session);
-    const [identity] = await session.query<Identity & Record<string, unknown>>(IDENTITY);
-    if (identity === undefined) throw new Error('The current role is not in pg_roles.');
-    const database = new Database({ side, settings, session, version, identity });
+    const [own] = await session.query<Identity & Record<string, unknown>>(IDENTITY);
+    if (own === undefined) throw new Error('The current role is not in pg_roles.');
+    // No database has the oid 0: this one is the same as none.
+    const identity = absent === undefined ? own : { ...own, database: absent, databaseOid: 0 };
+    const database = new Database({ side, settings, session, version, identity, absent: absent !== undefined });
     return { session, database, error: null, settings };
   } catch (error) {
     await session?.close();
@@ -116,6 +132,7 @@ async function reach(settings: ConnectionSettings, side: Side, signal: AbortSign
 const beforeTools: readonly Check[] = [...connectChecks, ...versionChecks];
 
 const afterTools = (live: boolean): readonly Check[] => [
+  ...newDatabaseChecks,
   ...serverChecks,
   ...privilegeChecks,
   ...capacityChecks,
@@ -181,7 +198,7 @@ export async function validate(input: ValidationInput): Promise<ValidationOutcom
   const started = performance.now();
   const [source, target] = await Promise.all([
     reach(input.source, 'source', signal),
-    reach(input.target, 'target', signal),
+    reachTarget(input.target, options, signal),
   ]);
   const reachMs = performance.now() - started;
   const sides = { source, target };

@@ -72,7 +72,10 @@ export async function createTargetDatabase(input: TargetDatabaseInput): Promise<
     await input.beforeFirstWrite();
     if (!(await runCreate(session, statement, signal))) return false;
     await session.run(`COMMENT ON DATABASE ${quoteIdent(target.database)} IS ${quoteLiteral(MARK)}`);
-    input.log('warn', `Made the database ${quoteIdent(target.database)} on the target: ${statement}`);
+    input.log(
+      'warn',
+      `Made the database ${quoteIdent(target.database)} on the target, which stays when the job does not come to its end: ${statement}`,
+    );
     for (const sentence of lost) input.log('warn', `${sentence}.`);
     return true;
   } finally {

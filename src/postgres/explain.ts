@@ -201,7 +201,7 @@ const BY_STATE: Readonly<Record<string, Explain>> = {
   [SQLSTATE.invalidCatalogName]: (f) => ({
     code: 'UNKNOWN_DATABASE',
     says: `has no database "${f.database}".`,
-    hint: `Correct the database in the URL, or run on that server: CREATE DATABASE "${f.database}"; (psql -l lists what exists.)`,
+    hint: `Correct the database in the URL, or run on that server: CREATE DATABASE "${f.database}"; (psql -l lists what exists; --create-database makes the target's.)`,
   }),
   [SQLSTATE.tooManyConnections]: (f) => ({
     code: 'TOO_MANY_CONNECTIONS',
