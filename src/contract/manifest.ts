@@ -66,20 +66,18 @@ export const ManifestRole = z.object({
   }),
   memberOf: z.array(z.string()),
   /** The same with their options; null in them on servers that have none. */
-  memberships: z
-    .array(
-      z.object({
-        role: z.string(),
-        admin: z.boolean(),
-        inherit: z.boolean().nullable(),
-        set: z.boolean().nullable(),
-      }),
-    )
-    .optional(),
+  memberships: z.array(
+    z.object({
+      role: z.string(),
+      admin: z.boolean(),
+      inherit: z.boolean().nullable(),
+      set: z.boolean().nullable(),
+    }),
+  ),
   /** `name=value` of ALTER ROLE … SET, and of ALTER ROLE … IN DATABASE … SET for this database. */
   settings: z.array(z.string()),
   databaseSettings: z.array(z.string()),
-  comment: z.string().nullable().optional(),
+  comment: z.string().nullable(),
 });
 export type ManifestRole = z.infer<typeof ManifestRole>;
 
@@ -137,7 +135,6 @@ export const Manifest = z.object({
     includeTable: true,
     excludeTable: true,
     excludeTableData: true,
-    excludeExtension: true,
     noOwner: true,
     noAcl: true,
     schemaOnly: true,
