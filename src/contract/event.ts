@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi';
 import { CheckResult } from './check.ts';
 import { LiveProgress } from './live.ts';
-import { Difference } from './report.ts';
+import { Application, Difference } from './report.ts';
 
 export const jobStates = [
   'draft',
@@ -129,6 +129,8 @@ export const ResultEvent = z.object({
   bytes: z.number(),
   seconds: z.number(),
   differences: z.array(Difference),
+  /** By their migration tables. Results of earlier versions have none. */
+  applications: z.array(Application).optional(),
   error: ErrorView.nullable(),
 });
 export type ResultEvent = z.infer<typeof ResultEvent>;

@@ -5,15 +5,11 @@ import type { JobEventBody, JobState, Phase } from '../contract/event.ts';
 import { cancelledError, type ErrorReport, PgsluiceError, throwIfAborted } from '../errors.ts';
 import { PauseGate } from '../gate.ts';
 import { type AcceptanceRow, acceptancesOf } from '../store/acceptance-queries.ts';
-import {
-  clearChecks,
-  clearTables,
-  type JobPatch,
-  type JobRow,
-  saveReport,
-  standingNames,
-} from '../store/job-queries.ts';
-import { type Ending, buildReport, isVerified, resultEvent, type ResultStatus } from './job-report.ts';
+import { clearChecks, clearTables, type JobPatch, type JobRow, standingNames } from '../store/job-queries.ts';
+import type { ResultStatus } from './job-report.ts';
+import { JobHooks, hookTodo } from './hooks.ts';
+import { Surroundings } from './surroundings.ts';
+import { conclude } from './conclude.ts';
 import { cleanLive } from './clean-live.ts';
 import { describeTarget } from './job-summary.ts';
 import { noArchiveWords } from './job-summary-archive.ts';
@@ -52,6 +48,10 @@ export class ActiveRun {
   #leavePlace: () => void = () => undefined;
   #clone: CloneRun | null = null;
   #moment: KeptMoment | null = null;
+  readonly #hooks: JobHooks;
+  #hookTodo: string[] = [];
+  readonly #surroundings = new Surroundings();
+  #goal: RunContext['goal'] = 'validate';
   #acceptances: readonly AcceptanceRow[] = [];
   #snapshotAt: Date | null = null;
   #startedAt: Date | null;
@@ -79,6 +79,14 @@ export class ActiveRun {
     this.#phase = job.row.phase;
     this.#targetTouched = job.row.targetTouched;
     this.#live = new LiveHand({ state: job.row.live, patch: (patch) => this.writer.patch(patch) });
+    this.#hooks = new JobHooks({
+      ...environment.hooks,
+      db: environment.store.db,
+      row: job.row,
+      sides: job.sides,
+      signal: this.#controller.signal,
+      log: (level, message) => this.writer.say(level, message),
+    });
   }
 
   get stage(): 'queued' | 'active' | 'held' | 'over' {
@@ -280,6 +288,8 @@ export class ActiveRun {
     const goesOn = this.#live.stands && (held !== null || this.writer.state === 'paused');
     const anew = held === null && !goesOn;
     if (goal === 'migrate' && anew) this.#startedAt = new Date();
+    this.#goal = goal;
+    this.#hookTodo = [];
     if (anew) {
       this.#snapshotAt = null;
       this.#moment = null;
@@ -307,6 +317,11 @@ export class ActiveRun {
           this.#clone = rooms.createClone(input);
           return this.#clone;
         },
+        validate: async (input) => {
+          const outcome = await rooms.validate(input);
+          this.#surroundings.keep(outcome);
+          return outcome;
+        },
       },
       pgBinDir,
       workDir: this.#workDir,
@@ -322,6 +337,7 @@ export class ActiveRun {
         await this.writer.move(to, reason, { ...patch, ...this.#snapshotPatch() });
         this.#markBegun();
       },
+      hook: (moment) => this.#hook(moment),
       pauseWith: (error) => this.#pauseWith(error),
       leavePlace: () => this.#leavePlace(),
       totals: () => this.writer.log.totals.totals,
@@ -340,6 +356,13 @@ export class ActiveRun {
         await clearTables(store.db, this.id);
       },
     };
+  }
+
+  async #hook(moment: Parameters<RunContext['hook']>[0]): Promise<PgsluiceError | null> {
+    const failures = await this.#hooks.run(moment, this.writer.state, null);
+    if (moment !== 'after-cutover') return failures[0] ?? null;
+    this.#hookTodo.push(...hookTodo(failures));
+    return null;
   }
 
   async #pauseWith(error: PgsluiceError): Promise<void> {
@@ -453,32 +476,32 @@ export class ActiveRun {
   async #conclude(status: ResultStatus, end: RunEnd | null, error: ErrorReport | null, reason: string): Promise<void> {
     const view = error === null ? null : { code: error.code, message: error.message, hint: error.hint };
     const { totals } = this.writer.log.totals;
-    const ending: Ending = {
-      status,
-      error: view,
-      startedAt: this.#startedAt,
-      finishedAt: new Date(),
-      end,
-      counted: { tables: this.writer.log.totals.tablesCopied, rows: totals.rows, bytes: totals.bytes },
-    };
     if (view !== null) {
       this.writer.say('error', `${view.message} ${view.hint}`.trim());
       if (status === 'failed') this.writer.say('warn', this.#targetWords());
     }
-    const report = buildReport({ ...this.#row, live: this.#live.state }, this.#sides, ending);
-    await saveReport(this.#environment.store.db, this.id, report);
-    await this.writer.log.drain();
-    await this.writer.move(status satisfies JobState, reason, {
-      ...this.#snapshotPatch(),
-      error: view,
-      verified: isVerified(report.verification),
-      differences: report.verification?.differences.length ?? 0,
-      finishedAt: ending.finishedAt,
-      goesOn: false,
-      held: end?.held != null,
+    await conclude({
+      environment: this.#environment,
+      row: this.#row,
+      live: this.#live.state,
+      sides: this.#sides,
+      writer: this.writer,
+      hooks: this.#hooks,
+      surroundings: this.#surroundings,
+      signal: this.#controller.signal,
+      goal: this.#goal,
+      ending: {
+        status,
+        error: view,
+        startedAt: this.#startedAt,
+        finishedAt: new Date(),
+        end,
+        counted: { tables: this.writer.log.totals.tablesCopied, rows: totals.rows, bytes: totals.bytes },
+      },
+      todo: this.#hookTodo,
+      reason,
+      patch: this.#snapshotPatch(),
     });
-    this.writer.emit(resultEvent(report, status));
-    await this.writer.log.drain();
   }
 
   #targetWords(): string {

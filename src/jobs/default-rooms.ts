@@ -3,9 +3,17 @@ import { createClone } from '../clone/clone.ts';
 import { reportHtml } from '../verify/report.ts';
 import { verifyDatabases } from '../verify/verify.ts';
 import { liveRooms } from './default-live-rooms.ts';
+import { readApplicationsOf } from './read-applications.ts';
 import type { JobRooms } from './rooms.ts';
 
 /** The rooms as they are; tests put others in their place. `allowCommands`: whoever started this agent lets its jobs run programs. */
 export function defaultRooms(allowCommands: boolean): JobRooms {
-  return { validate, createClone, verifyDatabases, reportHtml, live: liveRooms(allowCommands) };
+  return {
+    validate,
+    createClone,
+    verifyDatabases,
+    readApplications: readApplicationsOf,
+    reportHtml,
+    live: liveRooms(allowCommands),
+  };
 }

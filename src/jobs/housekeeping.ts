@@ -25,6 +25,8 @@ export interface HousekeepingInput {
   inHand(id: string): boolean;
   writerFor(row: JobRow): JobWriter;
   readonly live: LiveSweep;
+  /** Calls the hooks of jobs that are over and whose agent died before it had. */
+  callHooks(signal: AbortSignal): Promise<void>;
 }
 
 /** What an agent does beside its jobs: heartbeat, jobs of dead agents, retention. Lifecycle: start → stop. */
@@ -48,7 +50,12 @@ export class Housekeeping {
       this.#every(sweepMs, () => this.#sweep()),
       // Servers are asked here, which may take long: never on the way of a start, a heartbeat or another sweep.
       this.#atOnceAndEvery(sweepMs, () => live.clean(signal)),
-      ...(role === 'daemon' ? [this.#atOnceAndEvery(beatMs, () => live.goOn(signal))] : []),
+      ...(role === 'daemon'
+        ? [
+            this.#atOnceAndEvery(beatMs, () => live.goOn(signal)),
+            this.#atOnceAndEvery(sweepMs, () => this.#input.callHooks(signal)),
+          ]
+        : []),
     ]);
   }
 

@@ -1,5 +1,5 @@
 import type { ErrorView, ResultEvent } from '../contract/event.ts';
-import type { Report, Verification } from '../contract/report.ts';
+import type { Application, Report, Verification } from '../contract/report.ts';
 import { describeSettings } from '../postgres/settings.ts';
 import type { JobRow } from '../store/job-queries.ts';
 import { type Sides, methodOf } from './job-view.ts';
@@ -19,6 +19,10 @@ export interface Ending {
   readonly end: RunEnd | null;
   /** Tables, rows and bytes that were counted when there is no result of the copy. */
   readonly counted: { readonly tables: number; readonly rows: number; readonly bytes: number };
+  readonly places: Required<Report>['places'];
+  readonly applications: readonly Application[];
+  /** What is left to do beside what the run itself says. */
+  readonly todo: readonly string[];
 }
 
 const nothingMoved: Report['moved'] = { tables: 0, rows: 0, bytes: 0, indexes: 0, sequences: 0, largeObjects: 0 };
@@ -45,6 +49,8 @@ export function buildReport(row: JobRow, sides: Sides, ending: Ending): Report {
     cutover: end?.cutover ?? null,
     source: sideOf('source', row, sides, end),
     target: sideOf('target', row, sides, end),
+    places: ending.places,
+    applications: [...ending.applications],
     createdAt: row.createdAt.toISOString(),
     startedAt: ending.startedAt?.toISOString() ?? null,
     finishedAt: ending.finishedAt.toISOString(),
@@ -79,7 +85,8 @@ function todo(row: JobRow, ending: Ending): string[] {
     );
   }
   if (ending.status === 'failed' || ending.status === 'blocked') own.push(ending.error?.hint ?? 'Read the log.');
-  return [...own.filter((line) => line !== ''), ...(ending.end?.todo ?? []), ...(ending.end?.copy?.todo ?? [])];
+  const { end } = ending;
+  return [...own.filter((line) => line !== ''), ...(end?.todo ?? []), ...(end?.copy?.todo ?? []), ...ending.todo];
 }
 
 /** The last event of a run. Pure. */
@@ -93,6 +100,7 @@ export function resultEvent(report: Report, status: ResultStatus): ResultEvent {
     bytes: report.moved.bytes,
     seconds: report.seconds ?? 0,
     differences: (report.verification?.differences ?? []).slice(0, mostInEvent),
+    applications: report.applications ?? [],
     error: report.error,
   };
 }

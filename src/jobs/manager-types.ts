@@ -15,6 +15,10 @@ export interface ManagerConfig {
   readonly role: 'daemon' | 'foreground';
   /** Jobs may name a command that this process runs at the hand-over; false by default. */
   readonly allowCommands?: boolean;
+  /** Signs webhooks of hooks (PGSLUICE_HOOK_SECRET); null or left out: they are sent unsigned. */
+  readonly hookSecret?: string | null;
+  /** Pause before a webhook of a hook is tried again, in ms; doubles. 1000 when left out. */
+  readonly hookPauseMs?: number;
   readonly retention?: Partial<Retention>;
   /** How long a failed copy keeps its snapshot for a retry, in ms; 30 minutes by default. */
   readonly holdSnapshotMs?: number;

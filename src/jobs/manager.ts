@@ -26,7 +26,9 @@ import { acceptedOf } from './acceptance.ts';
 import { ChecksOfJob } from './checks-of-job.ts';
 import { defaultRooms } from './default-rooms.ts';
 import { streamEvents } from './event-stream.ts';
+import { sweepHooks } from './hook-sweep.ts';
 import { Housekeeping } from './housekeeping.ts';
+import { hookMeans } from './run-environment.ts';
 import { assertCommandAllowed } from './commands.ts';
 import { JobCounters } from './job-counters.ts';
 import { JobFeed } from './job-feed.ts';
@@ -108,6 +110,20 @@ export class JobManager {
     });
     this.#housekeeping = new Housekeeping({
       live: this.#live,
+      callHooks: (signal) =>
+        sweepHooks(
+          {
+            store,
+            logger,
+            hooks: hookMeans(config),
+            inHand: (id) => this.#runs.has(id),
+            inTurn: (id, work) => this.#inTurn(id, work),
+            claim: (id) => claimJob(store.db, { id, agentId: store.agentId, silenceSeconds: agentSilenceSeconds }),
+            sidesOf: (row) => openSides(store.secrets, row),
+            writerFor: (row) => this.#writer(row, () => undefined),
+          },
+          signal,
+        ),
       store,
       logger: config.logger,
       counters: this.#counters,
@@ -400,6 +416,7 @@ export class JobManager {
       pgBinDir: this.#config.pgBinDir,
       logger: this.#config.logger,
       holdSnapshotMs: this.#config.holdSnapshotMs ?? defaultHoldMs,
+      hooks: hookMeans(this.#config),
     };
     const run: ActiveRun = new ActiveRun(environment, { row, sides, writer }, () => {
       this.#runs.delete(id);

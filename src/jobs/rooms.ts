@@ -3,6 +3,7 @@ import type { JobOptions } from '../contract/options.ts';
 import type { Report, Verification } from '../contract/report.ts';
 import type { ErrorReport } from '../errors.ts';
 import type { CloneContext, CloneRun } from '../clone/clone.ts';
+import type { ApplicationState } from '../postgres/applications/read-applications.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import type { PgTools } from '../postgres/tools.ts';
 import type { ServerVersion } from '../postgres/version.ts';
@@ -14,9 +15,18 @@ export interface JobRooms {
   validate(input: ValidateInput): Promise<ValidateOutcome>;
   createClone(input: CloneContext): CloneRun;
   verifyDatabases(input: VerifyInput): Promise<Verification>;
+  /** Which applications keep their migrations there, and at which version; null when it could not be read in time. */
+  readApplications(input: ReadApplicationsInput): Promise<readonly ApplicationState[] | null>;
   /** The report as one printable page. */
   reportHtml(report: Report): string;
   readonly live: LiveRooms;
+}
+
+export interface ReadApplicationsInput {
+  readonly settings: ConnectionSettings;
+  readonly side: 'source' | 'target';
+  readonly options: JobOptions;
+  readonly signal: AbortSignal;
 }
 
 export interface ValidateInput {
@@ -54,4 +64,8 @@ export interface ValidateOutcome {
   /** How the database is moved, and why that way where method `auto` chose. */
   readonly method: 'copy' | 'live';
   readonly methodReason: string;
+  /** Where each side runs; null where it is not known. */
+  readonly places?: { readonly source: string | null; readonly target: string | null };
+  /** On the source; null when they were not looked for. */
+  readonly applications?: readonly ApplicationState[] | null;
 }

@@ -1,5 +1,7 @@
 import type { Logger } from 'pino';
 import type { Store } from '../store/store.ts';
+import type { HookMeans } from './hook-call.ts';
+import type { ManagerConfig } from './manager-types.ts';
 import type { JobRooms } from './rooms.ts';
 
 export interface RunEnvironment {
@@ -8,6 +10,16 @@ export interface RunEnvironment {
   readonly pgBinDir: string | null;
   readonly logger: Logger;
   readonly holdSnapshotMs: number;
+  readonly hooks: Pick<HookMeans, 'allowCommands' | 'secret' | 'firstPauseMs'>;
+}
+
+/** How hooks are called by this agent. Pure. */
+export function hookMeans({ allowCommands, hookSecret, hookPauseMs }: ManagerConfig): RunEnvironment['hooks'] {
+  return {
+    allowCommands: allowCommands ?? false,
+    secret: hookSecret ?? null,
+    ...(hookPauseMs === undefined ? {} : { firstPauseMs: hookPauseMs }),
+  };
 }
 
 /** Of the reason with which the agent's own stop ends a run. */

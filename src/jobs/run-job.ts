@@ -46,6 +46,11 @@ export interface RunContext {
   touchTarget(): Promise<void>;
   /** Slots and publications of all live jobs that the store knows, as far as they may stand: no leftovers. */
   standingNames(): Promise<readonly string[]>;
+  /**
+   * Calls the job's hooks of this moment. Answers the failure that stops what would come next; after the cutover nothing does, and
+   * a failure stands in the report. @throws the cancellation.
+   */
+  hook(moment: 'after-validate' | 'before-cutover' | 'after-cutover'): Promise<PgsluiceError | null>;
   /** Forgets the checks of earlier validations. */
   clearChecks(): Promise<void>;
   /** Forgets the tables of earlier copies. */
@@ -123,6 +128,8 @@ export async function runJob(context: RunContext, held: HeldRun | null): Promise
   if (outcome.blocked || outcome.facts === null) {
     return { ...base, status: 'blocked', error: outcome.error ?? unreached() };
   }
+  const refusal = context.goal === 'migrate' ? await context.hook('after-validate') : null;
+  if (refusal !== null) return { ...base, status: 'blocked', error: refusal.report() };
   const warnings = outcome.checks.filter((check) => check.outcome === 'warned').length;
   await context.move(
     'ready',

@@ -63,6 +63,9 @@ export async function cutOver(work: LiveWork, parts: CutoverParts): Promise<Cuto
     'From the fence on, writes on the source wait until the target has taken over.',
   );
   try {
+    // Nothing was touched yet: a refusal leads back to following as it was.
+    const refusal = await work.context.hook('before-cutover');
+    if (refusal !== null) return { kind: 'rolled-back', error: refusal };
     return await attempt(work, parts);
   } catch (error) {
     throwIfAborted(work.place.signal);

@@ -32,7 +32,29 @@ async function afterTakeOver(work: LiveWork, task: () => Promise<RunEnd>): Promi
   }
 }
 
+/**
+ * The hooks are told that the target has taken over while the comparison, which sees the moment of the cutover, goes on beside them:
+ * neither has to wait for the other.
+ */
+async function besideHooks(work: LiveWork, task: () => Promise<RunEnd>): Promise<RunEnd> {
+  const { place } = work;
+  const told = work.context.hook('after-cutover').then(
+    () => null,
+    (error: unknown) => ({ error }),
+  );
+  try {
+    return await task();
+  } finally {
+    const failure = await told;
+    if (failure !== null) place.log('debug', `Telling the hooks was ended: ${asError(failure.error).message}`);
+  }
+}
+
 async function finish(work: LiveWork, staged: StagedClone, hand: HandedOver): Promise<RunEnd> {
+  return await besideHooks(work, () => finishWithMoment(work, staged, hand));
+}
+
+async function finishWithMoment(work: LiveWork, staged: StagedClone, hand: HandedOver): Promise<RunEnd> {
   const { context } = work;
   await context.move('verifying', 'The target has taken over; comparing it with the source as of the cutover.');
   const outcome = staged.outcome();
@@ -275,6 +297,14 @@ async function fenceAgain(work: LiveWork, progress: TargetProgress): Promise<Han
 
 /** The moment of the cutover is gone with the agent that held it: nothing is claimed of it. */
 async function finishWithoutMoment(
+  work: LiveWork,
+  staged: StagedClone,
+  fence: HandedOver['fence'] | null,
+): Promise<RunEnd> {
+  return await besideHooks(work, () => finishUncompared(work, staged, fence));
+}
+
+async function finishUncompared(
   work: LiveWork,
   staged: StagedClone,
   fence: HandedOver['fence'] | null,

@@ -77,6 +77,7 @@ export function fakeRooms(changes: Partial<Script> = {}, world = fakeWorld()): F
   const clones: CloneContext[] = [];
   const validated: ValidateInput[] = [];
   return {
+    readApplications: () => Promise.resolve([]),
     script,
     calls,
     clones,
