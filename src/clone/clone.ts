@@ -5,6 +5,7 @@ import type { Archive } from '../postgres/archive.ts';
 import { qualified } from '../postgres/quote.ts';
 import { openSession } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
+import type { ExtensionPlan } from '../postgres/extensions.ts';
 import type { SourceSnapshot } from '../postgres/snapshot.ts';
 import { analyzeRoots, analyzeTasks, listPartitionLeaves } from './analyze.ts';
 import { BuildQueue } from './build-queue.ts';
@@ -25,6 +26,7 @@ import type { RestoreStages } from './post-data.ts';
 import { CopyProgress } from './progress.ts';
 import { dropTargetObjects, droppedSentence, emptyTables } from './replace.ts';
 import { RESTORE_SETTINGS } from './restore.ts';
+import { emptyConfiguration, emptyStatement, pinVersions, planOnTarget, updateExtensions } from './extensions.ts';
 import { fitArchive, makeMissingSchemas } from './fit.ts';
 import { carryRoles } from './roles.ts';
 import { readSequences, writeSequences } from './sequences.ts';
@@ -89,6 +91,7 @@ class Clone implements CloneRun {
   #sequences: readonly SequenceValue[] | null = null;
   #fitted: Archive | null = null;
   #ownExtensions: readonly string[] = [];
+  #extensions: readonly ExtensionPlan[] = [];
   #copyRuns = 0;
 
   constructor(context: CloneContext) {
@@ -195,6 +198,7 @@ class Clone implements CloneRun {
     const target = await openSession(context.target, {
       signal: context.signal,
       side: 'target',
+        if (context.replaceTarget) await emptyConfiguration(target, tables);
       purpose: 'schema',
       retryForMs: 30_000,
     });
@@ -212,7 +216,8 @@ class Clone implements CloneRun {
         for (const statement of roles.statements) log(context, 'info', `On the target: ${statement}`);
         this.#todo.push(...roles.todo);
         await makeMissingSchemas(target, archive.entries, context.options);
-        await this.#work.restore(target, stages.preData);
+        this.#extensions = await planOnTarget(context, target, this.#moment.extensions);
+        await this.#work.restore(target, pinVersions(stages.preData, this.#extensions));
       }
     } finally {
       await target.close();
@@ -280,7 +285,7 @@ class Clone implements CloneRun {
     for (const table of tables) if (table.via !== null && roots.has(table.via.oid)) this.#done.tables.delete(table.oid);
     const statements = [...roots.values()].map((root) => `TRUNCATE ${qualified(root.schema, root.name)}`);
     if (this.#context.options.dataOnly) {
-      statements.push(...failed.map((table) => `DELETE FROM ONLY ${qualified(table.schema, table.name)}`));
+      statements.push(...failed.map(emptyStatement));
     }
     if (statements.length > 0) await sessions.with((session) => session.run(statements.join('; ')));
   }
@@ -306,7 +311,8 @@ class Clone implements CloneRun {
   async #setSequences(sessions: SessionPool): Promise<void> {
     const { options } = this.#context;
     if (options.schemaOnly) return;
-    const values = await readSequences(this.#theMoment().snapshot.holder, options);
+    const moment = this.#theMoment();
+    const values = await readSequences(moment.snapshot.holder, options, moment.excluded);
     await sessions.with((session) => writeSequences(session, values));
     this.#sequences = values;
     this.#work.moved.sequences = values.length;
