@@ -100,6 +100,7 @@ export function openLocal(context: Context, state: string, concurrency = 1): Pro
     secretKey: context.env.secretKey,
     concurrency,
     pgBinDir: context.env.pgBinDir,
+    hookSecret: context.env.hookSecret,
     logger: createLogger(context.env, 'silent'),
     role: 'foreground',
     // Whoever runs this command line could run the command as well.

@@ -2,12 +2,13 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { JobRequestInput } from '../contract/options.ts';
 import { JobRequest } from '../contract/options.ts';
 import { PgsluiceError } from '../errors.ts';
+import { toHooks, type HookFlags } from './hook-options.ts';
 import { methodOption, toLiveOptions, type LiveFlags } from './live-options.ts';
 import type { EnvironmentSettings } from './settings.ts';
 import { parseSize } from './size.ts';
 
 /** Options of `validate`, `clone` and `verify` as commander hands them over. */
-export interface CopyFlags extends LiveFlags {
+export interface CopyFlags extends LiveFlags, HookFlags {
   readonly source?: string;
   readonly target?: string;
   readonly name?: string;
@@ -164,6 +165,7 @@ export function toJobRequest(flags: Partial<CopyFlags>, env: EnvironmentSettings
     target: { url: target },
     options: {
       ...toLiveOptions(flags),
+      hooks: toHooks(flags),
       ...(flags.tableJobs === undefined ? {} : { tableJobs: flags.tableJobs }),
       ...(flags.indexJobs === undefined ? {} : { indexJobs: flags.indexJobs }),
       ...(flags.splitAbove === undefined ? {} : { splitAbove: flags.splitAbove }),

@@ -21,6 +21,7 @@ import {
 } from './endpoint-options.ts';
 import { exitCodes } from './exit.ts';
 import { addGroupOptions } from './group-options.ts';
+import { addHookOptions, hookFlags, hookHelp } from './hook-options.ts';
 import { addLiveOptions, liveHelp, liveOnlyFlags } from './live-options.ts';
 import { parsePort } from './settings.ts';
 
@@ -35,6 +36,7 @@ Environment:
   PGSLUICE_HOST, PGSLUICE_PORT, PGSLUICE_TOKEN   of the daemon
   PGSLUICE_SECRET_KEY   encrypts stored passwords (default: a key file in the state directory)
   PGSLUICE_PG_BIN       folder with pg_dump and pg_restore
+  PGSLUICE_HOOK_SECRET  signs the webhooks of --hook (X-Pgsluice-Signature)
   PGSLUICE_LOG_LEVEL    debug, info, warn, error or silent`;
 
 const firstSteps = `
@@ -111,6 +113,7 @@ const copyingOnly = [
   '--target-disk',
   '--state',
   ...liveOnlyFlags,
+  ...hookFlags,
 ];
 
 function addMoveCommands(program: Command, context: Context, done: (code: number) => void): void {
@@ -118,11 +121,13 @@ function addMoveCommands(program: Command, context: Context, done: (code: number
     .command('validate')
     .summary('run all checks; changes nothing on either side')
     .description('Runs every check that decides whether a copy can succeed, and changes nothing on either side.');
-  addLiveOptions(addVerifyMode(addCopyOptions(addFilters(addGroupOptions(addEndpoints(validateCommand))))))
+  addHookOptions(
+    addLiveOptions(addVerifyMode(addCopyOptions(addFilters(addGroupOptions(addEndpoints(validateCommand)))))),
+  )
     .optionsGroup('Output:')
     .addOption(stateOption())
     .addOption(jsonOption());
-  hideOptions(validateCommand, ['--verify'])
+  hideOptions(validateCommand, ['--verify', ...hookFlags])
     .addHelpText(
       'after',
       examples(
@@ -138,7 +143,7 @@ function addMoveCommands(program: Command, context: Context, done: (code: number
     .description(
       'Copies one database into another: checks first, copies under one snapshot of the source, then compares both sides.\nCtrl-C cancels a copy and says in which state the target is; a live job stays resumable. A clone that was killed goes on with "pgsluice resume".',
     );
-  addLiveOptions(addVerifyMode(addCopyOptions(addFilters(addGroupOptions(addEndpoints(cloneCommand))))))
+  addHookOptions(addLiveOptions(addVerifyMode(addCopyOptions(addFilters(addGroupOptions(addEndpoints(cloneCommand)))))))
     .optionsGroup('Output:')
     .option('--name <text>', 'name of the job in lists')
     .addOption(stateOption())
@@ -158,6 +163,7 @@ function addMoveCommands(program: Command, context: Context, done: (code: number
         'pgsluice clone --json | tail -n 1 | jq .verified',
       ) +
         liveHelp +
+        hookHelp +
         exitCodeHelp,
     )
     .action(async (flags) => done(await clone(context, flags)));
@@ -168,7 +174,9 @@ function addMoveCommands(program: Command, context: Context, done: (code: number
     .description(
       'Compares rows, contents, sequences, large objects and every definition of both databases. Both should stand still meanwhile.',
     );
-  addLiveOptions(addComparison(addCopyOptions(addFilters(addGroupOptions(addEndpoints(verifyCommand))))))
+  addHookOptions(
+    addLiveOptions(addComparison(addCopyOptions(addFilters(addGroupOptions(addEndpoints(verifyCommand)))))),
+  )
     .optionsGroup('Output:')
     .addOption(stateOption())
     .addOption(jsonOption());
@@ -192,7 +200,7 @@ function addAgentCommands(program: Command, context: Context, done: (code: numbe
     )
     .option('--token <token>', 'token that clients must send (or PGSLUICE_TOKEN; default: made at the first start)')
     .addOption(new Option('--concurrency <n>', 'jobs that run at once').argParser(parseCount).default(2))
-    .option('--allow-commands', 'let jobs name a command that this agent runs at the hand-over')
+    .option('--allow-commands', 'let jobs name commands that this agent runs, at the hand-over and as hooks')
     .addOption(
       new Option('--allow-origin <origin>', 'let pages of another server use this agent; may be repeated')
         .argParser(collect)

@@ -12,6 +12,7 @@ export interface EnvironmentSettings {
   readonly token: string | null;
   readonly secretKey: string | null;
   readonly pgBinDir: string | null;
+  readonly hookSecret: string | null;
   /** Null when it was not set: the daemon then logs at info, a foreground command not at all. */
   readonly logLevel: AgentLogLevel | null;
   readonly sourceUrl: string | null;
@@ -32,6 +33,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv): EnvironmentSettings {
     token: read('PGSLUICE_TOKEN'),
     secretKey: read('PGSLUICE_SECRET_KEY'),
     pgBinDir: read('PGSLUICE_PG_BIN'),
+    hookSecret: read('PGSLUICE_HOOK_SECRET'),
     logLevel: parseLogLevel(read('PGSLUICE_LOG_LEVEL')),
     sourceUrl: read('PGSLUICE_SOURCE_URL'),
     targetUrl: read('PGSLUICE_TARGET_URL'),

@@ -47,6 +47,7 @@ export async function serve(context: Context, flags: ServeFlags): Promise<number
       secretKey: env.secretKey,
       concurrency: flags.concurrency,
       pgBinDir: env.pgBinDir,
+      hookSecret: env.hookSecret,
       logger,
       role: 'daemon',
       allowCommands: flags.allowCommands === true,
