@@ -1,5 +1,6 @@
 import { validate } from '../checks/validate.ts';
 import { createClone } from '../clone/clone.ts';
+import { createTargetDatabase, finishTargetDatabase, readSourceDatabase } from '../clone/target-database.ts';
 import { reportHtml } from '../verify/report.ts';
 import { verifyDatabases } from '../verify/verify.ts';
 import { liveRooms } from './default-live-rooms.ts';
@@ -15,5 +16,6 @@ export function defaultRooms(allowCommands: boolean): JobRooms {
     readApplications: readApplicationsOf,
     reportHtml,
     live: liveRooms(allowCommands),
+    targetDatabase: { read: readSourceDatabase, create: createTargetDatabase, finish: finishTargetDatabase },
   };
 }

@@ -3,6 +3,8 @@ import type { JobOptions } from '../contract/options.ts';
 import type { Report, Verification } from '../contract/report.ts';
 import type { ErrorReport } from '../errors.ts';
 import type { CloneContext, CloneRun } from '../clone/clone.ts';
+import type { FinishDatabaseInput, FinishedDatabase, TargetDatabaseInput } from '../clone/target-database.ts';
+import type { DatabaseFacts } from '../postgres/database-facts.ts';
 import type { ApplicationState } from '../postgres/applications/read-applications.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import type { PgTools } from '../postgres/tools.ts';
@@ -20,6 +22,17 @@ export interface JobRooms {
   /** The report as one printable page. */
   reportHtml(report: Report): string;
   readonly live: LiveRooms;
+  readonly targetDatabase: TargetDatabaseRoom;
+}
+
+/** The target's database itself, for jobs that are to make it. */
+export interface TargetDatabaseRoom {
+  /** What the source's is like. */
+  read(source: ConnectionSettings, signal: AbortSignal): Promise<DatabaseFacts>;
+  /** Makes it where it does not exist; true when it did. */
+  create(input: TargetDatabaseInput): Promise<boolean>;
+  /** Settings, grants, comment, limit and owner of one that was made here. */
+  finish(input: FinishDatabaseInput): Promise<FinishedDatabase>;
 }
 
 export interface ReadApplicationsInput {

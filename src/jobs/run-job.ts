@@ -3,6 +3,7 @@ import type { JobOptions } from '../contract/options.ts';
 import type { PhaseTiming, Report, Verification } from '../contract/report.ts';
 import { type ErrorReport, PgsluiceError, throwIfAborted } from '../errors.ts';
 import type { PauseGate } from '../gate.ts';
+import type { DatabaseFacts } from '../postgres/database-facts.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import type { JobPatch } from '../store/job-queries.ts';
 import { asReport } from './as-report.ts';
@@ -11,6 +12,7 @@ import type { LiveHand } from './live-hand.ts';
 import { planConnections } from './plan-connections.ts';
 import type { Facts, JobRooms } from './rooms.ts';
 import { runLive } from './run-live.ts';
+import { finishDatabase, makeDatabase, readWantedDatabase } from './target-database.ts';
 import type { Totals } from './totals.ts';
 import type { CutoverReport } from '../contract/live.ts';
 import type { CloneOutcome, CloneRun } from '../clone/clone.ts';
@@ -63,6 +65,8 @@ export interface HeldCopy {
   readonly clone: CloneRun;
   readonly facts: Facts;
   readonly connections: { readonly source: number; readonly target: number };
+  /** What the target's database is to be like; null when the job makes none. */
+  readonly database: DatabaseFacts | null;
   /** The result when the copy itself is whole. */
   readonly copied: CloneOutcome | null;
 }
@@ -198,7 +202,8 @@ async function prepareCopy(context: RunContext, facts: Facts): Promise<HeldCopy>
     beforeFirstWrite: () => context.touchTarget(),
     emit: (event) => context.emit(event),
   });
-  return { kind: 'copy', clone, facts, connections, copied: null };
+  const database = await readWantedDatabase(context);
+  return { kind: 'copy', clone, facts, connections, database, copied: null };
 }
 
 async function copyAndVerify(context: RunContext, work: HeldCopy, phases: PhaseTiming[]): Promise<RunEnd> {
@@ -218,6 +223,7 @@ async function copyAndVerify(context: RunContext, work: HeldCopy, phases: PhaseT
           'The copy starts anew under a fresh snapshot; what the run before left on the target is removed.',
         );
       }
+      await makeDatabase(context, work.database);
       const outcome = await clone.run();
       throwIfAborted(context.signal);
       if (!outcome.ok) {
@@ -260,7 +266,7 @@ async function copyAndVerify(context: RunContext, work: HeldCopy, phases: PhaseT
       }
       throwIfAborted(context.signal);
     }
-    const todo = uncalledHandOver(context.options);
+    const todo = [...uncalledHandOver(context.options), ...(await finishDatabase(context, work.database))];
     return { status: 'completed', error: null, facts, copy: whole, verification, phases, held: null, todo };
   } finally {
     if (!keep) await clone.close();

@@ -14,6 +14,7 @@ import { copyTables, newState, openCopy, prepareSource } from './run-live-copy.t
 import { liftReadOnly } from './run-live-cutover.ts';
 import { finishLive, goOnAfterCommit } from './run-live-finish.ts';
 import { followToTheEnd } from './run-live-follow.ts';
+import { finishDatabase, makeDatabase, readWantedDatabase, withoutLimit } from './target-database.ts';
 
 export interface LiveStart {
   /** As validation found them; null for a run that goes on. */
@@ -51,6 +52,7 @@ export async function runLive(context: RunContext, start: LiveStart): Promise<Ru
       'running',
       fresh ? 'Making the replication slot, then copying.' : 'Going on where the job stands.',
     );
+    if (stateOf(context).stage === 'preparing') await makeDatabase(context, await readWantedDatabase(context));
     facts ??= await untilAnswered(context, { ...place, what: 'Reaching both servers' }, () =>
       context.rooms.live.readFacts({ ...place, pgBinDir: context.pgBinDir }),
     );
@@ -153,6 +155,10 @@ async function followAndFinish(
   const { staged } = copy;
   try {
     if (takeUp !== undefined) await untilAnswered(context, { ...place, what: 'Reading the archive' }, takeUp);
+    const database = await untilAnswered(context, { ...place, what: "Reading the source's database" }, () =>
+      readWantedDatabase(context),
+    );
+    work.todo.push(...(await finishDatabase(context, withoutLimit(database))));
     await context.move('following', 'Every table is copied; following the source.');
     context.leavePlace();
     const end = await followToTheEnd(work, { copy, watch, applied });

@@ -108,6 +108,11 @@ export function fakeRooms(changes: Partial<Script> = {}, world = fakeWorld()): F
     },
     reportHtml: (report) => `<h1>${report.name}</h1>`,
     live: fakeLive(world, facts),
+    targetDatabase: {
+      read: () => Promise.reject(new Error('no fake job makes a database')),
+      create: () => Promise.resolve(false),
+      finish: () => Promise.resolve({ statements: [], todo: [] }),
+    },
   };
 }
 
