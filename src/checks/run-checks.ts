@@ -19,13 +19,16 @@ export interface Reached {
   readonly error: PgsluiceError | null;
   /** Where it was looked for; tells the place of a server that was not reached. */
   readonly settings?: Pick<ConnectionSettings, 'host' | 'database'>;
+  /** There is no such server: an archive stands in its place. */
+  readonly archive?: true;
 }
 
 /** Checks that need no more than a connection, whatever the server's version. */
 const anyVersion = (check: Check): boolean => check.id.startsWith('connect.') || check.id.startsWith('version.');
 
 /** Why a check that needs `side` cannot be made there; null when it can. */
-function lacking(check: Check, side: Side, { database }: Reached): string | null {
+function lacking(check: Check, side: Side, { database, archive }: Reached): string | null {
+  if (archive === true) return `An archive stands in the place of the ${side}.`;
   if (database === null) return `The ${side} was not reached.`;
   if (database.version.major < OLDEST_MAJOR && !anyVersion(check)) {
     return `The ${side} runs PostgreSQL ${database.version.text}, whose catalogue this agent does not read.`;
@@ -70,6 +73,8 @@ async function runCheck(check: Check, sides: Readonly<Record<Side, Reached>>, sc
       ? await guarded(check, async () => inPlace(await check.run(database, scope), database))
       : skipped(why ?? '');
   };
+  if (sides.source.archive === true) return await onSide('target');
+  if (sides.target.archive === true) return await onSide('source');
   const [source, target] = await Promise.all([onSide('source'), onSide('target')]);
   return joinVerdicts([
     { label: 'Source', verdict: source },
@@ -87,7 +92,7 @@ export function judgeImpossible(severity: Check['severity'], error: PgsluiceErro
   return severity === 'informs' && denied ? skipped(found) : warned(found, error.hint);
 }
 
-async function guarded(check: Check, run: () => Promise<Verdict>): Promise<Verdict> {
+export async function guarded(check: Pick<Check, 'severity'>, run: () => Promise<Verdict>): Promise<Verdict> {
   try {
     return await run();
   } catch (error) {

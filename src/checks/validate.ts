@@ -80,7 +80,7 @@ export interface ValidationOutcome {
   readonly applications: readonly ApplicationState[] | null;
 }
 
-interface Reach extends Reached {
+export interface Reach extends Reached {
   readonly session: Session | null;
 }
 
@@ -91,7 +91,11 @@ const RETRY_MS = 1500;
 const BOUNDS = `SET statement_timeout = '60s'; SET lock_timeout = '5s'`;
 
 /** With --create-database a target that does not exist yet is looked at from another database of its server. */
-async function reachTarget(settings: ConnectionSettings, options: JobOptions, signal: AbortSignal): Promise<Reach> {
+export async function reachTarget(
+  settings: ConnectionSettings,
+  options: JobOptions,
+  signal: AbortSignal,
+): Promise<Reach> {
   const found = await reach(settings, 'target', signal);
   if (!options.createDatabase || found.error?.code !== 'UNKNOWN_DATABASE') return found;
   for (const database of maintenanceDatabases(settings.database, settings.user)) {
@@ -102,7 +106,12 @@ async function reachTarget(settings: ConnectionSettings, options: JobOptions, si
 }
 
 /** `absent`: name of the database that is meant, and is not the one in `settings` because it does not exist. */
-async function reach(settings: ConnectionSettings, side: Side, signal: AbortSignal, absent?: string): Promise<Reach> {
+export async function reach(
+  settings: ConnectionSettings,
+  side: Side,
+  signal: AbortSignal,
+  absent?: string,
+): Promise<Reach> {
   let session: Session | null = null;
   try {
     session = await openSession(settings, {
@@ -129,9 +138,9 @@ async function reach(settings: ConnectionSettings, side: Side, signal: AbortSign
   }
 }
 
-const beforeTools: readonly Check[] = [...connectChecks, ...versionChecks];
+export const beforeTools: readonly Check[] = [...connectChecks, ...versionChecks];
 
-const afterTools = (live: boolean): readonly Check[] => [
+export const afterTools = (live: boolean): readonly Check[] => [
   ...newDatabaseChecks,
   ...serverChecks,
   ...privilegeChecks,
@@ -153,7 +162,7 @@ function softened(check: CheckResult): CheckResult {
   return check.outcome === 'failed' ? { ...check, outcome: 'warned', code: null } : check;
 }
 
-async function readSideFacts(database: Database, available: number): Promise<SideFacts> {
+export async function readSideFacts(database: Database, available: number): Promise<SideFacts> {
   const { systemIdentifier } = await readFingerprint(database);
   const size = await database.one<{ bytes: number }>('SELECT pg_database_size(current_database())::float8 AS bytes');
   return {

@@ -9,6 +9,7 @@ export const checkFamilies = [
   'objects',
   'live',
   'leftovers',
+  'archive',
 ] as const;
 export const CheckFamily = z.enum(checkFamilies);
 export type CheckFamily = z.infer<typeof CheckFamily>;

@@ -111,6 +111,7 @@ export const familyWords: Record<CheckFamily, string> = {
   objects: 'Objects',
   live: 'Following',
   leftovers: 'Leftovers',
+  archive: 'Archive',
 };
 
 export const outcomeWords: Record<CheckOutcome, string> = {
