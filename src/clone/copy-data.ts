@@ -81,7 +81,7 @@ async function copyWithRetry(context: CloneContext, runner: CopyRunner, task: Co
 
 /** Asks until the transaction has ended, which is soon: its backend has lost its client. */
 export async function askOutcome(
-  context: CloneContext,
+  context: Pick<CloneContext, 'signal'>,
   sessions: SessionPool,
   unknown: CommitUnknownError,
 ): Promise<'committed' | 'aborted' | null> {

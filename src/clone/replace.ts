@@ -46,6 +46,7 @@ WITH extension_member AS (
   UNION ALL SELECT 'pg_ts_template'::regclass, oid, 2 FROM pg_ts_template WHERE tmplnamespace IN (SELECT oid FROM kept)
   UNION ALL SELECT 'pg_cast'::regclass, oid, 4 FROM pg_cast WHERE oid >= 16384
   UNION ALL SELECT 'pg_transform'::regclass, oid, 4 FROM pg_transform WHERE oid >= 16384
+  UNION ALL SELECT 'pg_foreign_server'::regclass, oid, 4 FROM pg_foreign_server
   UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid, 4 FROM pg_foreign_data_wrapper
   UNION ALL SELECT 'pg_am'::regclass, oid, 5 FROM pg_am WHERE oid >= 16384
   UNION ALL SELECT 'pg_language'::regclass, oid, 5 FROM pg_language WHERE oid >= 16384

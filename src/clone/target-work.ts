@@ -1,15 +1,25 @@
 import type { Report, RestoreProblem } from '../contract/report.ts';
 import type { ArchiveEntry } from '../postgres/archive.ts';
 import type { Session } from '../postgres/session.ts';
+import { analyzeRoots } from './analyze.ts';
 import { buildEntry, tellRefusals } from './build-entry.ts';
 import { BuildQueue } from './build-queue.ts';
 import type { BuildTask } from './build-queue.ts';
 import type { RelationOwners } from './catalogue.ts';
 import type { TargetContext } from './context.ts';
+import type { FailedTable } from './copy-data.ts';
+import type { PhaseClock } from './phase-clock.ts';
 import { harmful } from './post-data.ts';
 import type { RestoreStages, TableBuild } from './post-data.ts';
 import { restoreEntries } from './restore.ts';
 import type { SessionPool } from './session-pool.ts';
+
+/** Where rows and values come from. */
+export interface FillSteps {
+  /** Rows of all tables; a table whose rows are in gives its indexes to the queue. */
+  readonly copy: (builds: BuildQueue) => Promise<readonly FailedTable[]>;
+  readonly sequences: () => Promise<void>;
+}
 
 /** What is made on a target beside its rows, wherever they come from, and what of it was refused. Serves all runs of one copy. */
 export class TargetWork {
@@ -77,5 +87,41 @@ export class TargetWork {
     await sessions.with(async (session) => {
       for (const stage of [stages.rest, stages.privileges, stages.last]) await this.restore(session, stage);
     });
+  }
+
+  /**
+   * Everything after the schema, in its order. `copy` gives what may be built to the queue as its tables come in.
+   * @returns the tables that failed; null when the target refused what matters.
+   */
+  async carryOut(
+    sessions: SessionPool,
+    clock: PhaseClock,
+    stages: RestoreStages,
+    owners: Pick<RelationOwners, 'locksOfForeignKey'> | null,
+    steps: FillSteps,
+  ): Promise<readonly FailedTable[] | null> {
+    const { options } = this.#context;
+    const builds = new BuildQueue(options.indexJobs);
+    const copying = options.schemaOnly ? Promise.resolve([]) : clock.run('copy', () => steps.copy(builds));
+    const indexes = clock.start('indexes');
+    const failed = await copying;
+    if (options.schemaOnly) for (const list of stages.builds.values()) builds.add(this.buildTasks(sessions, list, 0));
+    await builds.idle();
+    if (failed.length > 0) {
+      indexes('stopped: tables failed');
+      return failed;
+    }
+    if (!options.dataOnly) await sessions.with((session) => this.restore(session, stages.lateIndexes));
+    indexes(`${this.moved.indexes} built`);
+    if (this.refused.length > 0) return null;
+
+    // Before the privileges are as on the source, which may leave the owner without a right to its own sequence.
+    await clock.run('sequences', () => steps.sequences());
+    await clock.run('constraints', () => this.constraints(sessions, stages, owners));
+    if (this.refused.length > 0) return null;
+    await clock.run('analyze', async () => {
+      if (!options.schemaOnly) await analyzeRoots(sessions, options.indexJobs);
+    });
+    return [];
   }
 }

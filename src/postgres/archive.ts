@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { randomUUID } from 'node:crypto';
@@ -237,6 +237,8 @@ export interface PrintInput extends Pick<DumpInput, 'tools' | 'noOwner' | 'noAcl
   readonly path: string;
   /** Of the archive, as PostgreSQL names it. */
   readonly encoding: string;
+  /** Only these entries, by dumpId, in whatever section of the archive they stand; they count as pre-data. */
+  readonly only?: readonly number[];
 }
 
 export interface PrintedArchive {
@@ -255,14 +257,17 @@ export async function printArchive(input: PrintInput): Promise<PrintedArchive> {
   const entries: ArchiveEntry[] = [];
   let escapes = false;
   await mkdir(input.workDir, { recursive: true, mode: 0o700 });
-  for (const section of ['pre-data', 'post-data'] as const) {
+  const { only } = input;
+  for (const section of only === undefined ? (['pre-data', 'post-data'] as const) : (['pre-data'] as const)) {
     const sqlFile = join(input.workDir, `${randomUUID()}.${section}.sql`);
+    const listFile = `${sqlFile}.list`;
     try {
+      if (only !== undefined) await writeFile(listFile, only.map((id) => `${id};\n`).join(''), { mode: 0o600 });
       await runTool({
         command: input.tools.pgRestore,
         args: [
           '--verbose',
-          `--section=${section}`,
+          only === undefined ? `--section=${section}` : `--use-list=${listFile}`,
           ...(input.noOwner ? ['--no-owner'] : []),
           ...(input.noAcl ? ['--no-privileges'] : []),
           `--file=${sqlFile}`,
@@ -275,7 +280,7 @@ export async function printArchive(input: PrintInput): Promise<PrintedArchive> {
       escapes ||= escapesInLiterals.test(sql.slice(0, 2000));
       entries.push(...parseArchiveSql(sql, section));
     } finally {
-      await rm(sqlFile, { force: true });
+      await Promise.all([rm(sqlFile, { force: true }), rm(listFile, { force: true })]);
     }
   }
   return { entries, escapes };
