@@ -7,8 +7,8 @@ import { openSession } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
 import type { ExtensionPlan } from '../postgres/extensions.ts';
 import type { SourceSnapshot } from '../postgres/snapshot.ts';
-import { analyzeRoots, analyzeTasks, listPartitionLeaves } from './analyze.ts';
-import { BuildQueue } from './build-queue.ts';
+import { analyzeTasks, listPartitionLeaves } from './analyze.ts';
+import type { BuildQueue } from './build-queue.ts';
 import { readRelationOwners } from './catalogue.ts';
 import type { RelationOwners, SourceTable } from './catalogue.ts';
 import type { CloneContext } from './context.ts';
@@ -142,30 +142,14 @@ class Clone implements CloneRun {
       control,
     );
     try {
-      const builds = new BuildQueue(options.indexJobs);
-      const copying = options.schemaOnly
-        ? Promise.resolve([])
-        : this.#clock.run('copy', () => this.#copy(sessions, builds, stages, control));
-      const indexes = this.#clock.start('indexes');
-      const failed = await copying;
-      if (options.schemaOnly)
-        for (const list of stages.builds.values()) builds.add(this.#work.buildTasks(sessions, list, 0));
-      await builds.idle();
-      if (failed.length > 0) {
-        indexes('stopped: tables failed');
-        return this.#failedTables(failed);
-      }
-      if (!options.dataOnly) await sessions.with((session) => this.#work.restore(session, stages.lateIndexes));
-      indexes(`${this.#work.moved.indexes} built`);
-      if (this.#work.refused.length > 0) return this.#refused();
-
-      // Before the privileges are as on the source, which may leave the owner without a right to its own sequence.
-      await this.#clock.run('sequences', () => this.#setSequences(sessions));
-      await this.#clock.run('constraints', () => this.#work.constraints(sessions, stages, this.#owners));
-      if (this.#work.refused.length > 0) return this.#refused();
-      await this.#clock.run('analyze', async () => {
-        if (!options.schemaOnly) await analyzeRoots(sessions, options.indexJobs);
+      const failed = await this.#work.carryOut(sessions, this.#clock, stages, this.#owners, {
+        copy: (builds) => this.#copy(sessions, builds, stages, control),
+        sequences: () => this.#setSequences(sessions),
       });
+      if (failed === null) return this.#refused();
+      if (failed.length > 0) return this.#failedTables(failed);
+      if (this.#extensions.some((plan) => plan.update))
+        this.#todo.push(...(await sessions.with((session) => updateExtensions(context, session, this.#extensions))));
       return this.#outcome(null, []);
     } finally {
       unwatch();
@@ -198,7 +182,6 @@ class Clone implements CloneRun {
     const target = await openSession(context.target, {
       signal: context.signal,
       side: 'target',
-        if (context.replaceTarget) await emptyConfiguration(target, tables);
       purpose: 'schema',
       retryForMs: 30_000,
     });
@@ -215,6 +198,7 @@ class Clone implements CloneRun {
         const roles = await carryRoles(context, snapshot.holder, target, this.#moment.archive?.entries ?? []);
         for (const statement of roles.statements) log(context, 'info', `On the target: ${statement}`);
         this.#todo.push(...roles.todo);
+        if (context.replaceTarget) await emptyConfiguration(target, tables);
         await makeMissingSchemas(target, archive.entries, context.options);
         this.#extensions = await planOnTarget(context, target, this.#moment.extensions);
         await this.#work.restore(target, pinVersions(stages.preData, this.#extensions));
