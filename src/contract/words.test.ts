@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { applicationWords, importCommand, shellWord } from './words.ts';
+import { applicationSentence, importCommand, shellWord } from './words.ts';
 
 it('quotes a path so that a shell reads exactly it', () => {
   expect(shellWord('/var/backups/shop-2026.11')).toBe('/var/backups/shop-2026.11');
@@ -16,10 +16,10 @@ it('says of an application what its table of migrations says', () => {
     sameOnTarget: false,
     unfinished: ['20260402'],
   };
-  expect(applicationWords(found)).toBe(
-    'Ecto (Phoenix): schema version 20260401120000, 1,212 migrations in public.schema_migrations; the target says otherwise. Not finished on the source: 20260402.',
+  expect(applicationSentence(found)).toBe(
+    'Ecto (Phoenix) at 20260401120000 (1,212 migrations, public.schema_migrations); the target says otherwise. Not finished on the source: 20260402.',
   );
-  expect(applicationWords({ ...found, version: null, migrations: 1, sameOnTarget: null, unfinished: [] })).toBe(
-    'Ecto (Phoenix): no migration yet, 1 migration in public.schema_migrations.',
+  expect(applicationSentence({ ...found, version: null, migrations: 1, sameOnTarget: null, unfinished: [] })).toBe(
+    'Ecto (Phoenix) with no migration yet (1 migration, public.schema_migrations).',
   );
 });

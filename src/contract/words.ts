@@ -10,12 +10,12 @@ export function importCommand(archive: string): string {
   return `pgsluice import ${shellWord(archive)} --target 'postgres://user:password@host:5432/database'`;
 }
 
-/** One application in one sentence. Pure. */
-export function applicationWords(found: Application): string {
+/** One application in one sentence: how far its migrations are, and whether the target says the same. Pure. */
+export function applicationSentence(found: Application): string {
   const { framework, version, migrations, table, sameOnTarget, unfinished } = found;
-  const at = version === null ? 'no migration yet' : `schema version ${version}`;
-  const number = `${migrations.toLocaleString('en-US')} ${migrations === 1 ? 'migration' : 'migrations'}`;
+  const at = version === null ? 'with no migration yet' : `at ${version}`;
+  const count = `${migrations.toLocaleString('en-US')} ${migrations === 1 ? 'migration' : 'migrations'}`;
   const same = sameOnTarget === null ? '' : sameOnTarget ? '; the target says the same' : '; the target says otherwise';
   const open = unfinished.length === 0 ? '' : ` Not finished on the source: ${unfinished.join(', ')}.`;
-  return `${framework}: ${at}, ${number} in ${table}${same}.${open}`;
+  return `${framework} ${at} (${count}, ${table})${same}.${open}`;
 }

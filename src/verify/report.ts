@@ -1,5 +1,5 @@
 import type { Difference, Report, TableVerification, Verification } from '../contract/report.ts';
-import { applicationWords } from '../contract/words.ts';
+import { applicationSentence } from '../contract/words.ts';
 import { REPORT_STYLE } from './report-style.ts';
 import { importLine, movedTitle, verdictOf } from './report-words.ts';
 import { readableName } from './tables.ts';
@@ -186,7 +186,7 @@ function howToImport(report: Report): string {
 }
 
 function applications({ applications: found = [] }: Report): string {
-  return found.length === 0 ? '' : section('Whose database it is', list(found.map(applicationWords)));
+  return found.length === 0 ? '' : section('Whose database it is', list(found.map(applicationSentence)));
 }
 
 function accepted({ accepted: checks = [] }: Report): string {

@@ -1,6 +1,7 @@
 import type { JobKind } from '../../../src/contract/options.ts';
 import type { DatabasesForm } from '../job-draft.ts';
-import { LinesField, TextField } from './inputs.tsx';
+import { Checkbox, LinesField, TextField } from './inputs.tsx';
+import { createDatabaseSwitch } from './options-fields.tsx';
 import { Radios, type Choice } from './radios.tsx';
 
 const kinds: readonly Choice<JobKind>[] = [
@@ -51,7 +52,7 @@ export function ArchiveFields({ kind, path, problem, onChange }: ArchiveProps) {
             ? 'A directory that does not exist yet; its parent does.'
             : 'The archive’s directory, or a file of pg_dump -Fc.'
         }
-        placeholder={kind === 'export' ? '/var/backups/shop-2026-11' : '/var/backups/shop-2026-11'}
+        placeholder="/var/backups/shop-2026-11"
         value={path}
         error={problem ?? undefined}
         onInput={onChange}
@@ -69,11 +70,13 @@ const scopes: readonly Choice<DatabasesForm['scope']>[] = [
 interface DatabasesProps {
   readonly form: DatabasesForm;
   readonly problem: string | undefined;
+  readonly createDatabase: boolean;
   readonly onChange: (form: DatabasesForm) => void;
+  readonly onCreateDatabase: (create: boolean) => void;
 }
 
 /** One database, or several under one plan. */
-export function DatabasesFields({ form, problem, onChange }: DatabasesProps) {
+export function DatabasesFields({ form, problem, createDatabase, onChange, onCreateDatabase }: DatabasesProps) {
   return (
     <fieldset class="card">
       <legend>Databases</legend>
@@ -96,10 +99,19 @@ export function DatabasesFields({ form, problem, onChange }: DatabasesProps) {
         />
       )}
       {form.scope !== 'one' && (
-        <p class="field-hint">
-          The database named above is only where the list is read. Each database becomes a job of its own, with its own
-          checks, log and proof, and one page shows them all.
-        </p>
+        <>
+          <Checkbox
+            id={createDatabaseSwitch.id}
+            label="Create those that are missing on the target"
+            hint={createDatabaseSwitch.hint}
+            checked={createDatabase}
+            onChange={onCreateDatabase}
+          />
+          <p class="field-hint">
+            The database named above is only where the list is read. Each database becomes a job of its own, with its
+            own checks, log and proof, and one page shows them all.
+          </p>
+        </>
       )}
     </fieldset>
   );

@@ -56,13 +56,13 @@ const ownerSwitches: readonly Switch[] = [
     hint: 'With what the target’s user may give them; needs CREATEROLE there. Validation names what it cannot carry.',
   },
 ];
+export const createDatabaseSwitch: Switch = {
+  id: 'create-database',
+  name: 'createDatabase',
+  label: 'Create the database if it is missing',
+  hint: 'From template0, with the encoding, locale and settings of the source’s; needs CREATEDB.',
+};
 const targetSwitches: readonly Switch[] = [
-  {
-    id: 'create-database',
-    name: 'createDatabase',
-    label: 'Create the database if it is missing',
-    hint: 'From template0, with the encoding, locale and settings of the source’s; needs CREATEDB.',
-  },
   {
     id: 'replace',
     name: 'replace',
@@ -79,11 +79,13 @@ const targetSwitches: readonly Switch[] = [
 
 interface OptionsFieldsProps extends OptionsPart {
   readonly kind: JobKind;
+  /** Several databases: whether missing ones are created is asked where they are named. */
+  readonly several: boolean;
   readonly open: boolean;
 }
 
 /** Everything that has a good value already; of an export and an import only what has a meaning for them. */
-export function OptionsFields({ kind, open, ...part }: OptionsFieldsProps) {
+export function OptionsFields({ kind, several, open, ...part }: OptionsFieldsProps) {
   const { form, problems, onChange } = part;
   const set = (changes: Partial<OptionsForm>): void => onChange({ ...form, ...changes });
   const writes = kind !== 'export';
@@ -179,7 +181,7 @@ export function OptionsFields({ kind, open, ...part }: OptionsFieldsProps) {
         {writes && (
           <>
             <p class="group-label">The target’s database</p>
-            <OptionSwitches {...part} switches={targetSwitches} />
+            <OptionSwitches {...part} switches={several ? targetSwitches : [createDatabaseSwitch, ...targetSwitches]} />
           </>
         )}
       </details>

@@ -4,7 +4,7 @@ import type { JobView } from '../../../src/contract/job.ts';
 import type { Application, Report } from '../../../src/contract/report.ts';
 import { api, toApiError, type ApiError } from '../api.ts';
 import { formatBytes } from '../format.ts';
-import { applicationWords, importCommand } from '../../../src/contract/words.ts';
+import { applicationSentence, importCommand } from '../../../src/contract/words.ts';
 import { CopyBlock } from './copy-button.tsx';
 import { Figure } from './parts.tsx';
 
@@ -75,7 +75,7 @@ export function Applications({ found }: { found: readonly Application[] }) {
   return (
     <ul class="applications" data-testid="applications">
       {found.map((application) => (
-        <li key={application.table}>{applicationWords(application)}</li>
+        <li key={application.table}>{applicationSentence(application)}</li>
       ))}
     </ul>
   );

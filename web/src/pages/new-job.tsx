@@ -78,6 +78,7 @@ export function NewJobPage({ from }: { from: string | null }) {
   const problems = shown.value ? found : noProblems;
   const about = problem.value === null ? null : sideOf(problem.value);
   const words = titles[kind];
+  const several = kind === 'move' && databases.scope !== 'one';
 
   const submit = async (): Promise<void> => {
     shown.value = true;
@@ -143,9 +144,11 @@ export function NewJobPage({ from }: { from: string | null }) {
               side="target"
               title="Target"
               lead={
-                options.createDatabase
-                  ? 'Receives the copy. The database is created if it is missing, else it must be empty.'
-                  : 'Receives the copy. The database must exist and be empty.'
+                several
+                  ? 'Receives the copies. A database that exists there must be empty.'
+                  : options.createDatabase
+                    ? 'Receives the copy. The database is created if it is missing, else it must be empty.'
+                    : 'Receives the copy. The database must exist and be empty.'
               }
               form={target}
               problems={problems.target}
@@ -159,13 +162,16 @@ export function NewJobPage({ from }: { from: string | null }) {
             <DatabasesFields
               form={databases}
               problem={problems.databases}
+              createDatabase={options.createDatabase}
               onChange={(next) => set({ databases: next })}
+              onCreateDatabase={(createDatabase) => set({ options: { ...options, createDatabase } })}
             />
             <MethodFields form={options} problems={problems.options} onChange={(next) => set({ options: next })} />
           </>
         )}
         <OptionsFields
           kind={kind}
+          several={several}
           form={options}
           problems={problems.options}
           open={hasHiddenProblem(problems.options)}
@@ -193,7 +199,7 @@ export function NewJobPage({ from }: { from: string | null }) {
         {problem.value !== null && about === null && <ProblemNote problem={problem.value} />}
         <div class="form-end">
           <button type="submit" class="primary" data-testid="run-validation" disabled={sending.value}>
-            {sending.value ? 'Handing it to the agent…' : buttonWord(kind, databases.scope !== 'one')}
+            {sending.value ? 'Handing it to the agent…' : buttonWord(kind, several)}
           </button>
           <span class="muted">Only reads. Takes a few seconds.</span>
         </div>
