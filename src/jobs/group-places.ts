@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import PQueue from 'p-queue';
 import type { Logger } from 'pino';
 import { LIVE_CONNECTIONS } from '../checks/headroom.ts';
@@ -28,13 +29,15 @@ export interface Member {
 interface Places {
   readonly queue: PQueue;
   readonly members: Map<string, Member>;
-  /** Members that have a place; one that follows its source has left its own. */
+  /** Members whose turn it is; one that follows its source has left its place. */
   readonly running: Set<string>;
   room: Room | null;
 }
 
 /** Counting connections before the first member begins, in ms. */
 const MEASURE_MS = 20_000;
+/** How long an order to a member waits for it to begin, in ms. */
+const BEGIN_MS = 3_000;
 
 /**
  * The order in which jobs of a group run, and how they divide what both servers let them have: what is free is counted while
@@ -71,24 +74,25 @@ export class GroupPlaces {
     if (places === undefined || member === undefined) return await this.#input.enter(task);
     await places.queue.add(async () => {
       if (member.stage() !== 'queued') return;
-      if (places.running.size === 0 && following(places) === 0) {
-        places.room = await this.#measure(member);
-        places.queue.concurrency = places.room === null ? 1 : groupWidth(places.room, this.#input.most);
-      }
-      await this.#input.enter(async () => {
-        places.running.add(id);
-        try {
-          await task();
-        } finally {
-          places.running.delete(id);
+      places.running.add(id);
+      try {
+        if (places.running.size === 1 && following(places) === 0) {
+          places.room = await this.#measure(member);
+          places.queue.concurrency = places.room === null ? 1 : groupWidth(places.room, this.#input.most);
         }
-      });
+        await this.#input.enter(task);
+      } finally {
+        places.running.delete(id);
+      }
     });
   }
 
-  /** True for a member of a group: how long it waits for its turn does not show in the agent's own queue. */
-  waitsInGroup(id: string): boolean {
-    return this.#groupOf.has(id);
+  /** Resolves when the run of a job has begun; sooner where it waits for its turn. */
+  async begun(id: string, begun: Promise<void>): Promise<void> {
+    const places = this.#placesOf(id);
+    if (places === undefined) return await begun;
+    // It may have its turn in the group and yet wait for a place of the agent.
+    if (places.queue.size === 0) await Promise.race([begun, sleep(BEGIN_MS, undefined, { ref: false })]);
   }
 
   /** While it holds, no further member's turn comes. */

@@ -371,7 +371,7 @@ export class JobManager {
     run ??= await this.#open(id);
     run.queue(goal, (task) => this.#places.enter(id, task));
     // Nobody waits in the queue: this run has begun.
-    if (this.#queue.size === 0 && !this.#places.waitsInGroup(id)) await run.begun;
+    if (this.#queue.size === 0) await this.#places.begun(id, run.begun);
   }
 
   /** Resumes a live job that was interrupted, unless somebody has done something with it meanwhile. */
