@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { z } from '@hono/zod-openapi';
 import { pino, type Logger } from 'pino';
+import { packageVersion } from '../jobs/package-version.ts';
 import type { Output } from './output.ts';
 import type { EnvironmentSettings } from './settings.ts';
 
@@ -13,12 +12,9 @@ export interface Context {
 }
 
 /** The same from `src/cli` and from `dist/cli`: both lie two levels below the package. */
-const packageFile = new URL('../../package.json', import.meta.url);
 export const webDirectory = fileURLToPath(new URL('../../dist/web/', import.meta.url));
 
-export function readVersion(): string {
-  return z.object({ version: z.string() }).parse(JSON.parse(readFileSync(packageFile, 'utf8'))).version;
-}
+export const readVersion = packageVersion;
 
 /** Logs of the agent itself go to stderr as JSON lines: stdout belongs to what the command was asked for. */
 export function createLogger(env: EnvironmentSettings, fallback: 'info' | 'silent'): Logger {

@@ -183,6 +183,10 @@ export const JobRequest = z
     error: 'archive is needed by an export and an import, and has no meaning for a move',
     path: ['archive'],
   })
+  .refine((r) => r.kind === 'move' || r.options.method !== 'live', {
+    error: 'an export or import moves one moment; method live follows a source and needs a move',
+    path: ['options', 'method'],
+  })
   .openapi('JobRequest');
 export type JobRequest = z.infer<typeof JobRequest>;
 /** What a client may send: defaults left out. */

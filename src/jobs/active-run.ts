@@ -312,15 +312,10 @@ export class ActiveRun {
       options: this.#row.options,
       goal,
       rooms: {
-        ...rooms,
+        ...this.#surroundings.watch(rooms),
         createClone: (input) => {
           this.#clone = rooms.createClone(input);
           return this.#clone;
-        },
-        validate: async (input) => {
-          const outcome = await rooms.validate(input);
-          this.#surroundings.keep(outcome);
-          return outcome;
         },
       },
       pgBinDir,

@@ -3,6 +3,7 @@ import { createClone } from '../clone/clone.ts';
 import { createTargetDatabase, finishTargetDatabase, readSourceDatabase } from '../clone/target-database.ts';
 import { reportHtml } from '../verify/report.ts';
 import { verifyDatabases } from '../verify/verify.ts';
+import { archiveRooms } from './archive-rooms.ts';
 import { liveRooms } from './default-live-rooms.ts';
 import { readApplicationsOf } from './read-applications.ts';
 import type { JobRooms } from './rooms.ts';
@@ -16,6 +17,7 @@ export function defaultRooms(allowCommands: boolean): JobRooms {
     readApplications: readApplicationsOf,
     reportHtml,
     live: liveRooms(allowCommands),
+    archives: archiveRooms,
     targetDatabase: { read: readSourceDatabase, create: createTargetDatabase, finish: finishTargetDatabase },
   };
 }

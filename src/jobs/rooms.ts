@@ -10,6 +10,7 @@ import type { ConnectionSettings } from '../postgres/settings.ts';
 import type { PgTools } from '../postgres/tools.ts';
 import type { ServerVersion } from '../postgres/version.ts';
 import type { VerifyInput } from '../verify/verify.ts';
+import type { ArchiveRooms } from './archive-rooms.ts';
 import type { LiveRooms } from './live-rooms-types.ts';
 
 /** What a run needs of the rooms below, so that the runner is tested without servers. */
@@ -22,6 +23,7 @@ export interface JobRooms {
   /** The report as one printable page. */
   reportHtml(report: Report): string;
   readonly live: LiveRooms;
+  readonly archives: ArchiveRooms;
   readonly targetDatabase: TargetDatabaseRoom;
 }
 

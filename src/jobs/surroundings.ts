@@ -25,6 +25,29 @@ export class Surroundings {
     this.#before = applications ?? this.#before;
   }
 
+  /** The rooms, whose validations are kept. */
+  watch(rooms: JobRooms): JobRooms {
+    return {
+      ...rooms,
+      validate: async (input) => {
+        const outcome = await rooms.validate(input);
+        this.keep(outcome);
+        return outcome;
+      },
+      archives: {
+        ...rooms.archives,
+        validateOne: async (input) => {
+          const outcome = await rooms.archives.validateOne(input);
+          this.keep({
+            places: { source: null, target: null, [input.side]: outcome.place },
+            applications: outcome.applications,
+          });
+          return outcome;
+        },
+      },
+    };
+  }
+
   /** As validation has told them, else by the hosts' names. */
   places({ source, target }: Sides): Required<Report>['places'] {
     const byHost = (side: Sides['source']): string | null => (side === null ? null : placeName(placeOfHost(side.host)));

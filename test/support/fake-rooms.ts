@@ -1,3 +1,4 @@
+import { archiveRooms } from '../../src/jobs/archive-rooms.ts';
 import type { CheckResult } from '../../src/contract/check.ts';
 import type { TableProgress } from '../../src/contract/event.ts';
 import type { Verification } from '../../src/contract/report.ts';
@@ -108,6 +109,7 @@ export function fakeRooms(changes: Partial<Script> = {}, world = fakeWorld()): F
     },
     reportHtml: (report) => `<h1>${report.name}</h1>`,
     live: fakeLive(world, facts),
+    archives: archiveRooms,
     targetDatabase: {
       read: () => Promise.reject(new Error('no fake job makes a database')),
       create: () => Promise.resolve(false),
