@@ -69,8 +69,11 @@ describe('judgeSameDatabase', () => {
 });
 
 test('a standby may be a source, with a warning', () => {
-  expect(judgeStandbySource(true).outcome).toBe('warned');
-  expect(judgeStandbySource(false).outcome).toBe('passed');
+  const standby = { inRecovery: true, feedback: false, delayMs: 30_000 };
+  expect(judgeStandbySource(standby).outcome).toBe('warned');
+  expect(judgeStandbySource({ ...standby, feedback: true }).outcome).toBe('warned');
+  expect(judgeStandbySource({ ...standby, feedback: true, delayMs: -1 }).outcome).toBe('info');
+  expect(judgeStandbySource({ ...standby, inRecovery: false }).outcome).toBe('passed');
 });
 
 describe('judgeTargetWritable', () => {

@@ -188,8 +188,18 @@ const sameDatabase: Check = {
   run: async (source, target) => judgeSameDatabase(await readFingerprint(source), await readFingerprint(target)),
 };
 
-export function judgeStandbySource(inRecovery: boolean): Verdict {
+export interface StandbyState {
+  readonly inRecovery: boolean;
+  /** hot_standby_feedback. */
+  readonly feedback: boolean;
+  /** max_standby_streaming_delay in ms; -1: replay waits for readers as long as they take. */
+  readonly delayMs: number;
+}
+
+/** Pure. */
+export function judgeStandbySource({ inRecovery, feedback, delayMs }: StandbyState): Verdict {
   if (!inRecovery) return passed('The source is a primary.');
+  if (feedback && delayMs === -1) return informed('The source is a standby that waits for our reading.');
   return warned(
     'The source is a standby: replaying what its primary does can cancel our reading ("conflict with recovery").',
     [
@@ -201,12 +211,16 @@ export function judgeStandbySource(inRecovery: boolean): Verdict {
   );
 }
 
+const STANDBY = `
+SELECT pg_is_in_recovery() AS "inRecovery", current_setting('hot_standby_feedback')::bool AS feedback,
+       (SELECT setting::float8 FROM pg_settings WHERE name = 'max_standby_streaming_delay') AS "delayMs"`;
+
 const standbySource: Check = {
   id: 'connect.standby-source',
   severity: 'warns',
   title: 'The source is a primary; a standby may cancel long reading.',
   needs: 'source',
-  run: (source) => Promise.resolve(judgeStandbySource(source.identity.inRecovery)),
+  run: async (source) => judgeStandbySource(await source.one<StandbyState & Record<string, unknown>>(STANDBY)),
 };
 
 export interface ReadOnlyState {

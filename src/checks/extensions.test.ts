@@ -35,6 +35,7 @@ function verdict(more: Partial<ExtensionInput>, mode: 'source' | 'newest' = 'sou
     rights,
     leftOut: false,
     replace: false,
+    allowOlder: false,
     used: [],
     filled: [],
     ...more,
@@ -42,6 +43,13 @@ function verdict(more: Partial<ExtensionInput>, mode: 'source' | 'newest' = 'sou
 }
 
 describe('judgeExtensions', () => {
+  test('an older major that was asked for brings older versions, which is told', () => {
+    const newer = { source: [{ ...hstore, version: '99.0' }] };
+    expect(verdict(newer).code).toBe('EXTENSION_TOO_OLD');
+    expect(verdict({ ...newer, allowOlder: true }).outcome).toBe('warned');
+    const denied = { ...offer, versions: offer.versions.map((one) => ({ ...one, superuser: true, trusted: false })) };
+    expect(verdict({ ...newer, allowOlder: true, offered: [denied] }).code).toBe('EXTENSION_NOT_ALLOWED');
+  });
   test('trusted ones need no superuser', () => expect(verdict({}).outcome).toBe('passed'));
 
   test('not available', () => {

@@ -35,6 +35,8 @@ export interface ExtensionInput {
   readonly leftOut: boolean;
   /** The target's own extensions of the role are dropped before. */
   readonly replace: boolean;
+  /** An older major was asked for, and with it come older extensions. */
+  readonly allowOlder: boolean;
   /** Extensions whose members have dependents on the source: these name the schema that the members stand in. */
   readonly used: readonly string[];
   /** Configuration tables of the target that hold rows of users already. */
@@ -86,7 +88,7 @@ function troubleOfInstalled(
   const quoted = quoteIdent(name);
   const updates = input.plans.some((plan) => plan.name === name && plan.update);
   const arrives = updates ? offer.defaultVersion : has.version;
-  if (compareExtensionVersions(arrives, version) < 0) {
+  if (compareExtensionVersions(arrives, version) < 0 && !input.allowOlder) {
     const possible = compareExtensionVersions(offer.defaultVersion, version) >= 0;
     return {
       code: 'EXTENSION_TOO_OLD',
@@ -133,7 +135,7 @@ function troubleOf(extension: InstalledExtension, input: ExtensionInput): Troubl
   if (kept !== null) return troubleOfInstalled(extension, offer, kept, input);
   const quoted = quoteIdent(name);
   const plan = input.plans.find((p) => p.name === name);
-  if (plan?.version === null && offer.installed === null) {
+  if (plan?.version === null && offer.installed === null && !input.allowOlder) {
     return {
       code: 'EXTENSION_TOO_OLD',
       words: `${name} is ${version} on the source, ${offer.defaultVersion} on the target`,
@@ -157,7 +159,10 @@ function troubleOf(extension: InstalledExtension, input: ExtensionInput): Troubl
     };
   }
   if (rights.superuser) return null;
-  const chosen = offer.versions.find((one) => one.version === plan?.version) ?? { superuser: true, trusted: false };
+  const chosen = offer.versions.find((one) => one.version === (plan?.version ?? offer.defaultVersion)) ?? {
+    superuser: true,
+    trusted: false,
+  };
   if (chosen.superuser && !chosen.trusted && !rights.admin && !rights.privileged.includes(name)) {
     return {
       code: 'EXTENSION_NOT_ALLOWED',
@@ -190,6 +195,17 @@ function rowsPresent(input: ExtensionInput): Trouble[] {
   }));
 }
 
+function olderWords(wanted: readonly InstalledExtension[], input: ExtensionInput): string[] {
+  return wanted.flatMap(({ name, version }) => {
+    const offer = input.offered.find((one) => one.name === name);
+    const arrives =
+      offer?.installed?.version ?? input.plans.find((p) => p.name === name)?.version ?? offer?.defaultVersion;
+    return arrives !== undefined && compareExtensionVersions(arrives, version) < 0
+      ? [`${name} is ${version} on the source, ${arrives} on the target`]
+      : [];
+  });
+}
+
 export function judgeExtensions(input: ExtensionInput): Verdict {
   const wanted = input.source.filter((e) => e.name !== 'plpgsql');
   if (wanted.length === 0) return passed('The source has no extension but plpgsql.');
@@ -215,6 +231,12 @@ export function judgeExtensions(input: ExtensionInput): Verdict {
       preload(preloaded ?? [], unloaded),
     );
   }
+  const older = olderWords(wanted, input);
+  if (older.length > 0)
+    return warned(
+      `${older.join('; ')}: what only the newer version has is missing there.`,
+      'Try what uses them on the target before the application is pointed there.',
+    );
   const notes = input.plans.map(({ note }) => note).filter((note) => note !== '');
   const updated = input.plans.filter((plan) => plan.update).map((plan) => plan.name);
   const update = updated.length === 0 ? '' : ` Updated to the newest version at the end: ${listNames(updated)}.`;
@@ -362,6 +384,7 @@ export const extensionsCheck: Check = {
       rights: await readRights(target),
       leftOut,
       replace: options.replace,
+      allowOlder: options.allowDowngrade && target.version.major < source.version.major,
       used: (await source.session.query<{ name: string }>(USED)).map(({ name }) => name),
       filled: options.schemaOnly || standing.length === 0 ? [] : await readFilled(target, standing),
     });

@@ -11,9 +11,10 @@ const v = (major: number, full = `PostgreSQL ${major}.1 on x86_64`): ServerVersi
 });
 
 test('the target may be equal or newer', () => {
-  expect(judgeMajors(v(15), v(15)).outcome).toBe('passed');
-  expect(judgeMajors(v(15), v(18)).outcome).toBe('passed');
-  expect(judgeMajors(v(17), v(15)).code).toBe('TARGET_OLDER');
+  expect(judgeMajors(v(15), v(15), false).outcome).toBe('passed');
+  expect(judgeMajors(v(15), v(18), false).outcome).toBe('passed');
+  expect(judgeMajors(v(17), v(15), false).code).toBe('TARGET_OLDER');
+  expect(judgeMajors(v(17), v(15), true).outcome).toBe('warned');
 });
 
 describe('judgeSupported', () => {

@@ -4,18 +4,25 @@ import type { PgTools } from '../postgres/tools.ts';
 import type { ServerVersion } from '../postgres/version.ts';
 import { failed, informed, passed, warned } from './check.ts';
 import type { Check, Verdict } from './check.ts';
+import { downgradeCheck } from './downgrade.ts';
 
 /** The catalogue this agent reads exists from here on. */
 export const OLDEST_MAJOR = 10;
 /** Every release of pgsluice is tested against these. */
 const TESTED = { oldest: 14, newest: 18 } as const;
 
-export function judgeMajors(source: ServerVersion, target: ServerVersion): Verdict {
+export function judgeMajors(source: ServerVersion, target: ServerVersion, allowDowngrade: boolean): Verdict {
+  if (target.major < source.major && allowDowngrade) {
+    return warned(
+      `The target runs PostgreSQL ${target.text}, older than the source's ${source.text}, as the job allows.`,
+      'Read what version.downgrade says, and try the application on the target before you point it there.',
+    );
+  }
   if (target.major < source.major) {
     return failed(
       'TARGET_OLDER',
       `The target runs PostgreSQL ${target.text}, older than the source's ${source.text}; what a newer major writes, an older one may not understand.`,
-      `Create the target with PostgreSQL ${source.major} or newer.`,
+      `Create the target with PostgreSQL ${source.major} or newer, or give --allow-downgrade.`,
     );
   }
   return passed(
@@ -70,7 +77,8 @@ const servers: Check = {
   title: 'The target is not older than the source.',
   needs: 'both',
   side: 'both',
-  run: (source, target) => Promise.resolve(judgeMajors(source.version, target.version)),
+  run: (source, target, { options }) =>
+    Promise.resolve(judgeMajors(source.version, target.version, options.allowDowngrade)),
 };
 
 const supported: Check = {
@@ -81,7 +89,7 @@ const supported: Check = {
   run: (database) => Promise.resolve(judgeSupported(database.side, database.version)),
 };
 
-export const versionChecks: readonly Check[] = [servers, supported];
+export const versionChecks: readonly Check[] = [servers, downgradeCheck, supported];
 
 export type ToolSearch = { readonly tools: PgTools } | { readonly error: PgsluiceError };
 

@@ -64,6 +64,8 @@ test('roles are mapped one by one, and each once', () => {
   expect(() => parse('--map-role', 'old')).toThrow('old=new');
   const again = addFilters(new Command().exitOverride().configureOutput({ writeErr: () => undefined }));
   expect(() => again.parse(['--map-role', 'a=b', '--map-role', 'a=c'], { from: 'user' })).toThrow('twice');
-  const request = JobRequest.parse(toJobRequest({ mapRole: { old: 'new' }, createDatabase: true }, env, true));
-  expect(request.options).toMatchObject({ mapRole: { old: 'new' }, createDatabase: true });
+  const request = JobRequest.parse(
+    toJobRequest({ mapRole: { old: 'new' }, createDatabase: true, allowDowngrade: true }, env, true),
+  );
+  expect(request.options).toMatchObject({ mapRole: { old: 'new' }, createDatabase: true, allowDowngrade: true });
 });

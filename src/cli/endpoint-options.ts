@@ -26,6 +26,7 @@ export interface CopyFlags extends LiveFlags, HookFlags {
   readonly roles: 'none' | 'create';
   readonly mapRole: Readonly<Record<string, string>>;
   readonly createDatabase?: true;
+  readonly allowDowngrade?: true;
   readonly extensionVersion?: 'source' | 'newest';
   readonly excludeExtension?: readonly string[];
   readonly schemaOnly?: true;
@@ -119,6 +120,7 @@ export function addCopyOptions(command: Command): Command {
     )
     .option('--create-database', "make the target's database first where it does not exist, as the source's is")
     .option('--replace', 'the target is not empty: drop what is in it, after all checks have passed')
+    .option('--allow-downgrade', 'the target may be of an older major than the source')
     .addOption(
       new Option('--target-disk <size>', 'free disk on the target, where the server cannot tell, e.g. 20GiB').argParser(
         parseBytes,
@@ -179,6 +181,7 @@ export function toJobRequest(flags: Partial<CopyFlags>, env: EnvironmentSettings
       ...(flags.roles === undefined ? {} : { roles: flags.roles }),
       ...(flags.mapRole === undefined ? {} : { mapRole: { ...flags.mapRole } }),
       createDatabase: flags.createDatabase ?? false,
+      allowDowngrade: flags.allowDowngrade ?? false,
       ...(flags.extensionVersion === undefined ? {} : { extensionVersion: flags.extensionVersion }),
       excludeExtension: [...(flags.excludeExtension ?? [])],
       schemaOnly: flags.schemaOnly ?? false,

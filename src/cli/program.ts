@@ -110,6 +110,7 @@ const copyingOnly = [
   '--split-above',
   '--extension-version',
   '--replace',
+  '--allow-downgrade',
   '--target-disk',
   '--state',
   ...liveOnlyFlags,
