@@ -46,6 +46,8 @@ export interface Fragment {
 }
 
 export interface FragmentRow {
+  /** oid of the object that was asked for. */
+  readonly of: string;
   readonly kind: Fragment['kind'];
   readonly label: string;
   readonly text: string | null;
@@ -63,78 +65,79 @@ const joinRelation = (oid: string): string =>
   `JOIN pg_class c ON c.oid = ${oid} JOIN pg_namespace n ON n.oid = c.relnamespace`;
 const noRelation = `NULL AS quoted_schema, NULL AS relation, NULL AS quoted, NULL AS relkind`;
 
-const defaults = (condition: string): string => `
-SELECT CASE WHEN a.attgenerated = '' THEN 'default' ELSE 'generated' END AS kind, a.attname::text AS label,
+/** `oid`: the oid by which the fragments are asked for. */
+const defaults = (oid: string): string => `
+SELECT ${oid}::int8::text AS of, CASE WHEN a.attgenerated = '' THEN 'default' ELSE 'generated' END AS kind, a.attname::text AS label,
        pg_get_expr(d.adbin, d.adrelid) AS text, ${relationColumns}, format_type(a.atttypid, a.atttypmod) AS detail
 FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum ${joinRelation('d.adrelid')}
-WHERE ${condition}`;
+WHERE ${oid} = ANY ($1::oid[])`;
 
-const constraints = (condition: string): string => `
-SELECT 'check' AS kind, k.conname::text AS label, pg_get_constraintdef(k.oid) AS text, ${relationColumns}, NULL AS detail
-FROM pg_constraint k ${joinRelation('k.conrelid')} WHERE k.contype IN ('c', 'x') AND ${condition}`;
+const constraints = (oid: string): string => `
+SELECT ${oid}::int8::text AS of, 'check' AS kind, k.conname::text AS label, pg_get_constraintdef(k.oid) AS text, ${relationColumns}, NULL AS detail
+FROM pg_constraint k ${joinRelation('k.conrelid')} WHERE k.contype IN ('c', 'x') AND ${oid} = ANY ($1::oid[])`;
 
-const domainConstraints = (condition: string): string => `
-SELECT 'domain check' AS kind, k.conname::text AS label, pg_get_constraintdef(k.oid) AS text, ${noRelation},
+const domainConstraints = (oid: string): string => `
+SELECT ${oid}::int8::text AS of, 'domain check' AS kind, k.conname::text AS label, pg_get_constraintdef(k.oid) AS text, ${noRelation},
        format_type(t.typbasetype, t.typtypmod) AS detail
-FROM pg_constraint k JOIN pg_type t ON t.oid = k.contypid WHERE k.contype = 'c' AND ${condition}`;
+FROM pg_constraint k JOIN pg_type t ON t.oid = k.contypid WHERE k.contype = 'c' AND ${oid} = ANY ($1::oid[])`;
 
 /**
- * What of an object the server prints from its parsed form, by the catalogue of the archive's entry; $1 is the object's oid.
+ * What of an object the server prints from its parsed form, by the catalogue of the archive's entry; $1: oids of objects.
  * The functions are those that pg_dump itself calls, so that the text is a part of the entry's text, letter by letter.
  */
 const QUERIES: ReadonlyMap<number, string> = new Map([
   [
     PG_CLASS,
-    `SELECT 'view' AS kind, '' AS label, rtrim(pg_get_viewdef(c.oid), ';') AS text, ${relationColumns}, NULL AS detail
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1 AND c.relkind IN ('v', 'm')
+    `SELECT c.oid::int8::text AS of, 'view' AS kind, '' AS label, rtrim(pg_get_viewdef(c.oid), ';') AS text, ${relationColumns}, NULL AS detail
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($1::oid[]) AND c.relkind IN ('v', 'm')
 UNION ALL
-SELECT 'index', '', pg_get_indexdef(i.indexrelid), ${relationColumns}, NULL
-FROM pg_index i ${joinRelation('i.indrelid')} WHERE i.indexrelid = $1
+SELECT i.indexrelid::int8::text, 'index', '', pg_get_indexdef(i.indexrelid), ${relationColumns}, NULL
+FROM pg_index i ${joinRelation('i.indrelid')} WHERE i.indexrelid = ANY ($1::oid[])
 UNION ALL
-SELECT 'partition key', '', pg_get_partkeydef(c.oid), ${relationColumns}, NULL
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1 AND c.relkind = 'p'
-UNION ALL ${defaults('d.adrelid = $1')} UNION ALL ${constraints('k.conrelid = $1')}`,
+SELECT c.oid::int8::text, 'partition key', '', pg_get_partkeydef(c.oid), ${relationColumns}, NULL
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY ($1::oid[]) AND c.relkind = 'p'
+UNION ALL ${defaults('d.adrelid')} UNION ALL ${constraints('k.conrelid')}`,
   ],
-  [PG_ATTRDEF, defaults('d.oid = $1')],
-  [PG_CONSTRAINT, `${constraints('k.oid = $1')} UNION ALL ${domainConstraints('k.oid = $1')}`],
+  [PG_ATTRDEF, defaults('d.oid')],
+  [PG_CONSTRAINT, `${constraints('k.oid')} UNION ALL ${domainConstraints('k.oid')}`],
   [
     PG_TYPE,
-    `${domainConstraints('k.contypid = $1')} UNION ALL
-SELECT 'default', '', pg_get_expr(t.typdefaultbin, 'pg_type'::regclass), ${noRelation}, format_type(t.typbasetype, t.typtypmod)
-FROM pg_type t WHERE t.oid = $1 AND t.typdefaultbin IS NOT NULL`,
+    `${domainConstraints('k.contypid')} UNION ALL
+SELECT t.oid::int8::text, 'default', '', pg_get_expr(t.typdefaultbin, 'pg_type'::regclass), ${noRelation}, format_type(t.typbasetype, t.typtypmod)
+FROM pg_type t WHERE t.oid = ANY ($1::oid[]) AND t.typdefaultbin IS NOT NULL`,
   ],
   [
     PG_POLICY,
-    `SELECT 'policy' AS kind, 'USING' AS label, pg_get_expr(p.polqual, p.polrelid) AS text, ${relationColumns}, NULL AS detail
-FROM pg_policy p ${joinRelation('p.polrelid')} WHERE p.oid = $1
+    `SELECT p.oid::int8::text AS of, 'policy' AS kind, 'USING' AS label, pg_get_expr(p.polqual, p.polrelid) AS text, ${relationColumns}, NULL AS detail
+FROM pg_policy p ${joinRelation('p.polrelid')} WHERE p.oid = ANY ($1::oid[])
 UNION ALL
-SELECT 'policy', 'WITH CHECK', pg_get_expr(p.polwithcheck, p.polrelid), ${relationColumns}, NULL
-FROM pg_policy p ${joinRelation('p.polrelid')} WHERE p.oid = $1`,
+SELECT p.oid::int8::text, 'policy', 'WITH CHECK', pg_get_expr(p.polwithcheck, p.polrelid), ${relationColumns}, NULL
+FROM pg_policy p ${joinRelation('p.polrelid')} WHERE p.oid = ANY ($1::oid[])`,
   ],
   [
     PG_TRIGGER,
-    `SELECT 'trigger' AS kind, t.tgname::text AS label, pg_get_triggerdef(t.oid, false) AS text, ${relationColumns}, NULL AS detail
-FROM pg_trigger t ${joinRelation('t.tgrelid')} WHERE t.oid = $1`,
+    `SELECT t.oid::int8::text AS of, 'trigger' AS kind, t.tgname::text AS label, pg_get_triggerdef(t.oid, false) AS text, ${relationColumns}, NULL AS detail
+FROM pg_trigger t ${joinRelation('t.tgrelid')} WHERE t.oid = ANY ($1::oid[])`,
   ],
   [
     PG_REWRITE,
-    `SELECT CASE WHEN r.ev_type = '1' THEN 'view' ELSE 'rule' END AS kind, r.rulename::text AS label,
+    `SELECT r.oid::int8::text AS of, CASE WHEN r.ev_type = '1' THEN 'view' ELSE 'rule' END AS kind, r.rulename::text AS label,
        CASE WHEN r.ev_type = '1' THEN rtrim(pg_get_viewdef(c.oid), ';') ELSE pg_get_ruledef(r.oid) END AS text,
        ${relationColumns}, NULL AS detail
-FROM pg_rewrite r ${joinRelation('r.ev_class')} WHERE r.oid = $1`,
+FROM pg_rewrite r ${joinRelation('r.ev_class')} WHERE r.oid = ANY ($1::oid[])`,
   ],
   [
     PG_PROC,
-    `SELECT f.kind, '' AS label, f.text, quote_ident(n.nspname) AS quoted_schema, p.proname AS relation,
+    `SELECT p.oid::int8::text AS of, f.kind, '' AS label, f.text, quote_ident(n.nspname) AS quoted_schema, p.proname AS relation,
        quote_ident(n.nspname) || '.' || quote_ident(p.proname) AS quoted, NULL AS relkind, pg_get_functiondef(p.oid) AS detail
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace,
      LATERAL (VALUES ('body', pg_get_function_sqlbody(p.oid)), ('arguments', pg_get_function_arguments(p.oid))) AS f(kind, text)
-WHERE p.oid = $1 AND p.prokind IN ('f', 'p')`,
+WHERE p.oid = ANY ($1::oid[]) AND p.prokind IN ('f', 'p')`,
   ],
   [
     PG_STATISTIC_EXT,
-    `SELECT 'statistics' AS kind, '' AS label, pg_get_statisticsobjdef_columns(s.oid) AS text, ${relationColumns}, NULL AS detail
-FROM pg_statistic_ext s ${joinRelation('s.stxrelid')} WHERE s.oid = $1`,
+    `SELECT s.oid::int8::text AS of, 'statistics' AS kind, '' AS label, pg_get_statisticsobjdef_columns(s.oid) AS text, ${relationColumns}, NULL AS detail
+FROM pg_statistic_ext s ${joinRelation('s.stxrelid')} WHERE s.oid = ANY ($1::oid[])`,
   ],
 ]);
 

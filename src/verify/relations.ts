@@ -5,7 +5,7 @@ import { checksumSql } from './checksum.ts';
 import type { Findings } from './findings.ts';
 import { KEYS_FETCHED, describeRowDifferences } from './row-differences.ts';
 import type { DifferenceText } from './row-differences.ts';
-import { compareRows, comparisonLine, countText, messageOf, rethrowFatal } from './rows.ts';
+import { compareRows, compareTogether, comparisonLine, countText, messageOf, rethrowFatal } from './rows.ts';
 import type { Comparison } from './rows.ts';
 import type { Sides } from './sides.ts';
 import { isRewritten, knewRelation } from './rewritten.ts';
@@ -87,16 +87,41 @@ function weightOf(relation: ComparedRelation): number {
   return Math.max(8192, relation.sizeBytes);
 }
 
+/** Up to this size a relation costs more in round trips than in reading, bytes. */
+const SMALL_BYTES = 128 * 1024;
+/** Relations in one statement: each is a lock for each of its indexes, and a plan of its own. */
+const TOGETHER = 40;
+
+/** What is compared with one statement a side: small relations in numbers, larger ones alone, in their order. Pure. */
+export function groupRelations(relations: readonly ComparedRelation[]): ComparedRelation[][] {
+  const groups: ComparedRelation[][] = [];
+  let open: ComparedRelation[] | null = null;
+  for (const relation of relations) {
+    if (relation.tree || relation.sizeBytes > SMALL_BYTES) groups.push([relation]);
+    else if (open === null || open.length >= TOGETHER) groups.push((open = [relation]));
+    else open.push(relation);
+  }
+  return groups;
+}
+
 /** Compares rows and contents of all relations, several at once, in the order given; writes to `findings`. */
 export async function compareRelations(input: RelationsInput): Promise<void> {
   const progress = new Progress(input);
-  const waiting = [...input.relations];
+  const waiting = groupRelations(input.relations);
   const worker = async (): Promise<void> => {
-    for (let relation = waiting.shift(); relation !== undefined; relation = waiting.shift()) {
-      const started = Date.now();
-      const comparison = await compareRows(input.sides, relation, input.method);
-      await record(input, relation, comparison, (Date.now() - started) / 1000);
-      progress.finished(relation, comparison.outcome === 'unreadable' ? 0 : comparison.source.rows);
+    for (let group = waiting.shift(); group !== undefined; group = waiting.shift()) {
+      const began = Date.now();
+      const together =
+        group.length > 1
+          ? await compareTogether(input.sides, group, input.method)
+          : new Map<ComparedRelation, Comparison>();
+      const share = (Date.now() - began) / group.length;
+      for (const relation of group) {
+        const started = Date.now();
+        const comparison = together.get(relation) ?? (await compareRows(input.sides, relation, input.method));
+        await record(input, relation, comparison, (share + Date.now() - started) / 1000);
+        progress.finished(relation, comparison.outcome === 'unreadable' ? 0 : comparison.source.rows);
+      }
     }
   };
   const workers = Array.from({ length: Math.max(1, Math.min(input.jobs, waiting.length)) }, worker);

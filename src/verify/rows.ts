@@ -146,6 +146,41 @@ export async function compareRows(
   return { ...rest, problems };
 }
 
+/**
+ * Compares several relations with one statement a side. Answers those that are equal; the others, or all of them where the
+ * statement fails, have to be looked at one by one. Throws like `compareRows`.
+ */
+export async function compareTogether(
+  sides: Sides,
+  relations: readonly ComparedRelation[],
+  method: ChecksumMethod | null,
+): Promise<Map<ComparedRelation, Comparison>> {
+  const sql = relations
+    .map((relation, at) => {
+      const one = checksumSql(method, ownRows(relation), relation.columns, relation.condition);
+      return `SELECT ${at} AS at, x.rows, x.checksum FROM (${one}) x`;
+    })
+    .join(' UNION ALL ');
+  const attempt = (side: 'source' | 'target'): Promise<Map<number, Content>> =>
+    withRetries(sides.signal, async () => {
+      const rows = await sides[side]((session) =>
+        session.query<{ at: number; rows: string; checksum: string | null }>(sql),
+      );
+      return new Map(rows.map(({ at, rows: counted, checksum }) => [at, { rows: Number(counted), checksum }]));
+    });
+  const [here, there] = await Promise.allSettled([attempt('source'), attempt('target')]);
+  for (const answer of [here, there]) if (answer.status === 'rejected') rethrowFatal(answer.reason, sides.signal);
+  const equal = new Map<ComparedRelation, Comparison>();
+  if (here.status === 'rejected' || there.status === 'rejected') return equal;
+  for (const [at, relation] of relations.entries()) {
+    const [source, target] = [here.value.get(at), there.value.get(at)];
+    if (source === undefined || target === undefined) continue;
+    if (source.rows !== target.rows || source.checksum !== target.checksum) continue;
+    equal.set(relation, { outcome: 'compared', source, target, method, columns: relation.columns, problems: [] });
+  }
+  return equal;
+}
+
 export function countText(rows: number): string {
   return `${rows.toLocaleString('en-US')} ${rows === 1 ? 'row' : 'rows'}`;
 }

@@ -1,4 +1,6 @@
 import type { Archive } from '../postgres/archive.ts';
+import { NOTHING_EXCLUDED, isExcludedRelation } from '../postgres/excluded.ts';
+import type { Excluded } from '../postgres/excluded.ts';
 import { qualified, quoteLiteral } from '../postgres/quote.ts';
 import type { Session } from '../postgres/session.ts';
 import type { Findings } from './findings.ts';
@@ -23,11 +25,11 @@ export interface CopiedSequence extends SequenceName, SequenceValue {}
 const BATCH = 200;
 
 const SEQUENCES = `
-SELECT n.nspname AS schema, c.relname AS name
+SELECT c.oid::int8::text AS oid, n.nspname AS schema, c.relname AS name
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'S' AND c.relpersistence <> 't'
   AND (c.oid = ANY ($1::oid[]) OR EXISTS (SELECT FROM pg_extension e WHERE c.oid = ANY (e.extconfig)))
-ORDER BY 1, 2`;
+ORDER BY 2, 3`;
 
 const PRESENT = `
 SELECT n.nspname AS schema, c.relname AS name
@@ -113,11 +115,15 @@ export async function compareSequences(
   findings: Findings,
   copied: readonly CopiedSequence[] | null,
   recorded: readonly CopiedSequence[] | null = null,
+  excluded: Excluded = NOTHING_EXCLUDED,
 ): Promise<number> {
   const oids = archive.entries.filter((entry) => entry.type === 'SEQUENCE').map((entry) => entry.oid);
   try {
     return await withRetries(sides.signal, async () => {
-      const names = await sides.source((session) => session.query<SequenceName & { oid?: string }>(SEQUENCES, [oids]));
+      const listed = await sides.source((session) =>
+        session.query<SequenceName & { oid: string; [column: string]: unknown }>(SEQUENCES, [oids]),
+      );
+      const names = listed.filter(({ oid }) => !isExcludedRelation(excluded, Number(oid)));
       const here = copied === null ? await sides.source((session) => readValues(session, names)) : valuesByName(copied);
       const there =
         recorded === null

@@ -7,7 +7,10 @@ import type { Archive, ArchiveEntry } from '../postgres/archive.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import { largeObjectsMatch, tableMatches } from '../postgres/filters.ts';
 import { grantAsDumped, mapArchiveRoles, mapsRoles } from '../postgres/map-roles.ts';
+import { isExcludedRelation, keptColumns, readExcluded } from '../postgres/excluded.ts';
+import type { Excluded } from '../postgres/excluded.ts';
 import { isOwnObject } from '../postgres/own-objects.ts';
+import { pruneArchive } from '../postgres/prune.ts';
 import { SourceSnapshot } from '../postgres/snapshot.ts';
 import type { PgTools } from '../postgres/tools.ts';
 import { listUnstablePartitions } from '../postgres/unstable-partitions.ts';
@@ -31,7 +34,7 @@ import { noteUnwritten } from './notes.ts';
 import { compareRelations } from './relations.ts';
 import { compareSequences } from './sequences.ts';
 import type { CopiedSequence } from './sequences.ts';
-import { settle } from './settle.ts';
+import { settle, settleTogether } from './settle.ts';
 import { TargetSessions, askBoth, both } from './sides.ts';
 import type { Sides } from './sides.ts';
 import { chooseRelations, listRelations, readableName, relationKey } from './tables.ts';
@@ -123,19 +126,28 @@ export async function verifyDatabases(input: VerifyInput): Promise<Verification>
         : Promise.resolve(sourceArchive),
       moment === null ? dump(input, 'target', null) : dumpMoment(input, moment, findings),
     );
-    const here = asMapped(withoutOwn(archives[0]), input.options, input.sourceArchive === null);
+    const excluded = await sides.source((session) => readExcluded(session, input.options.excludeExtension));
+    const here = asMapped(withoutOwn(pruneArchive(archives[0], excluded)), input.options, input.sourceArchive === null);
     const there = archives[1] === null ? null : asCompared(withoutOwn(archives[1]), input.options);
     const [sourceVersion, targetVersion] = await askBoth(sides, readServerVersion);
     const versions = { sourceVersion, targetVersion };
     const objectsCompared = there === null ? 0 : await compareCatalogues(input, sides, versions, here, there, findings);
     const readers = moment?.workers ?? input.connections.target;
     const jobs = Math.min(snapshot.workers, readers, input.options.tableJobs);
-    await compareContents(input, sides, versions, Math.max(1, jobs), findings);
+    await compareContents(input, sides, versions, Math.max(1, jobs), excluded, findings);
     const withData = !input.options.schemaOnly;
     const sequencesCompared = withData
-      ? await compareSequences(sides, here, findings, input.copiedSequences ?? null, input.targetSequences ?? null)
+      ? await compareSequences(
+          sides,
+          here,
+          findings,
+          input.copiedSequences ?? null,
+          input.targetSequences ?? null,
+          excluded,
+        )
       : 0;
     const largeObjectsCompared = await verifyLargeObjects(input, sides, findings);
+    noteExcluded(excluded, findings);
     await noteUnwritten(sides, findings);
     addAbsent(findings);
     findings.note(OUTSIDE);
@@ -239,10 +251,11 @@ async function compareCatalogues(
   const context = { sides, ...versions, entryOf };
   let settled = 0;
   const undecided = new Map<string, string[]>();
-  for (const pair of comparison.different) {
+  const open = comparison.different.filter((pair) => !awaitsValidation(pair, input.pendingConstraints ?? []));
+  const known = await settleTogether(context, open);
+  for (const pair of open) {
     throwIfAborted(input.signal);
-    if (awaitsValidation(pair, input.pendingConstraints ?? [])) continue;
-    const settlement = await settle(context, pair);
+    const settlement = known.get(pair) ?? (await settle(context, pair));
     if (settlement.verdict === 'different') report(pair.source, pairDifference(pair));
     else if (settlement.verdict === 'same') {
       settled += 1;
@@ -257,18 +270,32 @@ async function compareCatalogues(
       `Printed differently by the two servers, and whether it means the same could not be decided on the target (${reason}): ${names.join(', ')}.`,
     );
   }
-  const open = [...undecided.values()].flat().length;
+  const left = [...undecided.values()].flat().length;
   const differing = findings.differences.length;
   input.emit({
     type: 'log',
-    level: differing > 0 ? 'error' : open > 0 ? 'warn' : 'info',
+    level: differing > 0 ? 'error' : left > 0 ? 'warn' : 'info',
     message:
       `compared ${comparison.compared.toLocaleString('en-US')} objects: ` +
       (differing === 0 ? 'none missing, extra or different' : `${differing} missing, extra or different`) +
       (settled === 0 ? '' : `; ${settled} are only printed differently by the two servers`) +
-      (open === 0 ? '' : `; ${open} could not be decided`),
+      (left === 0 ? '' : `; ${left} could not be decided`),
   });
   return comparison.compared;
+}
+
+/** What the job was told to leave out is no difference; it is named instead. */
+function noteExcluded(excluded: Excluded, findings: Findings): void {
+  if (excluded.extensions.length === 0) return;
+  const left = excluded.names.length === 0 ? 'Nothing depends on them' : `With them: ${excluded.names.join(', ')}`;
+  findings.note(`Extensions left out on purpose and not compared: ${excluded.extensions.join(', ')}. ${left}.`);
+}
+
+/** The relation without the columns that are left out with an extension. */
+function withoutColumns(relation: RelationFacts, excluded: Excluded): RelationFacts {
+  const columns = keptColumns(excluded, relation.oid, relation.columns);
+  const whole = relation.key.every((name) => columns.some((column) => column.name === name));
+  return { ...relation, columns, key: whole ? relation.key : [] };
 }
 
 async function compareContents(
@@ -276,14 +303,19 @@ async function compareContents(
   sides: Sides,
   versions: Versions,
   jobs: number,
+  excluded: Excluded,
   findings: Findings,
 ): Promise<void> {
   const [here, there] = await askBoth(sides, listRelations);
   const unstable = await sides.source((session) => listUnstablePartitions(session, versions.sourceVersion.major));
-  const inScope = here.filter(
-    (relation) =>
-      tableMatches(input.options, relation.schema, relation.name) && !isOwnObject({ type: 'TABLE', ...relation }),
-  );
+  const inScope = here
+    .filter(
+      (relation) =>
+        tableMatches(input.options, relation.schema, relation.name) &&
+        !isOwnObject({ type: 'TABLE', ...relation }) &&
+        !isExcludedRelation(excluded, relation.oid),
+    )
+    .map((relation) => withoutColumns(relation, excluded));
   const theirs = new Map(there.map((relation) => [relationKey(relation), relation]));
   compareStorage(input.options, inScope, theirs, findings);
   const scope = chooseRelations({
