@@ -38,7 +38,8 @@ export interface CopyFlags extends LiveFlags, HookFlags {
   readonly json?: true;
 }
 
-const parseJobs = (text: string): number => {
+/** Of how much is done at once. */
+export const parseJobs = (text: string): number => {
   const jobs = /^\d+$/.test(text) ? Number(text) : 0;
   if (jobs < 1 || jobs > 64) throw new InvalidArgumentError('It must be a whole number from 1 to 64.');
   return jobs;
@@ -155,53 +156,66 @@ export function hideOptions(command: Command, names: readonly string[]): Command
   return command;
 }
 
+/** The options that the flags make; what they leave out is left to the defaults. */
+export function toJobOptions(flags: Partial<CopyFlags>): NonNullable<JobRequestInput['options']> {
+  return {
+    ...toLiveOptions(flags),
+    hooks: toHooks(flags),
+    ...(flags.tableJobs === undefined ? {} : { tableJobs: flags.tableJobs }),
+    ...(flags.indexJobs === undefined ? {} : { indexJobs: flags.indexJobs }),
+    ...(flags.splitAbove === undefined ? {} : { splitAbove: flags.splitAbove }),
+    includeSchema: [...(flags.includeSchema ?? [])],
+    excludeSchema: [...(flags.excludeSchema ?? [])],
+    includeTable: [...(flags.includeTable ?? [])],
+    excludeTable: [...(flags.excludeTable ?? [])],
+    excludeTableData: [...(flags.excludeTableData ?? [])],
+    noOwner: flags.owner === false,
+    noAcl: flags.acl === false,
+    ...(flags.roles === undefined ? {} : { roles: flags.roles }),
+    ...(flags.mapRole === undefined ? {} : { mapRole: { ...flags.mapRole } }),
+    createDatabase: flags.createDatabase ?? false,
+    allowDowngrade: flags.allowDowngrade ?? false,
+    ...(flags.extensionVersion === undefined ? {} : { extensionVersion: flags.extensionVersion }),
+    excludeExtension: [...(flags.excludeExtension ?? [])],
+    schemaOnly: flags.schemaOnly ?? false,
+    dataOnly: flags.dataOnly ?? false,
+    replace: flags.replace ?? false,
+    ...(flags.verify === undefined ? {} : { verify: flags.verify }),
+    ...(flags.targetDisk === undefined ? {} : { targetDisk: flags.targetDisk }),
+  };
+}
+
 /** The request that the flags and the environment make. Throws PgsluiceError SOURCE_MISSING, TARGET_MISSING, USAGE. */
 export function toJobRequest(flags: Partial<CopyFlags>, env: EnvironmentSettings, start: boolean): JobRequestInput {
   const source = flags.source ?? env.sourceUrl;
   const target = flags.target ?? env.targetUrl;
   if (source === null) throw missing('source');
   if (target === null) throw missing('target');
-  const request = {
-    ...(flags.name === undefined ? {} : { name: flags.name }),
-    source: { url: source },
-    target: { url: target },
-    options: {
-      ...toLiveOptions(flags),
-      hooks: toHooks(flags),
-      ...(flags.tableJobs === undefined ? {} : { tableJobs: flags.tableJobs }),
-      ...(flags.indexJobs === undefined ? {} : { indexJobs: flags.indexJobs }),
-      ...(flags.splitAbove === undefined ? {} : { splitAbove: flags.splitAbove }),
-      includeSchema: [...(flags.includeSchema ?? [])],
-      excludeSchema: [...(flags.excludeSchema ?? [])],
-      includeTable: [...(flags.includeTable ?? [])],
-      excludeTable: [...(flags.excludeTable ?? [])],
-      excludeTableData: [...(flags.excludeTableData ?? [])],
-      noOwner: flags.owner === false,
-      noAcl: flags.acl === false,
-      ...(flags.roles === undefined ? {} : { roles: flags.roles }),
-      ...(flags.mapRole === undefined ? {} : { mapRole: { ...flags.mapRole } }),
-      createDatabase: flags.createDatabase ?? false,
-      allowDowngrade: flags.allowDowngrade ?? false,
-      ...(flags.extensionVersion === undefined ? {} : { extensionVersion: flags.extensionVersion }),
-      excludeExtension: [...(flags.excludeExtension ?? [])],
-      schemaOnly: flags.schemaOnly ?? false,
-      dataOnly: flags.dataOnly ?? false,
-      replace: flags.replace ?? false,
-      ...(flags.verify === undefined ? {} : { verify: flags.verify }),
-      ...(flags.targetDisk === undefined ? {} : { targetDisk: flags.targetDisk }),
+  return checkedRequest(
+    {
+      ...(flags.name === undefined ? {} : { name: flags.name }),
+      source: { url: source },
+      target: { url: target },
+      options: toJobOptions(flags),
+      start,
     },
-    start,
-  };
+    'clone',
+  );
+}
+
+/** The request as it is, where it is one. @throws PgsluiceError USAGE, which names what is wrong and the command whose help says more. */
+export function checkedRequest(request: JobRequestInput, command: string): JobRequestInput {
   const parsed = JobRequest.safeParse(request);
   if (parsed.success) return request;
   throw new PgsluiceError({
     code: 'USAGE',
     message: parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '),
-    hint: 'See pgsluice clone --help.',
+    hint: `See pgsluice ${command} --help.`,
   });
 }
 
-function missing(side: 'source' | 'target'): PgsluiceError {
+/** Of the error where a server is named by no flag and no variable. */
+export function missing(side: 'source' | 'target'): PgsluiceError {
   const variable = `PGSLUICE_${side.toUpperCase()}_URL`;
   return new PgsluiceError({
     code: side === 'source' ? 'SOURCE_MISSING' : 'TARGET_MISSING',

@@ -1,6 +1,7 @@
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { LogLevel } from '../contract/event.ts';
 import { clone } from './commands/clone.ts';
+import { exportDatabase } from './commands/export.ts';
 import { showChecks } from './commands/checks.ts';
 import { demo } from './commands/demo.ts';
 import { cutOver } from './commands/cutover.ts';
@@ -20,6 +21,7 @@ import {
   hideOptions,
 } from './endpoint-options.ts';
 import { exitCodes } from './exit.ts';
+import { addExportOptions } from './export-options.ts';
 import { addGroupOptions } from './group-options.ts';
 import { addHookOptions, hookFlags, hookHelp } from './hook-options.ts';
 import { addLiveOptions, liveHelp, liveOnlyFlags } from './live-options.ts';
@@ -75,6 +77,7 @@ export function buildProgram(context: Context, done: (code: number) => void): Co
     .addHelpText('after', firstSteps);
   program.commandsGroup('Move a database:');
   addMoveCommands(program, context, done);
+  addExportCommand(program, context, done);
   program.commandsGroup('Run an agent with a web page:');
   addAgentCommands(program, context, done);
   program.commandsGroup('Look after jobs:');
@@ -188,6 +191,31 @@ function addMoveCommands(program: Command, context: Context, done: (code: number
         exitCodeHelp,
     )
     .action(async (flags) => done(await verify(context, flags)));
+}
+
+function addExportCommand(program: Command, context: Context, done: (code: number) => void): void {
+  const command = program
+    .command('export')
+    .summary('write a database into an archive directory, for providers where both servers never exist at once')
+    .description(
+      'Writes a directory that pg_restore reads as it is, and a manifest of what the source held: one moment of it, read back before\nthe directory gets its name. Whatever ends it early leaves nothing at that path. Load it with "pgsluice import".',
+    )
+    .argument('<directory>', 'the archive; must not exist yet, its parent must');
+  addExportOptions(command)
+    .optionsGroup('Output:')
+    .option('--name <text>', 'name of the job in lists')
+    .addOption(stateOption())
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      examples(
+        "export PGSLUICE_SOURCE_URL='postgres://app:secret@old/shop'",
+        'pgsluice export /var/backups/shop',
+        'pgsluice export shop --compress zstd:9 --table-jobs 8',
+        "pgsluice export shop --exclude-table-data 'public.sessions' --json | tail -n 1",
+      ) + exitCodeHelp,
+    )
+    .action(async (path, flags) => done(await exportDatabase(context, path, flags)));
 }
 
 function addAgentCommands(program: Command, context: Context, done: (code: number) => void): void {
