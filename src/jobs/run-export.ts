@@ -1,4 +1,5 @@
 import type { PhaseTiming, Report, Verification } from '../contract/report.ts';
+import { shellWord } from '../contract/words.ts';
 import { throwIfAborted } from '../errors.ts';
 import type { CloneOutcome } from '../clone/clone.ts';
 import type { ExportOutcome } from '../clone/export.ts';
@@ -99,6 +100,6 @@ function asVerification({ tables, manifest, phases }: ExportOutcome): Verificati
 function todoOf(archive: string, major: number): string[] {
   return [
     `Keep all of ${archive}, and the source until the archive was imported and compared.`,
-    `Load it with: pgsluice import ${archive} --target postgres://… (or with pg_restore ${major} or newer).`,
+    `Load it with: pgsluice import ${shellWord(archive)} --target postgres://… (or with pg_restore ${major} or newer).`,
   ];
 }

@@ -10,5 +10,7 @@ it('offers only what has a meaning for a member, and says for how many', () => {
     { action: 'pause', count: 1 },
     { action: 'cancel', count: 2 },
   ]);
+  // Started now, those that are being checked would be left behind.
+  expect(groupOffers([{ state: 'ready' }, { state: 'validating' }])).toEqual([{ action: 'cancel', count: 2 }]);
   expect(groupOffers([{ state: 'completed' }, { state: 'cancelled' }])).toEqual([]);
 });

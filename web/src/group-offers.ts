@@ -20,9 +20,11 @@ export interface GroupOffer {
 
 const order: readonly GroupAction[] = ['start', 'resume', 'retry', 'validate', 'pause', 'cancel'];
 
-/** What can be done to the group now, the way forward first. */
+/** What can be done to the group now, the way forward first. While members are being checked nobody else is started. */
 export function groupOffers(jobs: readonly Pick<JobView, 'state'>[]): GroupOffer[] {
+  const checking = jobs.some(({ state }) => state === 'validating');
   return order
+    .filter((action) => !checking || (action !== 'start' && action !== 'validate'))
     .map((action) => ({ action, count: jobs.filter(({ state }) => meaningIn[action].includes(state)).length }))
     .filter(({ count }) => count > 0);
 }

@@ -78,8 +78,7 @@ const livePhases: readonly PhaseWords[] = [
 ];
 
 const exportPhases: readonly PhaseWords[] = [
-  { phase: 'schema', word: 'Schema', does: 'writing the definitions' },
-  { phase: 'copy', word: 'Save', does: 'writing the rows' },
+  { phase: 'copy', word: 'Save', does: 'writing definitions and rows' },
   { phase: 'verify', word: 'Read back', does: 'reading the archive back' },
 ];
 

@@ -35,7 +35,7 @@ const proofWords: Readonly<Record<JobView['kind'], ProofWords>> = {
       title: 'Saved, but not all of it',
       text: 'between the source and what was read back. Keep the source, and read the report.',
     },
-    equal: 'on the source, and the archive was read back whole.',
+    equal: 'The archive was read back and holds every row that the source counted.',
   },
   import: {
     differs: {
@@ -71,8 +71,9 @@ export function verdictOf(job: JobView): Verdict {
   if (job.verified) {
     const how =
       job.options.verify === 'full' ? 'Every row was compared by checksum' : 'The rows of every table were counted';
-    const counted = job.options.verify === 'full' ? 'Every row was checksummed' : how;
-    const text = `${kind === 'export' ? counted : how} ${proofWords[kind].equal}`;
+    const { equal } = proofWords[kind];
+    const kept = job.options.verify === 'full' ? ' Checksums for the import stand in its manifest.' : '';
+    const text = kind === 'export' ? `${equal}${kept}` : `${how} ${equal}`;
     return { tone: 'good', icon: 'check', title: `${end} and verified`, text };
   }
   if (job.options.verify !== 'none') {
