@@ -51,12 +51,11 @@ async function besideHooks(work: LiveWork, task: () => Promise<RunEnd>): Promise
 }
 
 async function finish(work: LiveWork, staged: StagedClone, hand: HandedOver): Promise<RunEnd> {
+  await work.context.move('verifying', 'The target has taken over; comparing it with the source as of the cutover.');
   return await besideHooks(work, () => finishWithMoment(work, staged, hand));
 }
 
 async function finishWithMoment(work: LiveWork, staged: StagedClone, hand: HandedOver): Promise<RunEnd> {
-  const { context } = work;
-  await context.move('verifying', 'The target has taken over; comparing it with the source as of the cutover.');
   const outcome = staged.outcome();
   let verification: Verification | null = null;
   try {
@@ -301,6 +300,7 @@ async function finishWithoutMoment(
   staged: StagedClone,
   fence: HandedOver['fence'] | null,
 ): Promise<RunEnd> {
+  await work.context.move('verifying', 'The target has taken over; bringing the migration to its end.');
   return await besideHooks(work, () => finishUncompared(work, staged, fence));
 }
 
@@ -310,7 +310,6 @@ async function finishUncompared(
   fence: HandedOver['fence'] | null,
 ): Promise<RunEnd> {
   const { context } = work;
-  await context.move('verifying', 'The target has taken over; bringing the migration to its end.');
   await fence?.lift();
   const unvalidated = await untilAnswered(context, { ...work.place, what: 'Reading the foreign keys' }, () =>
     staged.listUnvalidated(),
