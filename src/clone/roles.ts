@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { JobOptions } from '../contract/options.ts';
 import type { ArchiveEntry } from '../postgres/archive.ts';
 import { rolesOfEntry } from '../postgres/map-roles.ts';
@@ -6,7 +7,7 @@ import { readRoleRights, readRoles, readVerifiers, rolesInvolved } from '../post
 import type { RoleFacts, Verifiers } from '../postgres/role-facts.ts';
 import { planRoles } from '../postgres/role-plan.ts';
 import type { Session } from '../postgres/session.ts';
-import { sqlStateOf } from '../postgres/sqlstate.ts';
+import { serverField, SQLSTATE, sqlStateOf } from '../postgres/sqlstate.ts';
 import type { CloneContext } from './context.ts';
 import { carriesLargeObjects } from './large-objects.ts';
 
@@ -63,12 +64,37 @@ export interface CreateRolesInput {
   readonly named: RolesNamed;
 }
 
+const RACES: ReadonlySet<string | null> = new Set([
+  SQLSTATE.duplicateObject,
+  SQLSTATE.uniqueViolation,
+  SQLSTATE.deadlockDetected,
+  SQLSTATE.serializationFailure,
+]);
+
+/** Roles are the whole server's: a job into another of its databases may make the same ones in this moment. */
+function isRace(error: unknown): boolean {
+  return RACES.has(sqlStateOf(error)) || serverField(error, 'message') === 'tuple concurrently updated';
+}
+
+const ATTEMPTS = 6;
+
 /**
  * With `--roles create`: makes the roles that `named` needs and the target lacks, with what the target's role may give. All of
- * them or none. @throws PgsluiceError when a role cannot be made at all.
+ * them or none; those that another job makes meanwhile are made once. @throws PgsluiceError when a role cannot be made at all.
  */
 export async function createRoles(target: Session, input: CreateRolesInput): Promise<CreatedRoles> {
   if (input.options.roles !== 'create') return { statements: [], todo: [] };
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await createMissing(target, input);
+    } catch (error) {
+      if (target.lost || attempt === ATTEMPTS || !isRace(error)) throw error;
+      await sleep(50 * 2 ** attempt * (1 + Math.random()));
+    }
+  }
+}
+
+async function createMissing(target: Session, input: CreateRolesInput): Promise<CreatedRoles> {
   const { source, named, options } = input;
   const roles = rolesInvolved(source.roles, named.all);
   const targetDatabase = target.settings.database;
@@ -91,7 +117,7 @@ export async function createRoles(target: Session, input: CreateRolesInput): Pro
         await target.run(secret ?? statement);
         done.push(statement);
       } catch (error) {
-        if (otherwise === null || target.lost || sqlStateOf(error) === null) throw error;
+        if (otherwise === null || target.lost || sqlStateOf(error) === null || isRace(error)) throw error;
         await target.run('ROLLBACK TO SAVEPOINT role');
         todo.push(otherwise);
       }
