@@ -1,11 +1,12 @@
 import type { Archive, ArchiveEntry } from '../postgres/archive.ts';
 import type { RelationFilter } from '../postgres/filters.ts';
-import { grantAsMember, mapEntryRoles, mapsRoles } from '../postgres/map-roles.ts';
+import { mapEntryRoles, mapsRoles } from '../postgres/map-roles.ts';
 import { isOwnObject } from '../postgres/own-objects.ts';
 import { quoteIdent } from '../postgres/quote.ts';
 import { openSession } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
 import type { TargetContext } from './context.ts';
+import { asOrdinaryRole } from './ordinary-role.ts';
 import { adaptToTarget } from './restore.ts';
 
 export interface FittedArchive {
@@ -27,15 +28,12 @@ export async function fitArchive(context: TargetContext, archive: Archive): Prom
     );
     const extensions = await session.query<{ name: string }>('SELECT extname AS name FROM pg_extension');
     const about = { major: targetVersion.major, tablespaces: new Set(spaces.map((row) => row.name)) };
-    const [own] = await session.query<{ superuser: boolean }>(
-      'SELECT rolsuper AS superuser FROM pg_roles WHERE rolname = current_user',
-    );
     const { mapRole } = context.options;
-    const entries = archive.entries
+    const mapped = archive.entries
       .filter((entry) => !isOwnObject(entry))
       .map((entry) => (mapsRoles(mapRole) ? mapEntryRoles(entry, mapRole) : entry))
-      .map((entry) => (own?.superuser === true ? entry : grantAsMember(entry)))
       .map((entry) => adaptToTarget(entry, about));
+    const entries = await asOrdinaryRole(session, mapped, context.replaceTarget);
     const brought = new Set(entries.filter(({ type }) => type === 'EXTENSION').map(({ name }) => name));
     const foreign = extensions.map(({ name }) => name).filter((name) => name !== 'plpgsql' && !brought.has(name));
     return { archive: { entries }, targetExtensions: foreign };

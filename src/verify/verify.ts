@@ -9,6 +9,7 @@ import { largeObjectsMatch, tableMatches } from '../postgres/filters.ts';
 import { grantAsDumped, mapArchiveRoles, mapsRoles } from '../postgres/map-roles.ts';
 import { isExcludedRelation, keptColumns, readExcluded } from '../postgres/excluded.ts';
 import type { Excluded } from '../postgres/excluded.ts';
+import { withoutLending } from '../postgres/lend-create.ts';
 import { isOwnObject } from '../postgres/own-objects.ts';
 import { pruneArchive } from '../postgres/prune.ts';
 import { SourceSnapshot } from '../postgres/snapshot.ts';
@@ -180,7 +181,7 @@ function comparesGrants({ mapRole, noOwner, noAcl }: JobOptions): boolean {
 
 /** The source's schema as the target has to have it; one that was given has its roles mapped already. */
 function asMapped(archive: Archive, options: JobOptions, dumpedHere: boolean): Archive {
-  const entries = archive.entries.map(grantAsDumped);
+  const entries = archive.entries.map(grantAsDumped).map(withoutLending);
   return comparesGrants(options) ? mapArchiveRoles({ entries }, dumpedHere ? options.mapRole : {}) : { entries };
 }
 
