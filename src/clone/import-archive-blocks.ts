@@ -50,6 +50,12 @@ export class BlockReader {
     }
   }
 
+  /** Reads what is left and throws it away. */
+  async drain(): Promise<void> {
+    this.#rest = Buffer.alloc(0);
+    for (let next = await this.#chunks.next(); next.done !== true; next = await this.#chunks.next());
+  }
+
   async #leave(): Promise<void> {
     while (this.#inside) {
       const at = this.#rest.indexOf(END);

@@ -2,6 +2,7 @@ import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gunzipSync, constants as zlib } from 'node:zlib';
 import { manifestName } from '../contract/manifest.ts';
+import { shellWord } from '../contract/words.ts';
 import { PgsluiceError } from '../errors.ts';
 import { tocMagic } from '../postgres/archive-toc.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
@@ -52,26 +53,21 @@ export function fileKind(head: Buffer): FileKind {
   return isSql(head.toString('utf8')) ?? 'other';
 }
 
-/** For a POSIX shell. Pure. */
-export function shellQuote(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
-}
-
 /** The command that loads an SQL file into the target; psql asks for the password. Pure. */
 export function psqlCommand(kind: FileKind, path: string, target: ConnectionSettings): string {
   const to = [
-    `-h ${shellQuote(target.host)} -p ${target.port} -U ${shellQuote(target.user)}`,
-    `-d ${shellQuote(kind === 'cluster-sql' ? 'postgres' : target.database)}`,
+    `-h ${shellWord(target.host)} -p ${target.port} -U ${shellWord(target.user)}`,
+    `-d ${shellWord(kind === 'cluster-sql' ? 'postgres' : target.database)}`,
   ].join(' ');
   // A cluster's dump creates databases, which no transaction allows.
   const options = `-X -v ON_ERROR_STOP=1${kind === 'cluster-sql' ? '' : ' --single-transaction'}`;
-  const file = shellQuote(path);
+  const file = shellWord(path);
   return kind === 'sql-gzip' ? `gunzip -c ${file} | psql ${options} ${to}` : `psql ${options} ${to} -f ${file}`;
 }
 
 /** Why a file of this kind is not imported, and how to go on. Pure. */
 export function refusedFile(kind: FileKind, path: string, target: ConnectionSettings): PgsluiceError {
-  const name = shellQuote(path);
+  const name = shellWord(path);
   const readable = 'An import reads a directory made by pgsluice export or pg_dump -Fd, or a file made by pg_dump -Fc.';
   if (kind === 'sql' || kind === 'sql-gzip' || kind === 'cluster-sql') {
     return new PgsluiceError({
@@ -84,7 +80,7 @@ export function refusedFile(kind: FileKind, path: string, target: ConnectionSett
     return new PgsluiceError({
       code: 'ARCHIVE_UNREADABLE',
       message: `${path} is a tar file.`,
-      hint: `Unpack it, and import the directory with the toc.dat in it: mkdir ${shellQuote(`${path}.d`)} && tar -xf ${name} -C ${shellQuote(`${path}.d`)} && pgsluice import ${shellQuote(`${path}.d`)}`,
+      hint: `Unpack it, and import the directory with the toc.dat in it: mkdir ${shellWord(`${path}.d`)} && tar -xf ${name} -C ${shellWord(`${path}.d`)} && pgsluice import ${shellWord(`${path}.d`)}`,
     });
   }
   const what: Readonly<Record<string, string>> = {

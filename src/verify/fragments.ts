@@ -189,7 +189,7 @@ export function differingFragments(source: readonly Fragment[], target: readonly
 }
 
 /** As it stands in a statement; the keyword keeps a short default such as NULL from being found elsewhere. */
-function printed(fragment: Fragment): string {
+export function printed(fragment: Fragment): string {
   return fragment.kind === 'default' ? `DEFAULT ${fragment.text}` : fragment.text;
 }
 

@@ -31,7 +31,7 @@ WHERE c.relkind = 'S' AND c.relpersistence <> 't'
   AND (c.oid = ANY ($1::oid[]) OR EXISTS (SELECT FROM pg_extension e WHERE c.oid = ANY (e.extconfig)))
 ORDER BY 2, 3`;
 
-const PRESENT = `
+export const PRESENT = `
 SELECT n.nspname AS schema, c.relname AS name
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'S' AND c.relpersistence <> 't'`;
@@ -45,7 +45,7 @@ function valuesSql(names: readonly SequenceName[]): string {
     .join(' UNION ALL ');
 }
 
-async function readValues(session: Session, names: readonly SequenceName[]): Promise<Map<string, SequenceValue>> {
+export async function readValues(session: Session, names: readonly SequenceName[]): Promise<Map<string, SequenceValue>> {
   const values = new Map<string, SequenceValue>();
   for (let at = 0; at < names.length; at += BATCH) {
     const rows = await session.query<{ schema: string; name: string; last: string; called: boolean }>(
@@ -56,7 +56,7 @@ async function readValues(session: Session, names: readonly SequenceName[]): Pro
   return values;
 }
 
-function valuesByName(sequences: readonly CopiedSequence[]): Map<string, SequenceValue> {
+export function valuesByName(sequences: readonly CopiedSequence[]): Map<string, SequenceValue> {
   return new Map(sequences.map((sequence) => [relationKey(sequence), sequence]));
 }
 

@@ -23,7 +23,7 @@ export type Settlement =
 const DIFFERENT: Settlement = { verdict: 'different' };
 
 /** No TEMP privilege, a server that does not write, a lock that somebody holds. */
-const FORBIDDEN: ReadonlySet<string> = new Set([
+export const FORBIDDEN: ReadonlySet<string> = new Set([
   SQLSTATE.insufficientPrivilege,
   SQLSTATE.readOnlySqlTransaction,
   SQLSTATE.lockNotAvailable,
@@ -36,7 +36,7 @@ SELECT set_config('session_replication_role', 'replica', true) FROM pg_roles WHE
 /** What one side printed of its objects, by their oids. */
 type Printed = ReadonlyMap<number, readonly Fragment[]>;
 
-async function readFragments(session: Session, sql: string, oids: readonly number[]): Promise<Printed> {
+export async function readFragments(session: Session, sql: string, oids: readonly number[]): Promise<Printed> {
   const rows = new Map<number, FragmentRow[]>();
   for (const row of await session.query<FragmentRow>(sql, [oids])) {
     const list = rows.get(Number(row.of)) ?? [];
@@ -59,7 +59,7 @@ async function reprint(session: Session, fragment: Fragment): Promise<string | n
 }
 
 /** Both texts read by the same parser: equal at once, or after the target's own text went through it as often. */
-async function sameFragment(session: Session, pair: FragmentPair): Promise<boolean> {
+export async function sameFragment(session: Session, pair: FragmentPair): Promise<boolean> {
   const reprinted = await reprint(session, pair.source);
   if (reprinted === null) return false;
   if (reprinted === pair.target.text) return true;
@@ -75,14 +75,14 @@ export interface SettleContext {
 }
 
 /** NOT NULL constraints have names from 18 on; before that there is nothing to compare a name with. */
-const NAMED_NOT_NULL = 18;
+export const NAMED_NOT_NULL = 18;
 const NOT_NULL_NAMES = `
 SELECT conrelid::int8::text AS oid, quote_ident(conname) AS name FROM pg_constraint WHERE contype = 'n' AND conrelid = ANY ($1::oid[])`;
-const HAS_PARENTS = `
+export const HAS_PARENTS = `
 SELECT DISTINCT c.oid::int8::text AS oid FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE c.oid = ANY ($1::oid[]) AND NOT c.relispartition`;
 
-async function readNotNullNames(session: Session, oids: readonly number[]): Promise<ReadonlyMap<number, string[]>> {
+export async function readNotNullNames(session: Session, oids: readonly number[]): Promise<ReadonlyMap<number, string[]>> {
   const names = new Map<number, string[]>();
   for (const { oid, name } of await session.query<{ oid: string; name: string }>(NOT_NULL_NAMES, [oids])) {
     const list = names.get(Number(oid)) ?? [];
@@ -92,7 +92,7 @@ async function readNotNullNames(session: Session, oids: readonly number[]): Prom
   return names;
 }
 
-function withoutNotNullNames(text: string, names: readonly string[]): string {
+export function withoutNotNullNames(text: string, names: readonly string[]): string {
   return names.reduce((result, name) => result.replaceAll(` CONSTRAINT ${name} NOT NULL`, () => ' NOT NULL'), text);
 }
 

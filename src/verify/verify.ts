@@ -82,7 +82,7 @@ interface Versions {
   readonly targetVersion: ServerVersion;
 }
 
-const OUTSIDE =
+export const OUTSIDE =
   'Settings and comment of the database itself, roles, tablespaces and planner statistics are not part of a clone and were not compared.';
 
 /**
@@ -170,23 +170,23 @@ export async function verifyDatabases(input: VerifyInput): Promise<Verification>
 }
 
 /** What a job made for itself on either server is no part of the comparison. */
-function withoutOwn(archive: Archive): Archive {
+export function withoutOwn(archive: Archive): Archive {
   return { entries: archive.entries.filter((entry) => !isOwnObject(entry)) };
 }
 
 /** Roles of the two sides have other names, or an owner is granted what it has: grants are compared by what they come to. */
-function comparesGrants({ mapRole, noOwner, noAcl }: JobOptions): boolean {
+export function comparesGrants({ mapRole, noOwner, noAcl }: JobOptions): boolean {
   return mapsRoles(mapRole) || (noOwner && !noAcl);
 }
 
 /** The source's schema as the target has to have it; one that was given has its roles mapped already. */
-function asMapped(archive: Archive, options: JobOptions, dumpedHere: boolean): Archive {
+export function asMapped(archive: Archive, options: JobOptions, dumpedHere: boolean): Archive {
   const entries = archive.entries.map(grantAsDumped).map(withoutLending);
   return comparesGrants(options) ? mapArchiveRoles({ entries }, dumpedHere ? options.mapRole : {}) : { entries };
 }
 
 /** Both sides write all roles in quotes then. */
-function asCompared(archive: Archive, options: JobOptions): Archive {
+export function asCompared(archive: Archive, options: JobOptions): Archive {
   return comparesGrants(options) ? mapArchiveRoles(archive, {}) : archive;
 }
 
@@ -391,7 +391,7 @@ async function verifyLargeObjects(input: VerifyInput, sides: Sides, findings: Fi
 }
 
 /** Relations and sequences that could not be read on the target, unless the catalogues have named them. */
-function addAbsent(findings: Findings): void {
+export function addAbsent(findings: Findings): void {
   const named = new Set(findings.differences.map((difference) => `${difference.kind} ${difference.name}`));
   for (const difference of findings.absent) {
     if (!named.has(`${difference.kind} ${difference.name}`)) findings.differ(difference);

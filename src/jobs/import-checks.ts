@@ -1,0 +1,316 @@
+import type { Manifest } from '../contract/manifest.ts';
+import { shellWord } from '../contract/words.ts';
+import type { JobOptions } from '../contract/options.ts';
+import { failed, informed, passed, skipped, warned } from '../checks/check.ts';
+import type { Verdict } from '../checks/check.ts';
+import type { Database } from '../checks/database.ts';
+import type { ArchiveCheck } from '../checks/validate-one.ts';
+import { judgeMajors } from '../checks/version.ts';
+import {
+  archiveBytes,
+  checkFiles,
+  checkListing,
+  readManifest,
+  readThrough,
+  readToc,
+} from '../clone/import-archive-check.ts';
+import type { CheckedArchive, MeasuredData } from '../clone/import-archive.ts';
+import { archiveEncoding, archiveTables, chooseEntries, isLargeObject } from '../clone/import-archive-entries.ts';
+import { recogniseArchive } from '../clone/import-archive-kind.ts';
+import type { ArchivePlace } from '../clone/import-archive-kind.ts';
+import { rolesNamed } from '../clone/roles.ts';
+import { PgsluiceError } from '../errors.ts';
+import { printArchive } from '../postgres/archive.ts';
+import { majorOfVersion } from '../postgres/archive-toc.ts';
+import type { Toc } from '../postgres/archive-toc.ts';
+import { mappedRole } from '../postgres/map-roles.ts';
+import type { ConnectionSettings } from '../postgres/settings.ts';
+import { findPgTools } from '../postgres/tools.ts';
+import type { PgTools } from '../postgres/tools.ts';
+import { parseServerVersion } from '../postgres/version.ts';
+import type { ServerVersion } from '../postgres/version.ts';
+
+export interface ArchiveExamInput {
+  readonly path: string;
+  readonly target: ConnectionSettings;
+  readonly options: JobOptions;
+  readonly pgBinDir: string | null;
+  readonly workDir: string;
+  readonly signal: AbortSignal;
+  /** Progress in plain words, at most one every two seconds. */
+  readonly say: (message: string) => void;
+}
+
+const SAY_EVERY_MS = 2000;
+const NAMED = 10;
+
+function listed(names: readonly string[]): string {
+  return `${names.slice(0, NAMED).join(', ')}${names.length > NAMED ? ', …' : ''}`;
+}
+
+const size = new Intl.NumberFormat('en-US', { maximumFractionDigits: 1 });
+const megabytes = (bytes: number): string => `${size.format(bytes / 1024 / 1024)} MB`;
+
+/**
+ * Looks at an archive from its kind to its last byte, in checks that build on each other: one whose ground another has taken away
+ * is skipped. What was found out is in `archive` and `tools` afterwards.
+ */
+export class ArchiveExam {
+  readonly #input: ArchiveExamInput;
+  #place: ArchivePlace | null = null;
+  #manifest: Manifest | null = null;
+  #toc: Toc | null = null;
+  #tools: PgTools | null = null;
+  #measured: ReadonlyMap<number, MeasuredData> = new Map();
+  #bytes = 0;
+  #whole = false;
+  #saidAt = 0;
+
+  constructor(input: ArchiveExamInput) {
+    this.#input = input;
+  }
+
+  /** null unless all of it was found whole. */
+  get archive(): CheckedArchive | null {
+    if (this.#place === null || this.#toc === null || !this.#whole) return null;
+    return {
+      place: this.#place,
+      toc: this.#toc,
+      manifest: this.#manifest,
+      measured: this.#measured,
+      bytes: this.#bytes,
+    };
+  }
+
+  /** Those that read the archive and dump the target; null when there are none that do both. */
+  get tools(): PgTools | null {
+    return this.#tools;
+  }
+
+  /** Of the server that was dumped, as far as the archive says it; null before it was read. */
+  get sourceVersion(): ServerVersion | null {
+    if (this.#toc === null) return null;
+    const text = this.#manifest?.source.version.text ?? this.#toc.serverVersion;
+    const num = this.#manifest?.source.version.num ?? majorOfVersion(text) * 10_000;
+    return parseServerVersion(String(num), text, text);
+  }
+
+  get checks(): readonly ArchiveCheck[] {
+    const check = (
+      id: ArchiveCheck['id'],
+      title: string,
+      run: (target: Database | null) => Promise<Verdict> | Verdict,
+    ): ArchiveCheck => ({ id, severity: 'blocks', title, run: async (target) => explained(() => run(target)) });
+    return [
+      check('archive.found', 'The path holds an archive that can be imported.', () => this.#found()),
+      check('archive.files', 'Every file of the archive is there and as it was written.', () => this.#files()),
+      check('archive.tools', 'pg_restore is new enough for the archive and the target.', (target) =>
+        this.#restore(target),
+      ),
+      check('archive.readable', 'pg_restore reads the archive.', () => this.#readable()),
+      check('archive.whole', 'The archive can be read to its end.', () => this.#readToEnd()),
+      check('archive.contents', 'The archive holds what is to be imported, in a form that can be loaded.', () =>
+        this.#contents(),
+      ),
+      check('archive.version', 'The target is not older than the server that was dumped.', (target) =>
+        this.#version(target),
+      ),
+      check('archive.extensions', 'The target offers the extensions that the archive makes.', (target) =>
+        this.#extensions(target),
+      ),
+      check('archive.roles', 'The roles that the archive names are on the target.', (target) => this.#roles(target)),
+    ];
+  }
+
+  #say(message: string): void {
+    if (Date.now() - this.#saidAt < SAY_EVERY_MS) return;
+    this.#saidAt = Date.now();
+    this.#input.say(message);
+  }
+
+  async #found(): Promise<Verdict> {
+    const place = await recogniseArchive(this.#input.path, this.#input.target);
+    this.#place = place;
+    this.#manifest = await readManifest(place);
+    this.#toc = await readToc(place);
+    const { serverVersion, dumpVersion, database, createdAt } = this.#toc;
+    const by = this.#manifest === null ? '' : `pgsluice ${this.#manifest.tool.version} with `;
+    const form = place.kind === 'directory' ? 'directory' : 'custom-format file';
+    return informed(
+      `A ${form} made by ${by}pg_dump ${dumpVersion} of the database ${database}, PostgreSQL ${serverVersion}, on ${createdAt}.`,
+    );
+  }
+
+  async #files(): Promise<Verdict> {
+    if (this.#place === null || this.#toc === null) return skipped('No archive was found.');
+    if (this.#manifest === null) {
+      this.#bytes = await archiveBytes(this.#place);
+      return skipped('The archive has no manifest of pgsluice: it is read to its end instead.');
+    }
+    this.#saidAt = Date.now();
+    this.#bytes = await checkFiles(this.#place, this.#manifest, this.#input.signal, (done, all) =>
+      this.#say(`Checking the archive's files: ${megabytes(done)} of ${megabytes(all)}.`),
+    );
+    this.#whole = true;
+    return passed(
+      `${this.#manifest.files.length} files, ${megabytes(this.#bytes)}: sizes and SHA-256 are as in the manifest.`,
+    );
+  }
+
+  async #restore(target: Database | null): Promise<Verdict> {
+    if (this.#toc === null) return skipped('No archive was found.');
+    const needed = majorOfVersion(this.#toc.dumpVersion);
+    const minMajor = Math.max(needed, target?.version.major ?? 0);
+    try {
+      this.#tools = await findPgTools({ binDir: this.#input.pgBinDir, minMajor });
+    } catch (error) {
+      if (!(error instanceof PgsluiceError)) throw error;
+      if (needed < minMajor) throw error;
+      return failed(
+        'ARCHIVE_TOO_NEW',
+        `The archive was made by pg_dump ${this.#toc.dumpVersion}, so that it takes pg_restore ${needed} or newer. ${error.message}`,
+        error.hint,
+      );
+    }
+    return passed(`pg_restore ${this.#tools.version} in ${this.#tools.dir}.`);
+  }
+
+  async #readable(): Promise<Verdict> {
+    if (this.#place === null || this.#toc === null || this.#tools === null)
+      return skipped('There is nothing to read it with.');
+    await checkListing(this.#tools, this.#place, this.#toc, this.#input.signal);
+    return passed(`${this.#toc.entries.length} entries.`);
+  }
+
+  async #readToEnd(): Promise<Verdict> {
+    if (this.#place === null || this.#toc === null || this.#tools === null)
+      return skipped('There is nothing to read it with.');
+    if (this.#manifest !== null) return passed('Its files are those that were written.');
+    this.#saidAt = Date.now();
+    this.#measured = await readThrough(this.#tools, this.#place, this.#toc, this.#input.signal, (done, all) =>
+      this.#say(`Reading the archive to its end: ${done} of ${all} tables.`),
+    );
+    this.#whole = true;
+    const rows = [...this.#measured.values()].reduce((sum, table) => sum + table.rows, 0);
+    return passed(
+      `${this.#measured.size} tables with ${rows.toLocaleString('en-US')} rows. Whether their contents are what the source had, it does not say.`,
+    );
+  }
+
+  #contents(): Verdict {
+    const { options, path } = this.#input;
+    const toc = this.#toc;
+    if (toc === null) return skipped('No archive was found.');
+    const chosen = chooseEntries(toc, options);
+    const tables = archiveTables(toc, chosen);
+    const inserts = tables.filter(({ entry }) => entry.hasData && entry.copyStatement === '');
+    if (inserts.length > 0 && !options.schemaOnly) {
+      const names = inserts.map(({ schema, name }) => `${schema}.${name}`);
+      return failed(
+        'ARCHIVE_HAS_INSERTS',
+        `The archive was made with --inserts: the rows of ${inserts.length} table(s) are commands, not data (${listed(names)}).`,
+        `Make it again without --inserts, or load it with: ${this.#restoreCommand(path)}`,
+      );
+    }
+    const literals = toc.entries.find(({ type }) => type === 'STDSTRINGS')?.definition ?? '';
+    if (/= '?off/.test(literals)) {
+      return failed(
+        'ARCHIVE_UNREADABLE',
+        'The archive was made of a database with standard_conforming_strings off: its literals are written in the old way.',
+        `Make it again with PGOPTIONS='-c standard_conforming_strings=on' pg_dump …, or load it with: ${this.#restoreCommand(path)}`,
+      );
+    }
+    if (options.excludeExtension.length > 0) {
+      return failed(
+        'OPTION_WITHOUT_SOURCE',
+        'What depends on an extension is known to the source only, which an import does not ask.',
+        'Leave --exclude-extension out. Where the target cannot have the extension, move the database directly: pgsluice clone leaves extensions out.',
+      );
+    }
+    const definitions = toc.entries.some(({ type }) => type === 'TABLE' || type === 'FUNCTION' || type === 'VIEW');
+    if (!definitions && tables.length > 0 && !options.dataOnly) {
+      return failed(
+        'ARCHIVE_WITHOUT_SCHEMA',
+        'The archive holds rows and no definitions of their tables.',
+        'Bring the schema first (--schema-only from another archive), then import this one with --data-only.',
+      );
+    }
+    const anyData = toc.entries.some(
+      ({ type }) => type === 'TABLE DATA' || type === 'BLOBS' || type === 'SEQUENCE SET',
+    );
+    if (!anyData && options.dataOnly) {
+      return failed(
+        'ARCHIVE_WITHOUT_DATA',
+        'The archive holds no rows.',
+        'Leave --data-only out, or take another archive.',
+      );
+    }
+    const objects = toc.entries.filter((entry) => entry.type === 'BLOBS' || isLargeObject(entry)).length;
+    const found = `${tables.length} tables with rows, ${chosen.size} of ${toc.entries.length} entries${objects > 0 ? ', large objects' : ''}.`;
+    return tables.length === 0 && !options.schemaOnly
+      ? warned(found, 'See whether the options leave out too much.')
+      : passed(found);
+  }
+
+  #restoreCommand(path: string): string {
+    const { host, port, user, database } = this.#input.target;
+    return `pg_restore -h ${shellWord(host)} -p ${port} -U ${shellWord(user)} -d ${shellWord(database)} --exit-on-error --single-transaction ${shellWord(path)}`;
+  }
+
+  #version(target: Database | null): Verdict {
+    const source = this.sourceVersion;
+    if (source === null || target === null) return skipped('One of both was not reached.');
+    return judgeMajors(source, target.version, this.#input.options.allowDowngrade);
+  }
+
+  async #extensions(target: Database | null): Promise<Verdict> {
+    const { options } = this.#input;
+    if (this.#toc === null || target === null) return skipped('One of both was not reached.');
+    if (options.dataOnly) return skipped('The job moves data only.');
+    const chosen = chooseEntries(this.#toc, options);
+    const wanted = this.#toc.entries.filter((entry) => entry.type === 'EXTENSION' && chosen.has(entry.dumpId));
+    if (wanted.length === 0) return passed('The archive makes none.');
+    const rows = await target.session.query<{ name: string }>('SELECT name::text AS name FROM pg_available_extensions');
+    const offered = new Set(rows.map(({ name }) => name));
+    const missing = wanted.map(({ name }) => name).filter((name) => !offered.has(name));
+    if (missing.length === 0) return passed(`${wanted.length} extension(s), all offered by the target.`);
+    return failed(
+      'EXTENSION_UNAVAILABLE',
+      `The target does not offer ${listed(missing)}.`,
+      'Install or allow them on the target. Where it cannot have them, move the database directly: pgsluice clone --exclude-extension.',
+    );
+  }
+
+  async #roles(target: Database | null): Promise<Verdict> {
+    const { options, path, workDir, signal } = this.#input;
+    const toc = this.#toc;
+    if (toc === null || target === null || this.#tools === null) return skipped('One of both was not reached.');
+    if (options.dataOnly) return skipped('The job moves data only.');
+    const chosen = chooseEntries(toc, options);
+    const { noOwner, noAcl } = options;
+    const encoding = archiveEncoding(toc);
+    const printed = await printArchive({ tools: this.#tools, path, encoding, noOwner, noAcl, workDir, signal });
+    const entries = printed.entries.filter(({ dumpId }) => chosen.has(dumpId));
+    const named = [...rolesNamed(entries, [], options).all].map((name) => mappedRole(options.mapRole, name));
+    const rows = await target.session.query<{ name: string }>('SELECT rolname::text AS name FROM pg_roles');
+    const present = new Set(rows.map(({ name }) => name));
+    const missing = [...new Set(named)].filter((name) => !present.has(name));
+    if (missing.length === 0) return passed(`${new Set(named).size} role(s), all on the target.`);
+    if (options.roles === 'create') return informed(`Will be made: ${listed(missing)}.`);
+    return failed(
+      'ROLE_MISSING',
+      `The target lacks roles that own something or are granted something: ${listed(missing)}.`,
+      '--roles create, or --map-role old=new for each with roles of the target, or --no-owner --no-acl',
+    );
+  }
+}
+
+/** What a step throws on purpose is its verdict. */
+async function explained(run: () => Promise<Verdict> | Verdict): Promise<Verdict> {
+  try {
+    return await run();
+  } catch (error) {
+    if (!(error instanceof PgsluiceError) || error.code === 'CANCELLED') throw error;
+    return { ...failed(error.code, error.message, error.hint), retryable: error.retryable };
+  }
+}
