@@ -109,6 +109,12 @@ describe('reduceEvents', () => {
     }
   });
 
+  it('takes from the result what was proven, before the agent is asked again', () => {
+    const result = { type: 'result', status: 'completed', verified: true, differences: [] } as unknown as Body;
+    const next = reduceEvents(modelFrom(job(), [], []), [event(11, result)]);
+    expect(next.job?.verified).toBe(true);
+  });
+
   it('forgets old checks when a new validation starts', () => {
     const check = { id: 'connect.source', outcome: 'passed' } as never;
     const start = modelFrom(job({ state: 'ready' }), [], [check]);

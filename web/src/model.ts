@@ -183,6 +183,11 @@ export function reduceEvents(model: JobModel, events: readonly JobEvent[]): JobM
         break;
       case 'result':
         next.result = event;
+        // What the job's own answer will say too, and until then nothing else may be claimed.
+        if (!history && next.job) {
+          const { verified, differences } = event;
+          next.job = { ...next.job, verified, differences: Math.max(next.job.differences, differences.length) };
+        }
         break;
       case 'log':
         break;
