@@ -2,6 +2,7 @@ import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { LogLevel } from '../contract/event.ts';
 import { clone } from './commands/clone.ts';
 import { exportDatabase } from './commands/export.ts';
+import { importArchive } from './commands/import.ts';
 import { showChecks } from './commands/checks.ts';
 import { demo } from './commands/demo.ts';
 import { cutOver } from './commands/cutover.ts';
@@ -22,6 +23,7 @@ import {
 } from './endpoint-options.ts';
 import { exitCodes } from './exit.ts';
 import { addExportOptions } from './export-options.ts';
+import { addImportOptions } from './import-options.ts';
 import { addGroupOptions } from './group-options.ts';
 import { addHookOptions, hookFlags, hookHelp } from './hook-options.ts';
 import { addLiveOptions, liveHelp, liveOnlyFlags } from './live-options.ts';
@@ -78,6 +80,7 @@ export function buildProgram(context: Context, done: (code: number) => void): Co
   program.commandsGroup('Move a database:');
   addMoveCommands(program, context, done);
   addExportCommand(program, context, done);
+  addImportCommand(program, context, done);
   program.commandsGroup('Run an agent with a web page:');
   addAgentCommands(program, context, done);
   program.commandsGroup('Look after jobs:');
@@ -216,6 +219,32 @@ function addExportCommand(program: Command, context: Context, done: (code: numbe
       ) + exitCodeHelp,
     )
     .action(async (path, flags) => done(await exportDatabase(context, path, flags)));
+}
+
+function addImportCommand(program: Command, context: Context, done: (code: number) => void): void {
+  const command = program
+    .command('import')
+    .summary('load an archive into a database, and hold it against what the source had')
+    .description(
+      'Reads a directory made by "pgsluice export" or pg_dump -Fd, or a file made by pg_dump -Fc. It is examined to its last byte before\nthe target is touched; one that is cut or altered is refused.',
+    )
+    .argument('<archive>', 'directory or custom-format file, on the machine that runs the job');
+  addImportOptions(command)
+    .optionsGroup('Output:')
+    .option('--name <text>', 'name of the job in lists')
+    .addOption(stateOption())
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      examples(
+        "export PGSLUICE_TARGET_URL='postgres://app:secret@new/shop'",
+        'pgsluice import /var/backups/shop',
+        'pgsluice import shop.dump --no-owner --no-acl   # to a provider where roles differ',
+        'pgsluice import shop --roles create --replace',
+        'pgsluice import shop --json | tail -n 1 | jq .verified',
+      ) + exitCodeHelp,
+    )
+    .action(async (path, flags) => done(await importArchive(context, path, flags)));
 }
 
 function addAgentCommands(program: Command, context: Context, done: (code: number) => void): void {
