@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { ArchiveEntry } from './archive.ts';
-import { grantAsDumped, grantAsMember, mapEntryRoles, rolesOfEntry } from './map-roles.ts';
+import { grantAsDumped, grantAsMember, mapEntryRoles, rolesOfEntry, sortPolicyRoles } from './map-roles.ts';
 
 function entry(type: string, ...statements: string[]): ArchiveEntry {
   const ids = { dumpId: 1, classOid: 0, oid: 0, dependencies: [], settings: [] };
@@ -125,4 +125,12 @@ it('lets a member make the grants that a grantee passed on', () => {
     ]),
   );
   expect(grantAsDumped(asMember)).toEqual(dumped);
+});
+
+it('puts the roles of a policy in order', () => {
+  const policy = (roles: string): ArchiveEntry =>
+    entry('POLICY', `CREATE POLICY p ON t FOR SELECT TO ${roles} USING (b > a);`);
+  expect(sortPolicyRoles(policy('b, "A x", b'))).toEqual(sortPolicyRoles(policy('"A x", b')));
+  expect(sortPolicyRoles(policy('b, a')).statements[0]).toContain('TO "a", "b" USING (b > a);');
+  expect(sortPolicyRoles(policy('b'))).not.toEqual(sortPolicyRoles(policy('a')));
 });

@@ -128,6 +128,22 @@ export function mapArchiveRoles(archive: Archive, map: RoleMap): Archive {
   return { entries: archive.entries.map((entry) => mapEntryRoles(entry, map)) };
 }
 
+/**
+ * pg_dump lists a policy's roles in no order: as it finds them in the server's catalogue. Here they are sorted, each once, in
+ * quotes. Pure.
+ */
+export function sortPolicyRoles(entry: ArchiveEntry): ArchiveEntry {
+  if (entry.type !== 'POLICY') return entry;
+  const statements = entry.statements.map((statement) => {
+    const words = roleWords(entry.type, statement).map(({ word }) => word);
+    const [first, last] = [words[0], words.at(-1)];
+    if (first === undefined || last === undefined) return statement;
+    const names = [...new Set(words.map(({ value }) => quoteIdent(value)))].toSorted();
+    return statement.slice(0, first.start) + names.join(', ') + statement.slice(last.end);
+  });
+  return { ...entry, statements };
+}
+
 const setRole = /^(RE)?SET (ROLE|SESSION AUTHORIZATION)\b/;
 
 /**

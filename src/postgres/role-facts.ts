@@ -171,6 +171,8 @@ export interface RoleRights {
   readonly replication: boolean;
   readonly bypassrls: boolean;
   readonly existing: ReadonlySet<string>;
+  /** Roles that it may grant to others and set parameters for, itself left out. */
+  readonly administers: ReadonlySet<string>;
   /** Parameters that the role may not set for anybody: they take a superuser. */
   readonly reserved: ReadonlySet<string>;
   /** `role name` of every setting that stands for a role in the target database. */
@@ -181,6 +183,13 @@ const RIGHTS = `
 SELECT current_user::text AS role, current_setting('server_version_num')::int / 10000 AS major, rolsuper AS superuser,
        rolcreaterole AS createrole, rolcreatedb AS createdb, rolreplication AS replication, rolbypassrls AS bypassrls
 FROM pg_roles WHERE rolname = current_user`;
+
+type OwnRights = Omit<RoleRights, 'existing' | 'administers' | 'reserved' | 'databaseSettings'>;
+
+/** Before 16 CREATEROLE administers every role that is no superuser (PostgreSQL documentation, CREATE ROLE). */
+const EXISTING = ({ superuser, major, createrole }: OwnRights): string => `
+SELECT rolname::text AS name, ${superuser} OR (${major < 16 && createrole} AND NOT rolsuper)
+  OR pg_has_role(oid, 'MEMBER WITH ADMIN OPTION') AS administers FROM pg_roles`;
 
 /** From 15 on single parameters can be granted. */
 const RESERVED = (major: number): string => `
@@ -194,16 +203,15 @@ WHERE s.setrole <> 0 AND s.setdatabase = (SELECT oid FROM pg_database WHERE datn
 
 /** `database`: the target's, which need not be the session's. */
 export async function readRoleRights(session: Session, database: string): Promise<RoleRights> {
-  const [own] = await session.query<Omit<RoleRights, 'existing' | 'reserved' | 'databaseSettings'> & { role: string }>(
-    RIGHTS,
-  );
+  const [own] = await session.query<OwnRights & Record<string, unknown>>(RIGHTS);
   if (own === undefined) throw new Error('The current role is not in pg_roles.');
-  const roles = await session.query<{ name: string }>('SELECT rolname::text AS name FROM pg_roles');
+  const roles = await session.query<{ name: string; administers: boolean }>(EXISTING(own));
   const reserved = own.superuser ? [] : await session.query<{ name: string }>(RESERVED(own.major));
   const set = await session.query<{ role: string; name: string }>(DATABASE_SETTINGS, [database]);
   return {
     ...own,
     existing: new Set(roles.map(({ name }) => name)),
+    administers: new Set(roles.filter((role) => role.administers).map(({ name }) => name)),
     reserved: new Set(reserved.map(({ name }) => name)),
     databaseSettings: new Set(set.map(({ role, name }) => `${role} ${name}`)),
   };

@@ -50,6 +50,7 @@ const rights = (more: Partial<RoleRights> = {}): RoleRights => ({
   replication: false,
   bypassrls: false,
   existing: new Set(['me']),
+  administers: new Set(),
   reserved: new Set(),
   databaseSettings: new Set(),
   ...more,
@@ -137,6 +138,16 @@ describe('memberships', () => {
     const roles = [role('group'), role('app', { memberships: [member('group', { inherit: null, set: null })] })];
     expect(statements(plan(roles)).at(-1)).toBe('GRANT "group" TO "app"');
   });
+  it('in roles that another administers are left to a person', () => {
+    const roles = [role('app', { memberships: [member('pg_monitor')] })];
+    const existing = new Set(['me', 'pg_monitor']);
+    const made = plan(roles, { target: rights({ existing }) });
+    expect(statements(made)).toHaveLength(1);
+    expect(made.withheld).toEqual([`the membership of "app" in "pg_monitor" is not the target role's to grant`]);
+    expect(made.todo).toEqual([expect.stringContaining('GRANT "pg_monitor" TO "app";')]);
+    const both = rights({ existing, administers: new Set(['pg_monitor']) });
+    expect(statements(plan(roles, { target: both })).at(-1)).toContain('GRANT "pg_monitor" TO "app"');
+  });
   it('between roles that became one are none', () => {
     const roles = [role('group'), role('app', { memberships: [member('group')] })];
     expect(statements(plan(roles, { map: { group: 'one', app: 'one' } }))).toEqual([
@@ -165,9 +176,9 @@ describe('settings', () => {
   });
   it('of a role of the target are only added, for this database', () => {
     const existing = new Set(['me', 'app']);
-    expect(statements(plan([role('app', settings)], { target: rights({ existing }) }))).toEqual([
-      `ALTER ROLE "app" IN DATABASE "db ""x""" SET "search_path" TO app, "My s"`,
-    ]);
+    expect(
+      statements(plan([role('app', settings)], { target: rights({ existing, administers: new Set(['app']) }) })),
+    ).toEqual([`ALTER ROLE "app" IN DATABASE "db ""x""" SET "search_path" TO app, "My s"`]);
     const target = rights({ existing, databaseSettings: new Set(['app search_path']) });
     expect(statements(plan([role('app', settings)], { target }))).toEqual([]);
   });

@@ -158,6 +158,11 @@ function planMemberships(input: RolePlanInput, made: ReadonlyMap<string, RoleFac
         if (isPlaceRole(group)) part.withheld.push(`the membership of ${words} is the place's own and is not carried`);
         continue;
       }
+      if (!made.has(group) && !target.administers.has(group)) {
+        part.withheld.push(`the membership of ${words} is not the target role's to grant`);
+        part.todo.push(byAnother(`GRANT ${quoteIdent(group)} TO ${quoteIdent(member)}`));
+        continue;
+      }
       const { statement, lost } = membershipStatement(group, member, membership, role, input);
       if (lost !== null) {
         part.withheld.push(`the membership of ${words} ${lost}`);
@@ -200,7 +205,10 @@ function planSettings(input: RolePlanInput, made: ReadonlyMap<string, RoleFacts>
   const part: Part = { steps: [], withheld: [], todo: [] };
   const set = (name: string, setting: string, where: string): void => {
     const statement = `ALTER ROLE ${quoteIdent(name)}${where} ${settingClause(setting)}`;
-    if (target.reserved.has(settingName(setting).toLowerCase())) {
+    if (!made.has(name) && name !== target.role && !target.administers.has(name)) {
+      part.withheld.push(`${settingName(setting)} of the role ${quoteIdent(name)} is not the target role's to set`);
+      part.todo.push(byAnother(statement));
+    } else if (target.reserved.has(settingName(setting).toLowerCase())) {
       part.withheld.push(`${settingName(setting)} of the role ${quoteIdent(name)} takes a superuser to set`);
       part.todo.push(byAnother(statement));
     } else part.steps.push({ statement, otherwise: byAnother(statement) });

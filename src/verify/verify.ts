@@ -6,7 +6,7 @@ import { dumpArchive } from '../postgres/archive.ts';
 import type { Archive, ArchiveEntry } from '../postgres/archive.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import { largeObjectsMatch, tableMatches } from '../postgres/filters.ts';
-import { grantAsDumped, mapArchiveRoles, mapsRoles } from '../postgres/map-roles.ts';
+import { grantAsDumped, mapArchiveRoles, mapsRoles, sortPolicyRoles } from '../postgres/map-roles.ts';
 import { isExcludedRelation, keptColumns, readExcluded } from '../postgres/excluded.ts';
 import type { Excluded } from '../postgres/excluded.ts';
 import { withoutLending } from '../postgres/lend-create.ts';
@@ -181,13 +181,14 @@ export function comparesGrants({ mapRole, noOwner, noAcl }: JobOptions): boolean
 
 /** The source's schema as the target has to have it; one that was given has its roles mapped already. */
 export function asMapped(archive: Archive, options: JobOptions, dumpedHere: boolean): Archive {
-  const entries = archive.entries.map(grantAsDumped).map(withoutLending);
+  const entries = archive.entries.map(grantAsDumped).map(withoutLending).map(sortPolicyRoles);
   return comparesGrants(options) ? mapArchiveRoles({ entries }, dumpedHere ? options.mapRole : {}) : { entries };
 }
 
 /** Both sides write all roles in quotes then. */
 export function asCompared(archive: Archive, options: JobOptions): Archive {
-  return comparesGrants(options) ? mapArchiveRoles(archive, {}) : archive;
+  const entries = archive.entries.map(sortPolicyRoles);
+  return comparesGrants(options) ? mapArchiveRoles({ entries }, {}) : { entries };
 }
 
 function compareNames(a: string, b: string): number {
