@@ -55,7 +55,7 @@ export function CheckCard({ check, session }: { check: CheckResult; session: Job
 const nameKey = 'pgsluice-accepts-as';
 
 /** Makes the check again; accepts its warning, or takes that back. */
-export function CheckTools({ check, session }: { check: CheckResult; session: JobSession }) {
+function CheckTools({ check, session }: { check: CheckResult; session: JobSession }) {
   const busy = useSignal<'run' | 'accept' | 'unaccept' | null>(null);
   const asking = useSignal(false);
   const problem = useSignal<ApiError | null>(null);

@@ -3,7 +3,7 @@ import type { CheckResult } from '../../../src/contract/check.ts';
 import type { JobView } from '../../../src/contract/job.ts';
 import { api, toApiError, type ApiError } from '../api.ts';
 import { groupChecks, type CheckGroups, type FamilyGroup } from '../check-groups.ts';
-import { CheckCard, CheckTools } from '../components/check-card.tsx';
+import { CheckCard } from '../components/check-card.tsx';
 import { CopyBlock } from '../components/copy-button.tsx';
 import { Badge, ProblemNote } from '../components/parts.tsx';
 import { describeSide } from '../endpoint.ts';
@@ -81,7 +81,7 @@ export function ValidatePage({ session, job }: { session: JobSession; job: JobVi
           <h2>{groups.counts.blockers + warned > 0 ? 'Everything else that was checked' : 'What was checked'}</h2>
           <div class="families">
             {groups.others.map((group) => (
-              <Family key={group.family} group={group} session={session} />
+              <Family key={group.family} group={group} />
             ))}
           </div>
         </section>
@@ -169,7 +169,7 @@ function Section({ session, title, lead, groups, count }: SectionProps) {
   );
 }
 
-function Family({ group, session }: { group: FamilyGroup; session: JobSession }) {
+function Family({ group }: { group: FamilyGroup }) {
   return (
     <div class="family card">
       <h3>{familyWords[group.family]}</h3>
@@ -185,7 +185,6 @@ function Family({ group, session }: { group: FamilyGroup; session: JobSession })
             <p class="found">{check.found || check.title}</p>
             {check.found !== '' && <p class="muted">{check.title}</p>}
             {check.remedy !== '' && <CopyBlock text={check.remedy} what={`advice of ${check.id}`} />}
-            {check.outcome === 'skipped' && <CheckTools check={check} session={session} />}
           </li>
         ))}
       </ul>
