@@ -1,7 +1,7 @@
 import type { JobOptions } from '../contract/options.ts';
 import { qualified, quoteIdent } from '../postgres/quote.ts';
 import { failed, informed, passed, warned } from './check.ts';
-import type { Check, Verdict } from './check.ts';
+import type { Check, Scope, Verdict } from './check.ts';
 import type { CatalogObject } from './catalog.ts';
 import type { Database } from './database.ts';
 import { objectName } from './names.ts';
@@ -132,12 +132,11 @@ type ExtensionRow = Omit<TargetExtension, 'onSource'>;
 const readExtensions = (database: Database): Promise<ExtensionRow[]> =>
   database.session.query<ExtensionRow & Record<string, unknown>>(EXTENSIONS);
 
-async function readContents(source: Database, target: Database): Promise<TargetContents> {
-  const there = new Set((await readExtensions(source)).map((e) => e.name));
+async function readContents(brought: ReadonlySet<string>, target: Database): Promise<TargetContents> {
   return {
     objects: await target.objects(),
     largeObjects: (await target.one<{ n: number }>(LARGE_OBJECT_COUNT)).n,
-    extensions: (await readExtensions(target)).map((e) => ({ ...e, onSource: there.has(e.name) })),
+    extensions: (await readExtensions(target)).map((e) => ({ ...e, onSource: brought.has(e.name) })),
   };
 }
 
@@ -156,14 +155,11 @@ async function readFilled(target: Database, names: readonly string[]): Promise<S
 }
 
 async function judgeDataOnly(
-  source: Database,
+  wanted: readonly string[],
   target: Database,
   options: JobOptions,
   input: EmptyInput,
 ): Promise<Verdict> {
-  const wanted = (await source.relations())
-    .filter((r) => r.kind === 'r' && dataInScope(options, r.schema, r.name))
-    .map((r) => qualified(r.schema, r.name));
   const tables = (await target.relations()).filter((r) => r.kind === 'r' || r.kind === 'p');
   const present = new Set(tables.map((r) => qualified(r.schema, r.name)));
   // Where this role may not read, privilege.target-create says so; rows cannot be looked for.
@@ -180,16 +176,39 @@ async function judgeDataOnly(
   return judgeDataOnlyTarget(wanted, new Map([...present].map((name) => [name, filled.has(name)])), input, large);
 }
 
+/** What is brought to a target. */
+export interface Brought {
+  /** Tables whose rows come, qualified and quoted. */
+  readonly tables: readonly string[];
+  /** Extensions by name. */
+  readonly extensions: ReadonlySet<string>;
+}
+
+/** Whether the target can take what is brought: empty, made by this very job, or to be replaced. */
+export async function judgeRoom(
+  target: Database,
+  { options, ownTarget }: Pick<Scope, 'options' | 'ownTarget'>,
+  brought: () => Promise<Brought>,
+): Promise<Verdict> {
+  const { database, role } = target.identity;
+  const input: EmptyInput = { database, role, replace: options.replace, ownTarget };
+  const { tables, extensions } = await brought();
+  if (options.dataOnly) return judgeDataOnly(tables, target, options, input);
+  return judgeTargetEmpty(await readContents(extensions, target), input);
+}
+
+async function readBrought(source: Database, options: JobOptions): Promise<Brought> {
+  const tables = (await source.relations())
+    .filter((r) => r.kind === 'r' && dataInScope(options, r.schema, r.name))
+    .map((r) => qualified(r.schema, r.name));
+  return { tables, extensions: new Set((await readExtensions(source)).map((e) => e.name)) };
+}
+
 export const targetEmpty: Check = {
   id: 'capacity.target-empty',
   severity: 'blocks',
   title: 'The target is empty, or may be replaced.',
   needs: 'both',
   side: 'target',
-  run: async (source, target, { options, ownTarget }) => {
-    const { database, role } = target.identity;
-    const input: EmptyInput = { database, role, replace: options.replace, ownTarget };
-    if (options.dataOnly) return judgeDataOnly(source, target, options, input);
-    return judgeTargetEmpty(await readContents(source, target), input);
-  },
+  run: (source, target, scope) => judgeRoom(target, scope, () => readBrought(source, scope.options)),
 };

@@ -88,6 +88,11 @@ SELECT current_user::text AS role, current_database()::text AS database, has_dat
   COALESCE((SELECT json_agg(json_build_object('schema', n.nspname, 'create', has_schema_privilege(n.oid, 'CREATE') AND has_schema_privilege(n.oid, 'USAGE')))
    FROM pg_namespace n WHERE n.nspname = ANY ($1)), '[]') AS schemas`;
 
+/** What the target's role may create, as far as it matters for these schemas. */
+export function readCreateRights(target: Database, schemas: readonly string[]): Promise<CreateRights> {
+  return target.one<CreateRights & Record<string, unknown>>(CREATE_RIGHTS, [schemas]);
+}
+
 const WRITE_RIGHTS = `
 SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind, row_security_active(c.oid) AS "rowSecurity",
   CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, 'UPDATE')
@@ -101,11 +106,20 @@ async function readWriteRights(source: Database, target: Database, options: JobO
       .filter((r) => (r.kind === 'r' || r.kind === 'S') && dataInScope(options, r.schema, r.name))
       .map((r) => qualified(r.schema, r.name)),
   );
+  return readRightsToFill(target, filled);
+}
+
+/** Rights to fill these tables and sequences, which are named qualified and quoted. */
+export async function readRightsToFill(target: Database, filled: ReadonlySet<string>): Promise<WriteRight[]> {
   const rights = await target.session.query<WriteRight & Record<string, unknown>>(WRITE_RIGHTS);
   return rights.filter((r) => filled.has(qualified(r.schema, r.name)));
 }
 
-const databaseWideKinds: ReadonlySet<string> = new Set(['PUBLICATION', 'FOREIGN DATA WRAPPER', 'PROCEDURAL LANGUAGE']);
+export const databaseWideKinds: ReadonlySet<string> = new Set([
+  'PUBLICATION',
+  'FOREIGN DATA WRAPPER',
+  'PROCEDURAL LANGUAGE',
+]);
 
 const targetCreate: Check = {
   id: 'privilege.target-create',
@@ -117,7 +131,7 @@ const targetCreate: Check = {
     if (options.dataOnly) return judgeWrite(target.identity.role, await readWriteRights(source, target, options));
     const objects = scoped(options, await source.objects());
     const schemas = [...new Set(objects.map((o) => o.schema).filter((s) => s !== null))];
-    const rights = await target.one<CreateRights & Record<string, unknown>>(CREATE_RIGHTS, [schemas]);
+    const rights = await readCreateRights(target, schemas);
     const databaseWide = objects.filter((o) => databaseWideKinds.has(o.kind)).map(objectName);
     return judgeCreate(rights, { schemas, databaseWide });
   },

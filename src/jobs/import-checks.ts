@@ -2,7 +2,15 @@ import type { Manifest } from '../contract/manifest.ts';
 import { shellWord } from '../contract/words.ts';
 import type { JobOptions } from '../contract/options.ts';
 import { failed, informed, passed, skipped, warned } from '../checks/check.ts';
-import type { Verdict } from '../checks/check.ts';
+import type { Scope, Verdict } from '../checks/check.ts';
+import { judgeRoom } from '../checks/empty.ts';
+import {
+  databaseWideKinds,
+  judgeCreate,
+  judgeWrite,
+  readCreateRights,
+  readRightsToFill,
+} from '../checks/privilege-target.ts';
 import type { Database } from '../checks/database.ts';
 import type { ArchiveCheck } from '../checks/validate-one.ts';
 import { judgeMajors } from '../checks/version.ts';
@@ -24,6 +32,7 @@ import { printArchive } from '../postgres/archive.ts';
 import { majorOfVersion } from '../postgres/archive-toc.ts';
 import type { Toc } from '../postgres/archive-toc.ts';
 import { mappedRole } from '../postgres/map-roles.ts';
+import { qualified } from '../postgres/quote.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import { findPgTools } from '../postgres/tools.ts';
 import type { PgTools } from '../postgres/tools.ts';
@@ -41,6 +50,7 @@ export interface ArchiveExamInput {
   readonly say: (message: string) => void;
 }
 
+const dataTypes: ReadonlySet<string> = new Set(['TABLE DATA', 'SEQUENCE SET', 'BLOBS']);
 const SAY_EVERY_MS = 2000;
 const NAMED = 10;
 
@@ -99,8 +109,13 @@ export class ArchiveExam {
     const check = (
       id: ArchiveCheck['id'],
       title: string,
-      run: (target: Database | null) => Promise<Verdict> | Verdict,
-    ): ArchiveCheck => ({ id, severity: 'blocks', title, run: async (target) => explained(() => run(target)) });
+      run: (target: Database | null, scope: Scope) => Promise<Verdict> | Verdict,
+    ): ArchiveCheck => ({
+      id,
+      severity: 'blocks',
+      title,
+      run: async (target, scope) => explained(() => run(target, scope)),
+    });
     return [
       check('archive.found', 'The path holds an archive that can be imported.', () => this.#found()),
       check('archive.files', 'Every file of the archive is there and as it was written.', () => this.#files()),
@@ -117,6 +132,12 @@ export class ArchiveExam {
       ),
       check('archive.extensions', 'The target offers the extensions that the archive makes.', (target) =>
         this.#extensions(target),
+      ),
+      check('archive.target-empty', 'The target is empty, or may be replaced.', (target, scope) =>
+        this.#room(target, scope),
+      ),
+      check('archive.target-create', 'The target role may create (with data only: fill) what is imported.', (target) =>
+        this.#rights(target),
       ),
       check('archive.roles', 'The roles that the archive names are on the target.', (target) => this.#roles(target)),
     ];
@@ -279,6 +300,39 @@ export class ArchiveExam {
       `The target does not offer ${listed(missing)}.`,
       'Install or allow them on the target. Where it cannot have them, move the database directly: pgsluice clone --exclude-extension.',
     );
+  }
+
+  async #room(target: Database | null, scope: Scope): Promise<Verdict> {
+    const toc = this.#toc;
+    if (toc === null || target === null) return skipped('One of both was not reached.');
+    const chosen = chooseEntries(toc, this.#input.options);
+    const entries = toc.entries.filter((entry) => entry.type === 'EXTENSION' && chosen.has(entry.dumpId));
+    const tables = archiveTables(toc, chosen).map(({ schema, name }) => qualified(schema, name));
+    return judgeRoom(target, scope, () =>
+      Promise.resolve({ tables, extensions: new Set(entries.map(({ name }) => name)) }),
+    );
+  }
+
+  async #rights(target: Database | null): Promise<Verdict> {
+    const { options } = this.#input;
+    const toc = this.#toc;
+    if (toc === null || target === null) return skipped('One of both was not reached.');
+    const chosen = chooseEntries(toc, options);
+    if (options.dataOnly) {
+      const filled = toc.entries.filter(
+        ({ type, dumpId }) => (type === 'TABLE DATA' || type === 'SEQUENCE SET') && chosen.has(dumpId),
+      );
+      const names = new Set(filled.map(({ schema, name }) => qualified(schema ?? '', name)));
+      return judgeWrite(target.identity.role, await readRightsToFill(target, names));
+    }
+    const made = toc.entries.filter(({ type, dumpId }) => chosen.has(dumpId) && !dataTypes.has(type));
+    const schemas = [...new Set(made.flatMap(({ type, schema, name }) => schema ?? (type === 'SCHEMA' ? name : [])))];
+    // What an extension puts into pg_catalog is granted there, not made.
+    const own = schemas.filter((schema) => schema !== 'pg_catalog');
+    const databaseWide = made
+      .filter(({ type }) => databaseWideKinds.has(type))
+      .map(({ type, name }) => `${type} ${name}`);
+    return judgeCreate(await readCreateRights(target, own), { schemas: own, databaseWide });
   }
 
   async #roles(target: Database | null): Promise<Verdict> {
