@@ -10,7 +10,7 @@ import type { ResultStatus } from './job-report.ts';
 import { JobHooks, hookTodo } from './hooks.ts';
 import { Surroundings } from './surroundings.ts';
 import { conclude } from './conclude.ts';
-import { cleanLive } from './clean-live.ts';
+import { cleanRun } from './clean-run.ts';
 import { describeTarget } from './job-summary.ts';
 import { noArchiveWords } from './job-summary-archive.ts';
 import { type Endpoints, type LiveFacts, type Sides, bothOf } from './job-view.ts';
@@ -455,17 +455,8 @@ export class ActiveRun {
 
   /** Takes off the servers what a live run has made there. Never rejects; what is left is swept later (live-sweep.ts). */
   async #clean(ms: number): Promise<void> {
-    const { state } = this.#live;
-    if (state === null || !this.#live.stands) return;
-    await cleanLive({
-      rooms: this.#environment.rooms,
-      job: this.id,
-      endpoints: this.#endpoints,
-      state,
-      ms,
-      log: (level, message) => this.writer.say(level, message),
-      save: (cleaned) => this.#live.save(cleaned, { goesOn: false }),
-    });
+    const { rooms } = this.#environment;
+    await cleanRun({ rooms, row: this.#row, sides: this.#sides, live: this.#live, writer: this.writer, ms });
   }
 
   async #conclude(status: ResultStatus, end: RunEnd | null, error: ErrorReport | null, reason: string): Promise<void> {

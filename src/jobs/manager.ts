@@ -22,6 +22,7 @@ import {
 import { Store } from '../store/store.ts';
 import { ActiveRun } from './active-run.ts';
 import { asReport } from './as-report.ts';
+import { forgetPartial } from './clean-run.ts';
 import { acceptedOf } from './acceptance.ts';
 import { ChecksOfJob } from './checks-of-job.ts';
 import { defaultRooms } from './default-rooms.ts';
@@ -242,6 +243,7 @@ export class JobManager {
         row = await this.#claim(id);
       }
       await this.#live.cleanForRemoval(row, run !== undefined || cancels);
+      await forgetPartial(row, (message) => this.#config.logger.warn({ job: id }, message));
       await deleteJob(this.#store.db, id);
       this.#counters.removed(row.state);
       this.#feeds.get(id)?.close();

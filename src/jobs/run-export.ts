@@ -22,7 +22,8 @@ export async function runExport(context: ArchiveRunContext): Promise<RunEnd> {
   const { facts, applications } = checked;
   const versions = { source: facts.server.version.text, target: null };
   const { connectionsAvailable } = facts.server;
-  const connections = planConnections({ source: connectionsAvailable, target: connectionsAvailable }, options).source;
+  const available = { source: connectionsAvailable, target: connectionsAvailable };
+  const connections = planConnections(available, { tableJobs: options.tableJobs, indexJobs: 0 }).source;
   await context.clearTables();
   const most = `${connections} ${connections === 1 ? 'connection' : 'connections'}`;
   await context.move('running', `Exporting with up to ${most} to the source.`);
