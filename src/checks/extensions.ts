@@ -285,7 +285,8 @@ const RIGHTS = `
 SELECT has_database_privilege(current_database(), 'CREATE') AS "createInDatabase",
   (SELECT setting FROM pg_settings WHERE name = 'shared_preload_libraries') AS preloaded,
   EXISTS (SELECT FROM pg_roles WHERE rolname = ANY ($1) AND pg_has_role(oid, 'USAGE')) AS admin,
-  (SELECT json_object_agg(name, COALESCE(setting, '')) FROM pg_settings WHERE name = ANY ($2)) AS settings`;
+  (SELECT json_object_agg(name, current_setting(name, true)) FROM unnest($2::text[]) AS name
+   WHERE current_setting(name, true) IS NOT NULL) AS settings`;
 
 /** Extensions of which something of people's own depends on a member. */
 const USED = `
