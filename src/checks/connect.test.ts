@@ -84,7 +84,7 @@ describe('judgeTargetWritable', () => {
     const resets = ['ALTER DATABASE d RESET default_transaction_read_only;'];
     expect(judgeTargetWritable({ inRecovery: false, readOnlyDefault: true, resets })).toMatchObject({
       code: 'TARGET_READ_ONLY',
-      remedy: resets[0],
+      remedy: `SET default_transaction_read_only TO off;\n${resets[0] ?? ''}`,
     });
     expect(judgeTargetWritable({ inRecovery: false, readOnlyDefault: true, resets: [] }).remedy).toContain(
       'ALTER SYSTEM',

@@ -261,7 +261,10 @@ export function judgeTargetWritable(state: ReadOnlyState): Verdict {
     return failed(
       'TARGET_READ_ONLY',
       'The target is set to read only (default_transaction_read_only is on); some providers do this when the disk is full.',
-      (state.resets.length > 0 ? state.resets : byConfiguration).join('\n'),
+      // Whoever pastes it is read only as well.
+      ['SET default_transaction_read_only TO off;', ...(state.resets.length > 0 ? state.resets : byConfiguration)].join(
+        '\n',
+      ),
     );
   }
   return passed('The target accepts writes.');

@@ -175,7 +175,7 @@ const words = (o: NewerObject): string => {
 export function judgeDowngrade(source: number, target: number, newer: readonly NewerObject[]): Verdict {
   if (newer.length === 0)
     return informed(
-      `Nothing that the catalogue of PostgreSQL ${source} shows is unknown to PostgreSQL ${target}. Bodies of functions and views are not read: where one uses newer syntax, the target refuses it, and the job names it and fails.`,
+      `Nothing that the catalogue of PostgreSQL ${source} shows is unknown to PostgreSQL ${target}. Bodies of functions and views are not read: where one uses newer syntax, the target refuses it, and the job names it and fails.${source >= 17 && target < 17 ? ' GRANT ALL does not hold MAINTAIN there.' : ''}${source >= 18 && target < 18 ? ' Names of NOT NULL constraints are not kept.' : ''}`,
     );
   return failed(
     'DOWNGRADE_REFUSED',

@@ -66,7 +66,9 @@ SELECT who, extract(epoch FROM now() - since)::float8 AS age, prepared, "end",
    FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
    WHERE l.locktype = 'relation' AND l.granted AND l.mode = 'AccessExclusiveLock' AND c.relkind IN ('r', 'p', 'm', 'S')
      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-     AND (l.pid = x.pid OR (l.pid IS NULL AND split_part(l.virtualtransaction, '/', 2) = x.xid))), '[]') AS locks
+     AND (l.pid = x.pid OR (l.pid IS NULL AND l.virtualtransaction IN (
+       SELECT own.virtualtransaction FROM pg_locks own
+       WHERE own.pid IS NULL AND own.locktype = 'transactionid' AND own.transactionid::text = x.xid)))), '[]') AS locks
 FROM x`;
 
 const UNSEEN = `

@@ -55,7 +55,8 @@ test('what belongs to relations', () => {
   expect(judgeInvalidIndexes(one).remedy).toBe('REINDEX INDEX "s"."i";');
   expect(judgeNotValid(one).outcome).toBe('info');
   expect(judgeDisabledTriggers(one).outcome).toBe('info');
-  expect(judgeSubscriptions(['x']).outcome).toBe('warned');
+  expect(judgeSubscriptions([{ name: 'x', enabled: true }]).outcome).toBe('warned');
+  expect(judgeSubscriptions([{ name: 'x', enabled: false }]).outcome).toBe('info');
   expect(
     [judgeInvalidIndexes([]), judgeNotValid([]), judgeDisabledTriggers([]), judgeSubscriptions([])].map(
       (v) => v.outcome,

@@ -9,6 +9,7 @@ import { foreignCheck } from './foreign.ts';
 import { inventoryCheck } from './inventory.ts';
 import { inScope } from './scope.ts';
 import { tablespacesCheck } from './tablespaces.ts';
+import { violationsCheck } from './violations.ts';
 import { NAMED, count, listNames } from './words.ts';
 import type { JobOptions } from '../contract/options.ts';
 
@@ -146,16 +147,32 @@ const attachedCheck = (
     judge(attachedInScope(options, await source.session.query<Attached & Record<string, unknown>>(sql))),
 });
 
-export function judgeSubscriptions(names: readonly string[]): Verdict {
-  if (names.length === 0) return passed('The source subscribes to nothing.');
+export interface Subscription {
+  readonly name: string;
+  readonly enabled: boolean;
+}
+
+/** A disabled one brings no rows in; its copy arrives disabled either way. Pure. */
+export function judgeSubscriptions(subscriptions: readonly Subscription[]): Verdict {
+  if (subscriptions.length === 0) return passed('The source subscribes to nothing.');
+  const enabled = subscriptions.filter((one) => one.enabled).map((one) => quoteIdent(one.name));
+  const copies = 'A copy arrives without a slot and disabled, if this role may read it at all.';
+  if (enabled.length === 0)
+    return informed(
+      `${count(subscriptions.length, 'subscription')} of the source ${subscriptions.length === 1 ? 'is' : 'are'} disabled: ${listNames(subscriptions.map((one) => quoteIdent(one.name)))}. ${copies}`,
+    );
   return warned(
-    `The source takes changes from elsewhere by ${count(names.length, 'subscription')}: ${listNames(names.map(quoteIdent))}. A copy arrives without a slot and disabled, if this role may read it at all; rows that come in during the copy are not part of it.`,
-    names
+    `The source takes changes from elsewhere by ${count(enabled.length, 'subscription')}: ${listNames(enabled)}. ${copies} Rows that come in during the copy are not part of it.`,
+    enabled
       .slice(0, NAMED)
-      .map((name) => `ALTER SUBSCRIPTION ${quoteIdent(name)} DISABLE; -- on the source, for the time of the copy`)
+      .map((name) => `ALTER SUBSCRIPTION ${name} DISABLE; -- on the source, for the time of the copy`)
       .join('\n'),
   );
 }
+
+const SUBSCRIPTIONS = `
+SELECT subname::text AS name, subenabled AS enabled FROM pg_subscription
+WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY 1`;
 
 const subscriptions: Check = {
   id: 'objects.subscriptions',
@@ -163,7 +180,7 @@ const subscriptions: Check = {
   title: 'The source is not fed by logical replication meanwhile.',
   needs: 'source',
   run: async (source) =>
-    judgeSubscriptions((await source.objects()).filter((o) => o.kind === 'SUBSCRIPTION').map((o) => o.name)),
+    judgeSubscriptions(await source.session.query<Subscription & Record<string, unknown>>(SUBSCRIPTIONS)),
 };
 
 export const objectChecks: readonly Check[] = [
@@ -190,5 +207,6 @@ export const objectChecks: readonly Check[] = [
     judgeDisabledTriggers,
   ),
   subscriptions,
+  violationsCheck,
   applicationCheck,
 ];

@@ -74,7 +74,10 @@ async function readSigns(database: Database, scope: Scope): Promise<PoolerSigns>
   const { session, settings, side } = database;
   const room = connectionsAvailable(await readConnectionUse(database)) - 1;
   const backendPids = [await backendPid(session), await backendPid(session)];
-  const base = { side, host: settings.host, port: settings.port, announcedPid: session.processId };
+  // The session's own figure is that of its server process; here it is the startup message's that counts.
+  const announced: unknown = Reflect.get(session.client, 'processID');
+  const announcedPid = typeof announced === 'number' ? announced : session.processId;
+  const base = { side, host: settings.host, port: settings.port, announcedPid };
   if (room < 1) return { ...base, backendPids, otherPid: null, snapshotRefusal: null };
   const other = await openSession(settings, { signal: scope.signal, side, purpose: 'check', readOnly: true });
   try {

@@ -82,7 +82,10 @@ export const HAS_PARENTS = `
 SELECT DISTINCT c.oid::int8::text AS oid FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE c.oid = ANY ($1::oid[]) AND NOT c.relispartition`;
 
-export async function readNotNullNames(session: Session, oids: readonly number[]): Promise<ReadonlyMap<number, string[]>> {
+export async function readNotNullNames(
+  session: Session,
+  oids: readonly number[],
+): Promise<ReadonlyMap<number, string[]>> {
   const names = new Map<number, string[]>();
   for (const { oid, name } of await session.query<{ oid: string; name: string }>(NOT_NULL_NAMES, [oids])) {
     const list = names.get(Number(oid)) ?? [];
@@ -115,18 +118,26 @@ async function readOpen(
   pairs: readonly EntryPair[],
 ): Promise<(Open | null)[]> {
   const isTable = pairs[0]?.source.classOid === PG_CLASS;
-  const unnamed = isTable && sourceVersion.major < NAMED_NOT_NULL && targetVersion.major >= NAMED_NOT_NULL;
-  const [here, inherits] = await sides.source(async (session) => {
+  const named = { source: sourceVersion.major >= NAMED_NOT_NULL, target: targetVersion.major >= NAMED_NOT_NULL };
+  const unnamed = isTable && named.source !== named.target;
+  const [here, inherits, ourNames] = await sides.source(async (session) => {
     const oids = pairs.map(({ source }) => source.oid);
     const children = isTable ? await session.query<{ oid: string }>(HAS_PARENTS, [oids]) : [];
-    return [await readFragments(session, sql, oids), new Set(children.map(({ oid }) => Number(oid)))];
+    return [
+      await readFragments(session, sql, oids),
+      new Set(children.map(({ oid }) => Number(oid))),
+      unnamed && named.source ? await readNotNullNames(session, oids) : null,
+    ];
   });
   const [there, names] = await sides.target(async (session) => {
     const oids = pairs.map(({ target }) => target.oid);
-    return [await readFragments(session, sql, oids), unnamed ? await readNotNullNames(session, oids) : null];
+    return [
+      await readFragments(session, sql, oids),
+      unnamed && named.target ? await readNotNullNames(session, oids) : null,
+    ];
   });
   return pairs.map(({ source, target }) => {
-    const before = entryText(source);
+    const before = withoutNotNullNames(entryText(source), ourNames?.get(source.oid) ?? []);
     const theirs = there.get(target.oid) ?? [];
     // What the entry does not say, such as a constraint that was left out, need not be on the target.
     const ours = (here.get(source.oid) ?? []).filter(
