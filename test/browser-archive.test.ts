@@ -236,8 +236,8 @@ describe.skipIf(chromiumPath === null)(
       async (width) => {
         const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
         const page = await openPage('/jobs', { width, bypassCSP: true });
-        const look = async (name: string): Promise<void> => {
-          for (const colorScheme of ['light', 'dark'] as const) {
+        const look = async (name: string, ...schemes: readonly ('light' | 'dark')[]): Promise<void> => {
+          for (const colorScheme of schemes) {
             await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
             await page.waitForTimeout(150);
             await page.evaluate(axe);
