@@ -21,7 +21,7 @@ const kindOfDefault: Readonly<Record<string, string>> = {
 };
 
 /** One right that a statement gives or takes. */
-interface Grant {
+export interface Grant {
   readonly verb: 'grant' | 'revoke';
   readonly right: string;
   readonly role: string;
@@ -52,7 +52,7 @@ function rightsOf(words: readonly SqlWord[], kind: string, maintain: boolean): s
 }
 
 /** The statements of an entry of pg_dump's, right by right. */
-function grantsOf(entry: ArchiveEntry, maintain: boolean): Grant[] {
+export function grantsOf(entry: ArchiveEntry, maintain: boolean): Grant[] {
   const grants: Grant[] = [];
   let grantor: string | null = null;
   for (const statement of entry.statements) {

@@ -1,6 +1,7 @@
 import { throwIfAborted } from '../errors.ts';
 import type { Session } from '../postgres/session.ts';
 import { sqlStateOf } from '../postgres/sqlstate.ts';
+import { sameTableGrants, withoutDumpVersion } from './archive-words.ts';
 import { PG_CLASS } from './catalogue-oids.ts';
 import { entryText } from './catalogue.ts';
 import type { EntryPair } from './catalogue.ts';
@@ -21,6 +22,9 @@ export interface SettleArchiveContext {
   readonly sourceMajor: number;
   readonly targetMajor: number;
 }
+
+/** The MAINTAIN privilege came with 17 (PostgreSQL documentation, release notes E.17). */
+const MAINTAIN_SINCE = 17;
 
 /** Longer texts with more holes take a regular expression too long. */
 const MOST_HOLES = 200;
@@ -66,7 +70,7 @@ export function fragmentsInstead(before: string, after: string, fragments: reado
 }
 
 async function targetText(session: Session, context: SettleArchiveContext, pair: EntryPair): Promise<string> {
-  const text = entryText(pair.target);
+  const text = withoutDumpVersion(pair.target.type, entryText(pair.target), context.targetMajor);
   const unnamed = context.sourceMajor < NAMED_NOT_NULL && context.targetMajor >= NAMED_NOT_NULL;
   if (pair.target.classOid !== PG_CLASS || !unnamed) return text;
   const names = await readNotNullNames(session, [pair.target.oid]);
@@ -75,9 +79,15 @@ async function targetText(session: Session, context: SettleArchiveContext, pair:
 
 async function settlePrinted(context: SettleArchiveContext, pair: EntryPair): Promise<Settlement> {
   const { source, target } = pair;
+  const words = (entry: EntryPair['source']): string =>
+    withoutDumpVersion(entry.type, entryText(entry), context.targetMajor);
+  if (words(source) === words(target)) return { verdict: 'same' };
+  if (source.type === 'ACL' && context.sourceMajor < MAINTAIN_SINCE && context.targetMajor >= MAINTAIN_SINCE) {
+    return { verdict: sameTableGrants(source, target) ? 'same' : 'different' };
+  }
   const sql = source.classOid === target.classOid && target.oid !== 0 ? fragmentQuery(target.classOid) : null;
   if (sql === null) return { verdict: 'different' };
-  const before = entryText(source);
+  const before = words(source);
   const { after, fragments, inherits } = await context.target(async (session) => ({
     after: await targetText(session, context, pair),
     fragments: (await readFragments(session, sql, [target.oid])).get(target.oid) ?? [],
