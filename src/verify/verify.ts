@@ -181,8 +181,9 @@ export function comparesGrants({ mapRole, noOwner, noAcl }: JobOptions): boolean
 
 /** The source's schema as the target has to have it; one that was given has its roles mapped already. */
 export function asMapped(archive: Archive, options: JobOptions, dumpedHere: boolean): Archive {
-  const entries = archive.entries.map(grantAsDumped).map(withoutLending).map(sortPolicyRoles);
-  return comparesGrants(options) ? mapArchiveRoles({ entries }, dumpedHere ? options.mapRole : {}) : { entries };
+  const dumped = { entries: archive.entries.map(grantAsDumped).map(withoutLending) };
+  const mapped = comparesGrants(options) ? mapArchiveRoles(dumped, dumpedHere ? options.mapRole : {}) : dumped;
+  return { entries: mapped.entries.map(sortPolicyRoles) };
 }
 
 /** Both sides write all roles in quotes then. */
