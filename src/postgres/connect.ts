@@ -122,6 +122,8 @@ const logInToSession: LogIn<Started> = async (config, { stream, encrypted }) => 
 async function start<T>(dialled: Dialled, input: ConnectInput, deadline: AbortSignal, logIn: LogIn<T>): Promise<T> {
   const context: ExplainContext = { side: input.side, settings: input.settings, doing: 'connecting' };
   const { stream } = dialled;
+  // It may have died since it was dialled, and would never say so again.
+  if (stream.destroyed) throw connectionError(context, notPostgres('it closed the connection without a word.', true));
   let foreign = false;
   let answered = false;
   stream.once('data', (chunk: Buffer) => {

@@ -1,7 +1,10 @@
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { looksLikePostgres } from './connect.ts';
 import { cancelMessage } from './cancel.ts';
-import { chooseTrust, encryptionAttempts } from './dial.ts';
+import { chooseTrust, dial, encryptionAttempts } from './dial.ts';
 import { backoffMs } from './session.ts';
 import { parseEndpoint } from './settings.ts';
 import { parseServerVersion } from './version.ts';
@@ -64,4 +67,26 @@ test('a server version is taken apart', () => {
     text: '15.18',
     full: 'PostgreSQL 15.18 on x86_64',
   });
+});
+
+test('a server that goes away in the middle of the TLS handshake fails the connection, not the process', async () => {
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    // Agrees to TLS, and is gone before it has begun.
+    socket.once('data', () => socket.end('S'));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  const settings = parseEndpoint({ url: `postgres://a@127.0.0.1:${address.port}/d?sslmode=require` }, 'source');
+  try {
+    for (let i = 0; i < 5; i += 1) {
+      const failure = dial(settings, 'always', AbortSignal.timeout(5000), { side: 'source', settings });
+      await expect(failure).rejects.toMatchObject({ code: 'NOT_POSTGRESQL', retryable: true });
+    }
+    // What a dead socket still says comes a moment later.
+    await sleep(20);
+  } finally {
+    server.close();
+  }
 });

@@ -198,6 +198,14 @@ function tlsFailure(error: Error, settings: ConnectionSettings, context: Explain
   );
 }
 
+/**
+ * An error of the socket that comes after the one that is being thrown, still before anybody listens again, would end the process:
+ * Node emits the error of a TLS handshake that the server ended right after that end.
+ */
+function keepQuiet(socket: Socket): void {
+  socket.on('error', () => undefined);
+}
+
 async function upgrade(
   raw: Socket,
   settings: ConnectionSettings,
@@ -205,11 +213,13 @@ async function upgrade(
   context: ExplainContext,
 ): Promise<TLSSocket> {
   const secure = tlsConnect({ ...tlsOptions(settings, context), socket: raw });
+  keepQuiet(secure);
   try {
-    await waitFor<undefined>(secure, signal, 'secureConnect', () => new Error('the server closed the connection'));
+    await waitFor<undefined>(secure, signal, 'secureConnect', () =>
+      connectionError(context, notPostgres('it closed the connection in the middle of the TLS handshake.', true)),
+    );
     return secure;
   } catch (error) {
-    secure.on('error', () => undefined);
     secure.destroy();
     throw signal.aborted || !(error instanceof Error) ? error : tlsFailure(error, settings, context);
   }
@@ -237,6 +247,7 @@ export async function dial(
         // Node's 250 ms for each address of a name is less than one round trip around the world.
         autoSelectFamilyAttemptTimeout: 1500,
       });
+  keepQuiet(raw);
   try {
     await waitFor<undefined>(raw, signal, 'connect', () => new Error('Connection terminated'));
     if (encryption === 'never') return { stream: raw, encrypted: false };
@@ -271,8 +282,6 @@ export async function dial(
         throw connectionError(context, notPostgres('its first bytes belong to another protocol.'));
     }
   } catch (error) {
-    // The reason is being thrown; a late error of the dead socket must not crash the process.
-    raw.on('error', () => undefined);
     raw.destroy();
     if (signal.aborted) throw error;
     throw resetBeforeAnswer(error)
