@@ -8,7 +8,7 @@ import { readInstalled } from '../postgres/extensions.ts';
 import type { InstalledExtension } from '../postgres/extensions.ts';
 import { pruneArchive } from '../postgres/prune.ts';
 import { qualified } from '../postgres/quote.ts';
-import { openSession } from '../postgres/session.ts';
+import { openSession, sessionName } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
 import { SourceSnapshot } from '../postgres/snapshot.ts';
 import { SQLSTATE, sqlStateOf } from '../postgres/sqlstate.ts';
@@ -16,6 +16,7 @@ import type { SourceTable } from './catalogue.ts';
 import { listRewrittenTables, listTables } from './catalogue.ts';
 import type { CloneContext } from './context.ts';
 import { log } from './context.ts';
+import { nameLockers, watchDump } from './dump-watch.ts';
 
 /** What it takes to choose a moment of the source. */
 export interface MomentContext extends Pick<
@@ -38,7 +39,7 @@ export interface SourceMoment {
 
 const ATTEMPTS = 5;
 const LOCK_CHUNK = 500;
-const LOCK_TIMEOUT_MS = 5000;
+const LOCK_TIMEOUT_MS = 1500;
 /** pg_dump gives way sooner: whoever waits for its locks waits for ours as well. */
 const DUMP_LOCK_WAIT_MS = 1500;
 const GIVE_WAY_MS = [500, 1000, 2000, 4000];
@@ -81,7 +82,7 @@ async function fingerprint(session: Session): Promise<string> {
 function dumpInput(context: MomentContext, snapshotId: string | null): DumpInput {
   return {
     tools: context.tools,
-    settings: context.source,
+    settings: { ...context.source, applicationName: sessionName(context.source, 'dump') },
     snapshotId,
     filter: context.options,
     noOwner: context.options.noOwner,
@@ -89,7 +90,7 @@ function dumpInput(context: MomentContext, snapshotId: string | null): DumpInput
     workDir: context.workDir,
     signal: context.signal,
     onLine: (line) => log(context, 'debug', line),
-    ...(snapshotId === null ? {} : { lockWaitMs: DUMP_LOCK_WAIT_MS }),
+    lockWaitMs: DUMP_LOCK_WAIT_MS,
   };
 }
 
@@ -100,16 +101,6 @@ function openSnapshot(context: MomentContext, connections: number): Promise<Sour
     log: (level, message) => log(context, level, message),
   });
 }
-
-/** Who holds or awaits the exclusive locks that keep a reader waiting. */
-const LOCKERS = `
-SELECT string_agg(DISTINCT format('%I.%I (process %s%s)', n.nspname, c.relname, l.pid,
-         CASE WHEN a.usename IS NULL THEN '' ELSE ', role ' || a.usename END), ', ') AS names
-FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
-LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND c.relkind IN ('r', 'p', 'm')
-  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND n.nspname NOT LIKE 'pg\\_%'`;
 
 /**
  * Runs `work` on the snapshot's session; where a lock of another session keeps it waiting, it is asked again in short steps,
@@ -127,14 +118,14 @@ async function withLockWaits<T>(context: MomentContext, holder: Session, work: (
       if (holder.lost) throw error;
       await holder.run('ROLLBACK TO SAVEPOINT locks');
       if (sqlStateOf(error) !== SQLSTATE.lockNotAvailable) throw error;
-      const [lockers] = await holder.query<{ names: string | null }>(LOCKERS);
-      log(
-        context,
-        'warn',
-        `Waiting for an exclusive lock of another session on the source: ${lockers?.names ?? 'it has just ended'}; asking again.`,
-      );
+      await tellLocked(context, holder);
     }
   }
+}
+
+async function tellLocked(context: MomentContext, session: Session): Promise<void> {
+  const text = `Waiting for an exclusive lock of another session on the source: ${await nameLockers(session)}; asking again.`;
+  log(context, 'warn', text);
 }
 
 /**
@@ -178,16 +169,41 @@ async function withoutExcluded(
   };
 }
 
-/** Who holds or awaits an exclusive lock now, in words. */
-async function namedLockers(holder: Session): Promise<string> {
-  if (holder.lost) return 'it cannot be asked whose';
-  const [lockers] = await holder.query<{ names: string | null }>(LOCKERS);
-  return lockers?.names ?? 'it has just ended';
-}
-
 /** DDL that ran between the snapshot and the locks: worth a new snapshot. */
 function isStale(error: unknown): boolean {
   return sqlStateOf(error) === SQLSTATE.undefinedTable;
+}
+
+async function dumpWatched(context: MomentContext, snapshot: SourceSnapshot): Promise<Archive> {
+  const unwatch = watchDump(context, snapshot.holder, sessionName(context.source, 'dump'));
+  try {
+    return await dumpArchive(dumpInput(context, snapshot.id));
+  } finally {
+    await unwatch();
+  }
+}
+
+/** With a single connection nobody can ask beside pg_dump what it waits for: it gives up soon, and is run again. */
+async function dumpBefore(context: MomentContext): Promise<{ before: string; archive: Archive }> {
+  const ask = async <T>(question: (session: Session) => Promise<T>): Promise<T> => {
+    const { signal } = context;
+    const options = { signal, side: 'source', purpose: 'catalogue', retryForMs: 30_000 } as const;
+    const session = await openSession(context.source, options);
+    try {
+      return await question(session);
+    } finally {
+      await session.close();
+    }
+  };
+  for (;;) {
+    const before = await ask(fingerprint);
+    try {
+      return { before, archive: await dumpArchive(dumpInput(context, null)) };
+    } catch (error) {
+      if (context.signal.aborted || !isLocked(error)) throw error;
+      await ask((session) => tellLocked(context, session));
+    }
+  }
 }
 
 /**
@@ -204,18 +220,7 @@ export async function takeMoment(context: MomentContext): Promise<SourceMoment> 
     let before = '';
     let archive: Archive | null = null;
     if (single && wantsSchema) {
-      const session = await openSession(context.source, {
-        signal: context.signal,
-        side: 'source',
-        purpose: 'catalogue',
-        retryForMs: 30_000,
-      });
-      try {
-        before = await fingerprint(session);
-      } finally {
-        await session.close();
-      }
-      archive = await dumpArchive(dumpInput(context, null));
+      ({ before, archive } = await dumpBefore(context));
     }
     const snapshot = await openSnapshot(context, context.connections.source);
     try {
@@ -229,8 +234,7 @@ export async function takeMoment(context: MomentContext): Promise<SourceMoment> 
       );
       const changed = single && wantsSchema && (await fingerprint(snapshot.holder)) !== before;
       if (rewritten.length === 0 && !changed) {
-        if (!single && wantsSchema)
-          archive = await snapshot.withFreeConnection(() => dumpArchive(dumpInput(context, snapshot.id)));
+        if (!single && wantsSchema) archive = await snapshot.withFreeConnection(() => dumpWatched(context, snapshot));
         log(
           context,
           'info',
@@ -245,7 +249,7 @@ export async function takeMoment(context: MomentContext): Promise<SourceMoment> 
         `The source's schema changed while the snapshot was taken (attempt ${attempt}); taking another one.`,
       );
     } catch (error) {
-      const lockers = isLocked(error) ? await namedLockers(snapshot.holder) : '';
+      const lockers = isLocked(error) ? await nameLockers(snapshot.holder) : '';
       await snapshot.close();
       if (context.signal.aborted || (!isStale(error) && !isLocked(error))) throw error;
       if (!isLocked(error)) continue;

@@ -1,4 +1,4 @@
-import type { Session } from '../postgres/session.ts';
+import { LOOK_ANEW, type Session } from '../postgres/session.ts';
 import type { CopyProgress } from './progress.ts';
 
 /** ms without a moved byte after which the servers are asked what our sessions wait for. */
@@ -60,7 +60,9 @@ async function ask(progress: CopyProgress, source: Session | null, target: Sessi
   ];
   for (const lockOnly of [true, false]) {
     for (const { side, session } of sides) {
-      const [wait] = session === null || session.lost ? [] : await session.query<Wait>(WAITS, [!lockOnly]);
+      if (session === null || session.lost) continue;
+      await session.run(LOOK_ANEW);
+      const [wait] = await session.query<Wait>(WAITS, [!lockOnly]);
       if (wait !== undefined) {
         progress.setWaiting(describeWait(side, wait));
         return;

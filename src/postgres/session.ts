@@ -209,11 +209,25 @@ export function backoffMs(attempt: number, random: number): number {
   return Math.min(2000, 100 * 2 ** (attempt - 1)) * (1 + random / 4);
 }
 
+/**
+ * To be run before a question to pg_stat_activity inside of a transaction: what its first reader found there is shown until the
+ * transaction ends (PostgreSQL documentation, 27.2.2 "Viewing Statistics").
+ */
+export const LOOK_ANEW = 'SELECT pg_stat_clear_snapshot()';
+
+/** How a session shows in pg_stat_activity: a name that ends in the id of its job belongs to that job alone. Pure. */
+export function sessionName(
+  { applicationName, job }: Pick<ConnectionSettings, 'applicationName' | 'job'>,
+  purpose: string,
+): string {
+  return `${applicationName} ${purpose}${job === undefined ? '' : ` ${job}`}`;
+}
+
 async function openOnce(settings: ConnectionSettings, options: SessionOptions): Promise<Session> {
   const connected = await connectOnce({
     settings,
     side: options.side,
-    applicationName: `${settings.applicationName} ${options.purpose}`,
+    applicationName: sessionName(settings, options.purpose),
     readOnly: options.readOnly ?? false,
     pipeline: options.pipeline ?? false,
     signal: options.signal,

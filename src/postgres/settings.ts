@@ -19,6 +19,8 @@ export interface ConnectionSettings {
   /** Path of a file with trusted certificates, or `system`. */
   readonly sslrootcert: string | null;
   readonly applicationName: string;
+  /** Stands at the end of every session's name, so that what a dead agent left behind is known for its job's; none when left out. */
+  readonly job?: string;
   /** Covers name resolution, TCP, TLS and authentication together. */
   readonly connectTimeoutMs: number;
 }

@@ -1,9 +1,10 @@
 import PQueue from 'p-queue';
 import { PgsluiceError, throwIfAborted } from '../errors.ts';
 import { quoteLiteral } from './quote.ts';
-import { openSession } from './session.ts';
+import { LOOK_ANEW, openSession } from './session.ts';
 import type { Session } from './session.ts';
 import type { ConnectionSettings, Side } from './settings.ts';
+import { SQLSTATE, sqlStateOf } from './sqlstate.ts';
 
 export interface SnapshotOptions {
   /** Whose moment it is; errors and log lines say so. The source's when left out. */
@@ -17,6 +18,29 @@ export interface SnapshotOptions {
 }
 
 const BEGIN = 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY';
+
+/**
+ * How long a worker waits for a lock, ms. Behind a TRUNCATE or ALTER TABLE that waits for what the holder has locked it would wait
+ * for ever, and the server sees no circle, since it does not know that both are ours.
+ */
+const WORKER_LOCK_MS = 1000;
+
+/** Who waits for a lock of this session. What other roles run is only shown to those with pg_read_all_stats. */
+const WAITS_FOR_US = `
+SELECT a.pid, a.usename::text AS role, a.query, to_char(a.query_start AT TIME ZONE 'UTC', 'HH24:MI:SS') AS since
+FROM pg_stat_activity a
+WHERE a.wait_event_type = 'Lock' AND a.pid <> pg_backend_pid() AND pg_backend_pid() = ANY (pg_blocking_pids(a.pid))
+ORDER BY a.query_start LIMIT 3`;
+
+interface WaitsForUs {
+  pid: number;
+  role: string | null;
+  query: string | null;
+  since: string | null;
+}
+
+const WORKER_SAVEPOINT = 'SAVEPOINT worker';
+const TASKS_OF_A_SAVEPOINT = 8;
 
 /**
  * One moment of a server, seen by many sessions: the holder exports its snapshot and stays inside its transaction, and
@@ -36,7 +60,13 @@ export class SourceSnapshot {
   readonly #options: SnapshotOptions;
   readonly #holder: Session;
   readonly #queue: PQueue;
+  /** Tasks of workers that the holder has taken over: one at a time. */
+  readonly #onHolderQueue = new PQueue({ concurrency: 1 });
+  /** Processes of which the log has said that they wait for the snapshot. */
+  readonly #told = new Set<number>();
   readonly #idle: Session[] = [];
+  /** Tasks that each worker has done since it last gave its locks back. */
+  readonly #tasks = new WeakMap<Session, number>();
   /** Sessions outside of the snapshot; they count against the same limit. */
   readonly #plain: Session[] = [];
   #timer: NodeJS.Timeout | null = null;
@@ -95,13 +125,22 @@ export class SourceSnapshot {
 
   /**
    * Runs `task` with a session inside the snapshot's transaction; waits while all workers are busy. A session whose task
-   * failed is not used again, since its transaction is aborted.
+   * failed is not used again, since its transaction is aborted. A task that does not get a lock is run again, from its beginning, on
+   * the holder's session: that has the lock already, or waits for it alone.
    * @throws PgsluiceError SNAPSHOT_GONE when the holder's connection has ended.
    */
   async withSession<T>(task: (session: Session) => Promise<T>): Promise<T> {
     return this.#enqueue(async () => {
       if (this.#options.connections <= 1) return this.#onHolder(task);
-      return this.#useFrom(this.#idle, () => this.#openWorker(), task);
+      try {
+        return await this.#useFrom(this.#idle, () => this.#openWorker(), task);
+      } catch (error) {
+        if (sqlStateOf(error) !== SQLSTATE.lockNotAvailable || !this.alive) throw error;
+        return await this.#onHolderQueue.add(async () => {
+          await this.#tellWaiting();
+          return this.#onHolder(task);
+        });
+      }
     });
   }
 
@@ -132,6 +171,7 @@ export class SourceSnapshot {
     this.#closed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#queue.clear();
+    this.#onHolderQueue.clear();
     await Promise.all(
       [this.#holder, ...this.#idle.splice(0), ...this.#plain.splice(0)].map((session) => session.close()),
     );
@@ -163,12 +203,44 @@ export class SourceSnapshot {
     }
     try {
       const result = await task(session);
-      if (session.lost || this.#closed) await session.close();
+      if (session.lost || this.#closed || !(await this.#giveLocksBack(session))) await session.close();
       else pool.push(session);
       return result;
     } catch (error) {
       await session.close();
       throw error;
+    }
+  }
+
+  /**
+   * A transaction keeps every lock to its end, and a worker's reads thousands of tables with all their indexes: the server would
+   * run out of room. Going back to a savepoint gives them up, and keeps the snapshot. False when the session is of no use now.
+   */
+  async #giveLocksBack(session: Session): Promise<boolean> {
+    const tasks = this.#tasks.get(session);
+    if (tasks === undefined) return true;
+    this.#tasks.set(session, (tasks + 1) % TASKS_OF_A_SAVEPOINT);
+    if (tasks + 1 < TASKS_OF_A_SAVEPOINT) return true;
+    try {
+      await session.run(`ROLLBACK TO ${WORKER_SAVEPOINT}`);
+      return true;
+    } catch {
+      // What was read stays read; the next task gets a session of its own.
+      return false;
+    }
+  }
+
+  /** Whoever waits for the snapshot's locks keeps writers waiting behind itself, until the snapshot is over: that must be told. */
+  async #tellWaiting(): Promise<void> {
+    await this.#holder.run(LOOK_ANEW);
+    const rows = await this.#holder.query<WaitsForUs & Record<string, unknown>>(WAITS_FOR_US);
+    for (const { pid, role, query, since } of rows.filter((row) => !this.#told.has(row.pid))) {
+      this.#told.add(pid);
+      const what = (query ?? '').replace(/\s+/g, ' ').trim().slice(0, 120);
+      this.#options.log(
+        'warn',
+        `Process ${pid}${role === null ? '' : ` (role ${role})`} waits on the ${this.side} since ${since ?? '?'} UTC for a lock that the snapshot of this job keeps until its end${what === '' ? '' : `: ${what}`}. Its table is read on the snapshot's own session; writers of that table wait behind that process. To let them go on: SELECT pg_cancel_backend(${pid});`,
+      );
     }
   }
 
@@ -178,7 +250,8 @@ export class SourceSnapshot {
     await this.#holder.run('SAVEPOINT task');
     try {
       const result = await task(this.#holder);
-      await this.#holder.run('RELEASE SAVEPOINT task');
+      // Not merely released: what the task has locked would stay locked.
+      await this.#holder.run('ROLLBACK TO SAVEPOINT task; RELEASE SAVEPOINT task');
       return result;
     } catch (error) {
       if (!this.#holder.lost && !this.#closed) await this.#holder.run('ROLLBACK TO SAVEPOINT task');
@@ -206,7 +279,10 @@ export class SourceSnapshot {
     this.#assertAlive();
     const session = await this.#open(this.side === 'source' ? 'copy' : 'verify', false);
     try {
-      await session.run(`${BEGIN}; SET TRANSACTION SNAPSHOT ${quoteLiteral(this.id)}`);
+      await session.run(
+        `${BEGIN}; SET TRANSACTION SNAPSHOT ${quoteLiteral(this.id)}; SET LOCAL lock_timeout = ${WORKER_LOCK_MS}; ${WORKER_SAVEPOINT}`,
+      );
+      this.#tasks.set(session, 0);
       return session;
     } catch (error) {
       await session.close();
