@@ -125,7 +125,7 @@ describe('a copy in stages', () => {
     const { name, sourceUrl, targetUrl } = await pair(wide('big', 200));
     await use({ sourceUrl, targetUrl }, (run) => run.clone.schema());
     // A backend whose client is gone without a word: its transaction would be open for hours, and might still commit.
-    const left = new Client({ connectionString: targetUrl, application_name: 'pgsluice copy' });
+    const left = new Client({ connectionString: targetUrl, application_name: 'pgsluice copy staged' });
     left.on('error', () => undefined);
     await left.connect();
     await left.query(`BEGIN; INSERT INTO big VALUES (-1, 'half')`);
@@ -136,6 +136,51 @@ describe('a copy in stages', () => {
       expect(run.clone.outcome().moved.rows).toBe(200);
     });
     expect(await target.query('SELECT count(*)::int AS n FROM big', name)).toEqual([{ n: 200 }]);
+  });
+
+  test('what an earlier run left open on the source is ended, and what is another job has open stays', async () => {
+    const { name, sourceUrl, targetUrl } = await pair(wide('big', 200));
+    const open = async (application_name: string): Promise<Client> => {
+      const client = new Client({ connectionString: sourceUrl, application_name });
+      client.on('error', () => undefined);
+      await client.connect();
+      await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE big IN ACCESS SHARE MODE');
+      return client;
+    };
+    const left = await Promise.all(['pgsluice snapshot staged', 'pgsluice copy staged'].map(open));
+    const others = await Promise.all(['pgsluice copy another', 'pgsluice copy', 'copy staged'].map(open));
+    const ours = new Set<string>();
+    await use(
+      {
+        sourceUrl,
+        targetUrl,
+      },
+      async (run) => {
+        await run.clone.schema();
+        expect(run.logText()).toContain('Ended what an earlier run left open on the source');
+        const copying = run.clone.copy();
+        const watch = async (): Promise<void> => {
+          const rows = await source.query(
+            `SELECT application_name AS name FROM pg_stat_activity WHERE datname = '${name}' AND application_name LIKE 'pgsluice%'`,
+          );
+          for (const row of rows) ours.add(String(row['name']));
+        };
+        for (let look = 0; look < 5; look += 1) await watch();
+        await copying;
+        await watch();
+      },
+    );
+    const locks = await source.query(
+      `SELECT a.application_name AS name FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+       WHERE l.relation = 'big'::regclass AND a.pid <> pg_backend_pid() ORDER BY 1`,
+      name,
+    );
+    expect(locks.map((row) => row['name'])).toEqual(['copy staged', 'pgsluice copy', 'pgsluice copy another']);
+    // Every session of the run bears the job's name.
+    expect([...ours].filter((each) => !each.endsWith(' staged') && !each.endsWith('another'))).toEqual([
+      'pgsluice copy',
+    ]);
+    await Promise.all([...left, ...others].map((client) => client.end().catch(() => undefined)));
   });
 
   test('columns that changed after the schema was read are named, and no half of the table arrives', async () => {

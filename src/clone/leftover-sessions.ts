@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Session } from '../postgres/session.ts';
+import { openSession, sessionName, type Session } from '../postgres/session.ts';
 import type { CloneContext } from './context.ts';
 import { log } from './context.ts';
 
 const BETWEEN_LOOKS_MS = 200;
 
-/** Backends of this role's copies that hold a lock by which something is changed on one of the tables. */
+/** Backends of this job's copies that hold a lock by which something is changed on one of the tables. */
 const AT_WORK = `
 SELECT DISTINCT l.pid, pg_terminate_backend(l.pid) AS told
 FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
@@ -28,7 +28,7 @@ export async function endLeftoverSessions(
   const names = [tables.map((table) => table.schema), tables.map((table) => table.name)];
   const told = new Set<number>();
   for (;;) {
-    const rows = await target.query<{ pid: number }>(AT_WORK, [...names, `${context.target.applicationName} copy`]);
+    const rows = await target.query<{ pid: number }>(AT_WORK, [...names, sessionName(context.target, 'copy')]);
     if (rows.length === 0) return;
     const fresh = rows.map((row) => row.pid).filter((pid) => !told.has(pid));
     for (const pid of fresh) told.add(pid);
@@ -36,5 +36,31 @@ export async function endLeftoverSessions(
       log(context, 'warn', `Ending what an earlier run left at work on the target: process ${fresh.join(', ')}.`);
     }
     await sleep(BETWEEN_LOOKS_MS, undefined, { signal: context.signal });
+  }
+}
+
+/** What a copy's sessions on the source are for; they keep locks, and row versions from being cleaned away. */
+const PURPOSES = ['copy', 'snapshot', 'dump', 'catalogue'] as const;
+
+const LEFT_ON_SOURCE = `
+SELECT pid, pg_terminate_backend(pid) AS told FROM pg_stat_activity
+WHERE datname = current_database() AND usename = session_user AND pid <> pg_backend_pid() AND application_name = ANY ($1::text[])`;
+
+/**
+ * Ends sessions on the source that an agent which died, or whose line is frozen, has left open for this very job; to be called while
+ * this agent has none there itself.
+ */
+export async function endLeftoversOnSource(context: CloneContext): Promise<void> {
+  const { source, signal } = context;
+  if (source.job === undefined) return;
+  const session = await openSession(source, { signal, side: 'source', purpose: 'leftovers', retryForMs: 30_000 });
+  try {
+    const names = PURPOSES.map((purpose) => sessionName(source, purpose));
+    const rows = await session.query<{ pid: number }>(LEFT_ON_SOURCE, [names]);
+    if (rows.length === 0) return;
+    const pids = rows.map((row) => row.pid).join(', ');
+    log(context, 'warn', `Ended what an earlier run left open on the source: process ${pids}.`);
+  } finally {
+    await session.close();
   }
 }

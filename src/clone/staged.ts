@@ -27,6 +27,7 @@ import type { StoredSchema } from './staged-archive.ts';
 import { planStaged } from './staged-plan.ts';
 import type { StagedPlan } from './staged-plan.ts';
 import { copyRows } from './staged-rows.ts';
+import { endLeftoversOnSource } from './leftover-sessions.ts';
 import { makeSchema, withTarget } from './staged-schema.ts';
 import { listTablesNow, names, withStage, withTargets } from './staged-tables.ts';
 import type { StageSessions } from './staged-tables.ts';
@@ -60,7 +61,14 @@ class Staged implements StagedClone {
   #toldExtensionTables = false;
 
   constructor(context: CloneContext, live: LiveCopyContext) {
-    this.#context = { ...context, signal: AbortSignal.any([context.signal, this.#closing.signal]) };
+    const { job } = live;
+    this.#context = {
+      ...context,
+      // By their names the next agent knows what this one left behind when it died.
+      source: { ...context.source, job },
+      target: { ...context.target, job },
+      signal: AbortSignal.any([context.signal, this.#closing.signal]),
+    };
     this.#live = live;
     this.#clock = new PhaseClock(this.#context);
   }
@@ -86,6 +94,7 @@ class Staged implements StagedClone {
 
   async schema(): Promise<void> {
     await this.#clock.run('schema', async () => {
+      await endLeftoversOnSource(this.#context);
       const { archive } = this.#live;
       if (archive === null) {
         this.#schema = await this.#fails(
