@@ -128,14 +128,14 @@ async function survive(
   { side, phase, how }: Restart,
 ): Promise<{ job: WatchedJob; acts: string[] }> {
   const server = side === 'source' ? source : target;
-  let restarted: Promise<void> | null = null;
+  const restarted: Promise<void>[] = [];
   const job = await WatchedJob.start(manager, request, (event) => {
     if (event.type !== 'phase' || event.phase !== phase || event.status !== 'started') return;
-    restarted ??= server.restart(how);
+    if (restarted.length === 0) restarted.push(server.restart(how));
   });
   const { view, acts } = await job.bringToEnd();
-  expect(restarted, `the phase ${phase} was never begun`).not.toBeNull();
-  await restarted;
+  expect(restarted, `the phase ${phase} was never begun`).toHaveLength(1);
+  await Promise.all(restarted);
   expect(view, `${acts.join(' ')}\n${job.log()}`).toMatchObject({ state: 'completed', differences: 0 });
   await job.settled();
   return { job, acts };
