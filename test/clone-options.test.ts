@@ -113,7 +113,7 @@ it('makes roles as an ordinary role, and replaces what is its own but no extensi
   };
   const outcome = await runCli(['clone', '--json', '--roles', 'create', '--replace'], { env });
   expect(ending(outcome)).toEqual(verified);
-  expect(outcome.stdout).toContain('Dropped 2 object(s) on the target: schema gone, table tools.mine');
+  expect(outcome.stdout).toContain('Dropped 2 objects on the target: schema gone, table tools.mine');
   const member = await target.query(
     `SELECT pg_has_role('options_owner', 'options_group', 'MEMBER') AS group, pg_has_role('options_reader', 'pg_monitor', 'MEMBER') AS monitor`,
   );

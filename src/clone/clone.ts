@@ -24,7 +24,7 @@ import type { CopyTask } from './plan.ts';
 import { planStages } from './post-data.ts';
 import type { RestoreStages } from './post-data.ts';
 import { CopyProgress } from './progress.ts';
-import { dropTargetObjects, droppedSentence, emptyTables } from './replace.ts';
+import { dropTargetObjects, emptyTables, tellDropped } from './replace.ts';
 import { RESTORE_SETTINGS } from './restore.ts';
 import { emptyConfiguration, emptyStatement, pinVersions, planOnTarget, updateExtensions } from './extensions.ts';
 import { fitArchive, makeMissingSchemas } from './fit.ts';
@@ -192,7 +192,7 @@ class Clone implements CloneRun {
         await emptyTables(target, tables, carriesLargeObjects(context.options));
         log(context, 'warn', `Emptied ${tables.length} table(s) on the target.`);
       } else if (context.replaceTarget) {
-        log(context, 'warn', droppedSentence(await dropTargetObjects(target, context.options.replace)));
+        tellDropped(context, await dropTargetObjects(target, context.options.replace));
       }
       if (archive !== null) {
         const roles = await carryRoles(context, snapshot.holder, target, this.#moment.archive?.entries ?? []);

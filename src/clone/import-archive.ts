@@ -37,7 +37,7 @@ import { PhaseClock } from './phase-clock.ts';
 import { planStages } from './post-data.ts';
 import type { RestoreStages } from './post-data.ts';
 import { CopyProgress } from './progress.ts';
-import { dropTargetObjects, droppedSentence, emptyTables } from './replace.ts';
+import { dropTargetObjects, emptyTables, tellDropped } from './replace.ts';
 import { RESTORE_SETTINGS } from './restore.ts';
 import { createRoles, rolesNamed } from './roles.ts';
 import { writeSequences } from './sequences.ts';
@@ -259,7 +259,7 @@ class Import implements ImportRun {
       await emptyTables(target, tables, carriesLargeObjects(options));
       log(context, 'warn', `Emptied ${this.#tables.length} table(s) on the target.`);
     } else if (context.replaceTarget) {
-      log(context, 'warn', droppedSentence(await dropTargetObjects(target, options.replace)));
+      tellDropped(context, await dropTargetObjects(target, options.replace));
     }
     if (options.roles !== 'create') return;
     const { manifest } = context.archive;

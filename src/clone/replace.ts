@@ -1,3 +1,5 @@
+import type { TargetContext } from './context.ts';
+import { log } from './context.ts';
 import { qualified, quoteIdent } from '../postgres/quote.ts';
 import type { Session } from '../postgres/session.ts';
 import { emptyStatement } from './extensions.ts';
@@ -111,10 +113,12 @@ export async function dropTargetObjects(
   return dropped;
 }
 
-/** What dropTargetObjects did, for the log. Pure. */
-export function droppedSentence(dropped: readonly string[]): string {
+/** Tells the log what dropTargetObjects did; nothing where nothing was dropped. */
+export function tellDropped(context: Pick<TargetContext, 'emit'>, dropped: readonly string[]): void {
+  if (dropped.length === 0) return;
   const named = dropped.slice(0, 20).join(', ');
-  return `Dropped ${dropped.length} object(s) on the target: ${named}${dropped.length > 20 ? ', …' : ''}`;
+  const noun = dropped.length === 1 ? 'object' : 'objects';
+  log(context, 'warn', `Dropped ${dropped.length} ${noun} on the target: ${named}${dropped.length > 20 ? ', …' : ''}`);
 }
 
 /** Statements that take global default privileges back to PostgreSQL's own (acldefault). */

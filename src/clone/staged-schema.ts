@@ -11,7 +11,7 @@ import { emptyConfiguration, pinVersions, planOnTarget, updateExtensions } from 
 import { fitArchive, makeMissingSchemas } from './fit.ts';
 import { refusedError } from './outcome.ts';
 import { harmful } from './post-data.ts';
-import { dropTargetObjects, droppedSentence } from './replace.ts';
+import { dropTargetObjects, tellDropped } from './replace.ts';
 import { RESTORE_SETTINGS, restoreEntries } from './restore.ts';
 import { carryRoles } from './roles.ts';
 import { takeMoment } from './source-moment.ts';
@@ -63,7 +63,7 @@ export async function makeSchema(
       // Nothing more is read from the source; its old row versions need not be kept any longer.
       await moment.snapshot.close();
       if (context.replaceTarget) {
-        log(context, 'warn', droppedSentence(await dropTargetObjects(target, context.options.replace, [OWN_SCHEMA])));
+        tellDropped(context, await dropTargetObjects(target, context.options.replace, [OWN_SCHEMA]));
       }
       if (context.replaceTarget) await emptyConfiguration(target, moment.tables);
       await makeMissingSchemas(target, archive.entries, context.options);

@@ -36,7 +36,7 @@ export const MAINTENANCE_DATABASE = 'postgres';
 function whySkipped(found: FoundDatabase): string | null {
   if (found.template) return 'it is a template';
   if (!found.open) return 'it allows no connections';
-  if (OF_PROVIDERS.has(found.name)) return 'it is the provider's own';
+  if (OF_PROVIDERS.has(found.name)) return 'it belongs to the provider';
   if (!found.mayConnect) return 'this role has no CONNECT privilege there';
   if (found.empty) return 'it is the maintenance database, and nothing was ever made in it';
   return null;
