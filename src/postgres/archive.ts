@@ -170,6 +170,18 @@ function sourceLocked(cause: unknown): PgsluiceError {
   });
 }
 
+/** pg_dump holds a lock on every table at once (PostgreSQL documentation, 20.12 "max_locks_per_transaction"). */
+const outOfLocks = /out of shared memory|max_locks_per_transaction/;
+
+function locksExhausted(cause: unknown): PgsluiceError {
+  return new PgsluiceError({
+    code: 'OUT_OF_LOCKS',
+    message: 'The server has no room for the locks that pg_dump needs, one for every table.',
+    hint: 'Run there: ALTER SYSTEM SET max_locks_per_transaction = 1024; restart that server, and retry. (On a managed service set it in the parameter group.)',
+    cause,
+  });
+}
+
 /** A backend ends a moment after its client has gone; with tight limits pg_dump may come too early for its place. */
 async function runWhenFree(input: Parameters<typeof runTool>[0]): Promise<void> {
   const until = Date.now() + LINGER_MS;
@@ -181,6 +193,7 @@ async function runWhenFree(input: Parameters<typeof runTool>[0]): Promise<void> 
       const full =
         error instanceof Error && /too many (clients|connections)|connection slots are reserved/.test(error.message);
       if (error instanceof Error && lockTimedOut.test(error.message)) throw sourceLocked(error);
+      if (error instanceof Error && outOfLocks.test(error.message)) throw locksExhausted(error);
       if (!full || Date.now() > until) throw error;
       await sleep(250, undefined, { signal: input.signal });
     }

@@ -198,7 +198,9 @@ export function mayPass(stderr: string): boolean {
 }
 
 export function toolFailed(command: string, what: string, stderr: string, cause?: unknown): PgsluiceError {
-  const last = stderr.trim().split('\n').slice(-5).join(' ').slice(-1500);
+  // A statement that names thousands of tables must not crowd out what is wrong with it.
+  const lines = stderr.trim().split('\n').slice(-5);
+  const last = lines.map((line) => (line.length > 300 ? `${line.slice(0, 300)} …` : line)).join(' ');
   return new PgsluiceError({
     code: 'PG_TOOL_FAILED',
     message: `${toolName(command)} ${what}${last === '' ? '.' : `: ${last}`}`,
