@@ -204,7 +204,7 @@ function addExportCommand(program: Command, context: Context, done: (code: numbe
       'Writes a directory that pg_restore reads as it is, and a manifest of what the source held: one moment of it, read back before\nthe directory gets its name. Whatever ends it early leaves nothing at that path. Load it with "pgsluice import".',
     )
     .argument('<directory>', 'the archive; must not exist yet, its parent must');
-  addExportOptions(command)
+  addHookOptions(addExportOptions(command))
     .optionsGroup('Output:')
     .option('--name <text>', 'name of the job in lists')
     .addOption(stateOption())
@@ -229,7 +229,7 @@ function addImportCommand(program: Command, context: Context, done: (code: numbe
       'Reads a directory made by "pgsluice export" or pg_dump -Fd, or a file made by pg_dump -Fc. It is examined to its last byte before\nthe target is touched; one that is cut or altered is refused.',
     )
     .argument('<archive>', 'directory or custom-format file, on the machine that runs the job');
-  addImportOptions(command)
+  addHookOptions(addImportOptions(command))
     .optionsGroup('Output:')
     .option('--name <text>', 'name of the job in lists')
     .addOption(stateOption())
