@@ -32,11 +32,27 @@ export function createOutput({ stdin, stdout, stderr }: Streams, env: NodeJS.Pro
   stdout.on('error', () => (closed = true));
   stderr.on('error', () => undefined);
   const tty = stdout.isTTY && env['TERM'] !== 'dumb';
+  let waiting = '';
+  let timer: NodeJS.Immediate | null = null;
+  const write = (): void => {
+    if (timer !== null) clearImmediate(timer);
+    timer = null;
+    const text = waiting;
+    waiting = '';
+    if (text !== '' && !closed) stdout.write(text);
+  };
+  process.once('exit', write);
   return {
     out: (text) => {
-      if (!closed) stdout.write(text);
+      waiting += text;
+      // Events come hundreds at a time, and a file or pipe takes each write at once: that is time the copy waits for.
+      if (tty) write();
+      else timer ??= setImmediate(write);
     },
-    err: (text) => void stderr.write(text),
+    err: (text) => {
+      write();
+      stderr.write(text);
+    },
     tty,
     input: stdin.isTTY ? stdin : null,
     style: chooseStyle(stdout.isTTY, env),
@@ -55,6 +71,7 @@ export function createOutput({ stdin, stdout, stderr }: Streams, env: NodeJS.Pro
       return closed;
     },
     flush: async () => {
+      write();
       if (!closed) await new Promise<void>((resolve) => stdout.write('', () => resolve()));
       await new Promise<void>((resolve) => stderr.write('', () => resolve()));
     },
