@@ -10,7 +10,7 @@ export interface ColumnFacts {
   /** True for a type that every PostgreSQL has under the same oid. */
   readonly builtIn: boolean;
   /** True: md5 of a bytea's bytes stands for it, where its text would be longer than the 1 GB that a value may have. */
-  readonly digest?: boolean;
+  readonly digest?: boolean | undefined;
 }
 
 /**
