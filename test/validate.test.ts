@@ -382,11 +382,19 @@ describe('privileges', () => {
     expect(outcome.error?.message).toContain('"Odd ""role" (grant on TABLE "public"."t")');
     expect((await run({ ...given, options: { roles: 'create' } })).blocked).toBe(false);
     expect((await run({ ...given, options: { noOwner: true, noAcl: true } })).blocked).toBe(false);
-    await blocked('SUPERUSER_NEEDED', {
+    const ordinary = {
       ...given,
       target: target.url('own', 'plain', 'secret'),
       options: { noOwner: true, noAcl: true },
-    });
+    };
+    const left = (await run(ordinary)).checks.find((one) => one.id === 'privilege.superuser-objects');
+    expect(left).toMatchObject({ outcome: 'warned' });
+    expect(left?.found).toContain('EVENT TRIGGER "e"');
+    await source.run(
+      'CREATE TABLE on_c (a int, CHECK (a > 0)); CREATE FUNCTION c_default() RETURNS int LANGUAGE internal AS $$pg_backend_pid$$; ALTER TABLE on_c ALTER a SET DEFAULT c_default()',
+      'owned',
+    );
+    await blocked('SUPERUSER_NEEDED', ordinary);
     await blocked('ROLE_CREATION_DENIED', {
       ...given,
       target: target.url('own', 'plain', 'secret'),

@@ -108,13 +108,33 @@ test('giving objects away', () => {
   expect(judgeSetOwner(options({ noOwner: true }), needed(), target({})).outcome).toBe('skipped');
 });
 
-test('objects that need a superuser', () => {
+describe('objects that need a superuser', () => {
   const trigger = object({ kind: 'EVENT TRIGGER', schema: null, name: 'e', superuserWhy: 'it is an event trigger' });
-  expect(judgeSuperuserObjects(false, false, [object()]).outcome).toBe('passed');
-  expect(judgeSuperuserObjects(true, false, [trigger]).outcome).toBe('passed');
-  expect(judgeSuperuserObjects(false, false, [trigger]).code).toBe('SUPERUSER_NEEDED');
-  expect(judgeSuperuserObjects(false, true, [trigger]).outcome).toBe('warned');
-  expect(judgeSuperuserObjects(false, true, [trigger, object({ superuserWhy: 'it is written in C' })]).code).toBe(
-    'SUPERUSER_NEEDED',
-  );
+  const inC = object({ kind: 'FUNCTION', name: 'f(integer)', superuserWhy: 'it is written in C' });
+  const found = { objects: [trigger], with: [] as string[], kept: [] as string[], grants: [] as string[] };
+  test('none, or a superuser', () => {
+    expect(judgeSuperuserObjects(false, false, { ...found, objects: [] }).outcome).toBe('passed');
+    expect(judgeSuperuserObjects(true, false, { ...found, kept: ['table t'] }).outcome).toBe('passed');
+  });
+  test('are left out by name, with what stands on them', () => {
+    const verdict = judgeSuperuserObjects(false, false, {
+      ...found,
+      with: ['aggregate a'],
+      grants: ['FUNCTION pg_catalog.f()'],
+    });
+    expect(verdict.outcome).toBe('warned');
+    for (const name of ['EVENT TRIGGER "e"', 'aggregate a', 'FUNCTION pg_catalog.f()', 'left out'])
+      expect(verdict.found).toContain(name);
+  });
+  test('stop the job where rows stand on them, or where it follows the source', () => {
+    const rows = judgeSuperuserObjects(false, false, { ...found, objects: [inC], kept: ['column a of table t'] });
+    expect(rows).toMatchObject({ code: 'SUPERUSER_NEEDED' });
+    expect(rows.found).toContain('column a of table t');
+    expect(judgeSuperuserObjects(false, false, found, true).code).toBe('SUPERUSER_NEEDED');
+  });
+  test('are tried where a provider may allow them', () => {
+    expect(judgeSuperuserObjects(false, true, found).found).toContain('may allow it');
+    expect(judgeSuperuserObjects(false, true, found, true).outcome).toBe('warned');
+    expect(judgeSuperuserObjects(false, true, { ...found, objects: [trigger, inC] }).found).toContain('left out');
+  });
 });

@@ -8,6 +8,9 @@ import type { Check, Verdict } from './check.ts';
 import type { CatalogObject, RoleUse } from './catalog.ts';
 import { perDatabase } from './database.ts';
 import type { Database } from './database.ts';
+import { readNotCarried } from './left-out.ts';
+import type { NotCarried } from './left-out.ts';
+import { wantsLive } from './method.ts';
 import { objectName } from './names.ts';
 import { dataInScope, inScope, largeObjectsInScope } from './scope.ts';
 import { NAMED, count, listNames } from './words.ts';
@@ -303,26 +306,64 @@ const setOwner: Check = {
 
 const superuserWords = (o: CatalogObject): string => `${objectName(o)}: ${o.superuserWhy ?? ''}`;
 
+/** Names a person must have read before the start: more of them than other checks print. */
+const ALL_NAMES = 500;
+
+/** The provider may let its own roles make event triggers: they are tried there. */
+const isTried = (managed: boolean, found: Pick<NotCarried, 'objects' | 'grants'>): boolean =>
+  managed && found.grants.length === 0 && found.objects.every((o) => o.kind === 'EVENT TRIGGER');
+
+/** `live`: whoever follows the source holds the target against all of it, so nothing can be left out. */
 export function judgeSuperuserObjects(
   superuser: boolean,
   managed: boolean,
-  objects: readonly CatalogObject[],
+  notCarried: Omit<NotCarried, 'keys'>,
+  live = false,
 ): Verdict {
-  const needing = objects.filter((o) => o.superuserWhy !== null && o.kind !== 'SUBSCRIPTION');
-  if (superuser || needing.length === 0)
+  const { objects, grants, kept } = notCarried;
+  if (objects.length + grants.length === 0) return passed('Nothing of the source needs a superuser to be created.');
+  if (superuser)
     return passed(
-      needing.length === 0
-        ? 'Nothing of the source needs a superuser to be created.'
-        : `${count(needing.length, 'object')} that only a superuser creates; the target role is one.`,
+      `${count(objects.length + grants.length, 'object')} that only a superuser creates or grants; the target role is one.`,
     );
-  const found = `Only a superuser creates ${count(needing.length, 'object')} of the source: ${needing.slice(0, NAMED).map(superuserWords).join('; ')}${needing.length > NAMED ? ' …' : ''}.`;
   const remedy = [
     { text: 'Give a target URL with a superuser, or drop or filter out these objects.', need: 'superuser' },
   ] as const;
-  if (managed && needing.every((o) => o.kind === 'EVENT TRIGGER')) {
-    return warned(`${found} The provider of this target may allow it all the same.`, remedy);
+  const parts = [
+    ...(objects.length === 0
+      ? []
+      : [
+          `Only a superuser creates ${count(objects.length, 'object')} of the source: ${objects.slice(0, ALL_NAMES).map(superuserWords).join('; ')}.`,
+        ]),
+    ...(notCarried.with.length === 0
+      ? []
+      : [`With them goes what stands on them: ${listNames(notCarried.with, ALL_NAMES)}.`]),
+    ...(grants.length === 0
+      ? []
+      : [
+          `Grants on ${count(grants.length, 'object')} of PostgreSQL or of extensions are not this role's to change: ${listNames(grants, ALL_NAMES)}.`,
+        ]),
+  ];
+  if (kept.length > 0) {
+    const rows = `Tables, or what belongs to them, stand on them: ${listNames(kept, ALL_NAMES)}.`;
+    return failed('SUPERUSER_NEEDED', [...parts, rows].join(' '), remedy);
   }
-  return failed('SUPERUSER_NEEDED', found, remedy);
+  if (live && !isTried(managed, notCarried)) {
+    return failed('SUPERUSER_NEEDED', [...parts, 'A live job leaves nothing out.'].join(' '), [
+      ...remedy,
+      { text: '-- or: --method copy, which leaves them out and names them' },
+    ]);
+  }
+  const fate = isTried(managed, notCarried)
+    ? 'The provider of this target may allow it all the same.'
+    : 'All of it is left out, and the comparison at the end names it as missing.';
+  return warned([...parts, fate].join(' '), remedy);
+}
+
+/** Providers let non-superusers do some of it by roles of their own (event triggers above all). */
+async function isManaged(target: Database): Promise<boolean> {
+  const { existing } = await readTargetRole(target);
+  return placeRoles.some((role) => existing.has(role));
 }
 
 const superuserObjects: Check = {
@@ -333,11 +374,16 @@ const superuserObjects: Check = {
   side: 'target',
   run: async (source, target, { options }) => {
     if (options.dataOnly) return skipped(DATA_ONLY);
-    const { existing } = await readTargetRole(target);
-    // Providers let non-superusers do some of it by roles of their own (event triggers above all).
-    const managed = placeRoles.some((role) => existing.has(role));
-    return judgeSuperuserObjects(target.identity.superuser, managed, scoped(options, await source.objects()));
+    const notCarried = await readNotCarried(source, options);
+    return judgeSuperuserObjects(target.identity.superuser, await isManaged(target), notCarried, wantsLive(options));
   },
 };
+
+/** What the copy leaves out, as privilege.superuser-objects has said: see postgres/left-out.ts. */
+export async function readLeftOut(source: Database, target: Database, options: JobOptions): Promise<string[]> {
+  if (options.dataOnly || target.identity.superuser) return [];
+  const notCarried = await readNotCarried(source, options);
+  return isTried(await isManaged(target), notCarried) ? [] : [...notCarried.keys];
+}
 
 export const targetPrivilegeChecks: readonly Check[] = [targetCreate, roles, setOwner, superuserObjects];

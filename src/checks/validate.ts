@@ -21,6 +21,7 @@ import { connectionsAvailable, readConnectionUse, shareConnections } from './hea
 import { objectChecks } from './objects.ts';
 import { nameOfPlace } from './place.ts';
 import { privilegeChecks } from './privilege.ts';
+import { readLeftOut } from './privilege-target.ts';
 import { leftoverChecks } from './leftovers.ts';
 import { liveChecks } from './live.ts';
 import { chooseMethod, decidesMethod, wantsLive } from './method.ts';
@@ -73,7 +74,7 @@ export interface ValidationOutcome {
   /** The first failed check in the order of the families, connect first. */
   readonly error: ErrorReport | null;
   /** Null when a side was not reached or there is no pg_dump to work with. */
-  readonly facts: { readonly source: SideFacts; readonly target: SideFacts; readonly tools: PgTools } | null;
+  readonly facts: (Facts & { readonly tools: PgTools }) | null;
   /** Where each side runs, by name; null where it is not known. */
   readonly places: { readonly source: string | null; readonly target: string | null };
   /** Applications by their migration tables on the source; null when they were not looked for. */
@@ -175,7 +176,14 @@ export async function readSideFacts(database: Database, available: number): Prom
   };
 }
 
-async function readFacts(source: Database, target: Database): Promise<{ source: SideFacts; target: SideFacts }> {
+interface Facts {
+  readonly source: SideFacts;
+  readonly target: SideFacts;
+  /** What the target's role cannot carry, by keys of postgres/left-out.ts. */
+  readonly leftOut: readonly string[];
+}
+
+async function readFacts(source: Database, target: Database, options: JobOptions): Promise<Facts> {
   const alone = {
     source: connectionsAvailable(await readConnectionUse(source)),
     target: connectionsAvailable(await readConnectionUse(target)),
@@ -183,6 +191,7 @@ async function readFacts(source: Database, target: Database): Promise<{ source: 
   const one = sameServer(await readFingerprint(source), await readFingerprint(target));
   const available = one ? shareConnections(alone.source, alone.target) : alone;
   return {
+    leftOut: await readLeftOut(source, target, options),
     source: await readSideFacts(source, available.source),
     target: await readSideFacts(target, available.target),
   };
@@ -257,7 +266,7 @@ export async function validate(input: ValidationInput): Promise<ValidationOutcom
       source.session?.lost ||
       target.session?.lost
         ? null
-        : { ...(await readFacts(source.database, target.database)), tools };
+        : { ...(await readFacts(source.database, target.database, options)), tools };
     const { method, reason } = chooseMethod(judged, options);
     return {
       checks,

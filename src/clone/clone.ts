@@ -1,7 +1,7 @@
 import type { PhaseTiming, Report, RestoreProblem } from '../contract/report.ts';
 import type { ErrorReport } from '../errors.ts';
 import type { PgsluiceError } from '../errors.ts';
-import type { Archive } from '../postgres/archive.ts';
+import type { Archive, ArchiveEntry } from '../postgres/archive.ts';
 import { qualified } from '../postgres/quote.ts';
 import { openSession } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
@@ -27,7 +27,7 @@ import { CopyProgress } from './progress.ts';
 import { dropTargetObjects, emptyTables, tellDropped } from './replace.ts';
 import { RESTORE_SETTINGS } from './restore.ts';
 import { emptyConfiguration, emptyStatement, pinVersions, planOnTarget, updateExtensions } from './extensions.ts';
-import { fitArchive, makeMissingSchemas } from './fit.ts';
+import { fitArchive, makeMissingSchemas, tellLeft } from './fit.ts';
 import { carryRoles } from './roles.ts';
 import { readSequences, writeSequences } from './sequences.ts';
 import type { SequenceValue } from './sequences.ts';
@@ -90,6 +90,7 @@ class Clone implements CloneRun {
   #leaves: ReadonlySet<number> = new Set();
   #sequences: readonly SequenceValue[] | null = null;
   #fitted: Archive | null = null;
+  #left: readonly ArchiveEntry[] = [];
   #ownExtensions: readonly string[] = [];
   #extensions: readonly ExtensionPlan[] = [];
   #copyRuns = 0;
@@ -106,7 +107,7 @@ class Clone implements CloneRun {
   }
 
   get sourceArchive(): Archive | null {
-    return this.#fitted;
+    return this.#fitted === null ? null : { entries: [...this.#fitted.entries, ...this.#left] };
   }
 
   get sequences(): readonly SequenceValue[] | null {
@@ -173,6 +174,8 @@ class Clone implements CloneRun {
     if (this.#fitted === null && this.#moment.archive !== null) {
       const fitted = await fitArchive(context, this.#moment.archive);
       this.#fitted = fitted.archive;
+      this.#left = fitted.left;
+      this.#todo.push(...tellLeft(context, fitted.left));
       this.#ownExtensions = fitted.targetExtensions;
     }
     const archive = this.#fitted;

@@ -1,6 +1,7 @@
 import type { JobEventBody, LogLevel } from '../contract/event.ts';
 import type { JobOptions } from '../contract/options.ts';
 import type { PauseGate } from '../gate.ts';
+import type { LeftOut } from '../postgres/left-out.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import type { PgTools } from '../postgres/tools.ts';
 import type { ServerVersion } from '../postgres/version.ts';
@@ -17,6 +18,8 @@ export interface TargetContext {
   readonly workDir: string;
   readonly signal: AbortSignal;
   readonly gate: PauseGate;
+  /** What the target's role cannot carry, as was said before the start; nothing when it is not given. */
+  readonly leftOut?: LeftOut;
   /** Drop what the target holds before anything is restored. */
   readonly replaceTarget: boolean;
   /** Awaited right before the target is changed for the first time: from then on its contents are this job's. */

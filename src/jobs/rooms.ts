@@ -67,6 +67,8 @@ export interface Facts {
   readonly source: { readonly version: ServerVersion; readonly connectionsAvailable: number };
   readonly target: { readonly version: ServerVersion; readonly connectionsAvailable: number };
   readonly tools: PgTools;
+  /** What the target's role cannot carry, as validation has said; left out where nothing was validated. */
+  readonly leftOut?: readonly string[];
 }
 
 export interface ValidateOutcome {

@@ -194,6 +194,7 @@ async function prepareCopy(context: RunContext, facts: Facts): Promise<HeldCopy>
     tools: facts.tools,
     sourceVersion: facts.source.version,
     targetVersion: facts.target.version,
+    leftOut: new Set(facts.leftOut),
     connections,
     workDir: context.workDir,
     signal: context.signal,
