@@ -6,7 +6,7 @@ import type { JobAction, JobView } from '../contract/job.ts';
 import type { JobRequest } from '../contract/options.ts';
 import type { Report } from '../contract/report.ts';
 import { cancelledError, type ErrorReport, PgsluiceError } from '../errors.ts';
-import { agentSilenceSeconds, describeAgent } from '../store/agent-queries.ts';
+import { agentSilenceSeconds } from '../store/agent-queries.ts';
 import { firstSeq, lastProgress, readEvents, readLogs } from '../store/event-queries.ts';
 import {
   checksOf,
@@ -39,6 +39,7 @@ import { methodOf, notInHand, openEndpoints, openSides, toView } from './job-vie
 import { alreadyHandedOver, isHandedOver, isStanding } from './live-hand.ts';
 import { JobWriter } from './job-writer.ts';
 import { LiveSweep } from './live-sweep.ts';
+import { agentStopping, heldElsewhere, jobNotFound, reportNotReady, runningError } from './manager-errors.ts';
 import type { LogQuery, ManagerConfig, ManagerMetrics } from './manager-types.ts';
 import { newJobRow } from './new-job.ts';
 import type { JobRooms } from './rooms.ts';
@@ -211,12 +212,12 @@ export class JobManager {
           if (run?.stage === 'active') return await run.resume();
           return await this.#start(id, run, row.startedAt === null ? 'validate' : 'migrate');
         case 'pause':
-          if (run === null) throw await this.#heldElsewhere(row);
+          if (run === null) throw await heldElsewhere(this.#store.db, row);
           return await run.pause();
         case 'cancel':
           return await (run ?? (await this.#open(id))).cancel();
         case 'cutover':
-          if (run === null) throw await this.#heldElsewhere(row);
+          if (run === null) throw await heldElsewhere(this.#store.db, row);
           return await run.cutover();
       }
     });
@@ -266,12 +267,7 @@ export class JobManager {
     await this.#row(id);
     const report = await findReport(this.#store.db, id);
     if (report !== null) return { ...report, accepted: acceptedOf(await checksOf(this.#store.db, id)) };
-    throw new PgsluiceError({
-      code: 'REPORT_NOT_READY',
-      message: 'There is no report yet: no run of this job has come to an end.',
-      hint: 'Wait for the end of the job.',
-      retryable: true,
-    });
+    throw reportNotReady();
   }
 
   /** The report as one printable HTML page. */
@@ -434,17 +430,7 @@ export class JobManager {
     const { agentId, db } = this.#store;
     const row = await claimJob(db, { id, agentId, silenceSeconds: agentSilenceSeconds });
     if (row !== null) return row;
-    throw await this.#heldElsewhere(await this.#row(id));
-  }
-
-  async #heldElsewhere(row: JobRow): Promise<PgsluiceError> {
-    const holder = row.ownerId === null ? 'another agent' : await describeAgent(this.#store.db, row.ownerId);
-    return new PgsluiceError({
-      code: 'JOB_HELD_ELSEWHERE',
-      message: `This job is in the hands of ${holder}.`,
-      hint: 'Ask that agent, or wait until it has ended.',
-      retryable: true,
-    });
+    throw await heldElsewhere(this.#store.db, await this.#row(id));
   }
 
   #writer(row: JobRow, onBroken: (error: PgsluiceError) => void): JobWriter {
@@ -481,11 +467,7 @@ export class JobManager {
     // The store could not even be asked for an id with a zero byte.
     const row = id.includes('\0') ? null : await findJob(this.#store.db, id);
     if (row !== null) return row;
-    throw new PgsluiceError({
-      code: 'JOB_NOT_FOUND',
-      message: `There is no job ${id}.`,
-      hint: 'List the jobs with: pgsluice jobs',
-    });
+    throw jobNotFound(id);
   }
 
   async #view(row: JobRow): Promise<JobView> {
@@ -513,20 +495,6 @@ export class JobManager {
   }
 
   #assertOpen(): void {
-    if (this.#stopping === null) return;
-    throw new PgsluiceError({
-      code: 'AGENT_STOPPING',
-      message: 'The agent is stopping and takes no more orders.',
-      hint: 'Start it again, then repeat the request.',
-      retryable: true,
-    });
+    if (this.#stopping !== null) throw agentStopping();
   }
-}
-
-function runningError(): PgsluiceError {
-  return new PgsluiceError({
-    code: 'JOB_RUNNING',
-    message: 'The job is running.',
-    hint: 'Cancel it first, or wait for its end.',
-  });
 }
