@@ -3,14 +3,16 @@ import { type LiveWorkloadName, liveWorkloadNames } from './live-workloads.ts';
 
 export const workloadNames = ['mixed', 'pgbench', 'many'] as const;
 export type WorkloadName = (typeof workloadNames)[number];
+const commandNames = ['compare', 'memory', 'live', 'schema', 'validate'] as const;
 export const toolNames = ['pgsluice', 'dump-restore', 'pgcopydb', 'pgcopydb-binary'] as const;
 export type ToolName = (typeof toolNames)[number];
 
-export const usage = `npm run bench -- [compare|memory|live|schema] [options]
+export const usage = `npm run bench -- [compare|memory|live|schema|validate] [options]
 
 compare (default)  wall time, CPU and memory of pgsluice beside pg_dump | pg_restore and pgcopydb, in turn on the same two servers
 memory             peak memory of the agent while it clones databases of several sizes
 schema             a schema of 5,000 tables, 20,000 indexes and 3,000 partitions, PostgreSQL 15 to 17, beside pg_dump -Fc and pg_restore -j
+validate           time of a whole validation by the number of tables (100, 1,000, 10,000), near and with 80 ms a round trip
 live               applying a recorded backlog of WAL beside PostgreSQL's own subscription, in turn on the same two servers
 
   --workloads LIST   of ${workloadNames.join(',')} (default: all)
@@ -27,7 +29,7 @@ Environment: PGSLUICE_TEST_PG_BIN (folder with initdb, postgres, pg_dump, pg_res
 `;
 
 export interface BenchOptions {
-  readonly command: 'compare' | 'memory' | 'live' | 'schema' | 'help';
+  readonly command: 'compare' | 'memory' | 'live' | 'schema' | 'validate' | 'help';
   readonly workloads: readonly WorkloadName[];
   readonly live: readonly LiveWorkloadName[];
   readonly tools: readonly ToolName[];
@@ -59,14 +61,12 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     },
   });
   const [command = 'compare', ...rest] = positionals;
-  if (
-    rest.length > 0 ||
-    (command !== 'compare' && command !== 'memory' && command !== 'live' && command !== 'schema')
-  ) {
+  const known = commandNames.find((name) => name === command);
+  if (rest.length > 0 || known === undefined) {
     throw new Error(`Unknown command "${positionals.join(' ')}". See npm run bench -- --help`);
   }
   return {
-    command: values.help ? 'help' : command,
+    command: values.help ? 'help' : known,
     workloads: listOf(values.workloads, workloadNames, '--workloads'),
     live: listOf(values.live, liveWorkloadNames, '--live'),
     tools: listOf(values.tools, toolNames, '--tools'),

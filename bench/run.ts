@@ -9,6 +9,7 @@ import { type BenchOptions, parseOptions, usage } from './options.ts';
 import { print } from './report.ts';
 import { schema, startMajors } from './schema.ts';
 import { startServers } from './servers.ts';
+import { validate } from './validate.ts';
 
 async function run(options: BenchOptions): Promise<void> {
   const interrupted = new AbortController();
@@ -26,7 +27,9 @@ async function run(options: BenchOptions): Promise<void> {
           `${servers.binDir} has a server but no pg_dump. Install PostgreSQL with its client programs, or set PGSLUICE_TEST_PG_BIN.`,
         );
       }
-      const bench = { compare, memory, live, schema }[options.command === 'help' ? 'compare' : options.command];
+      const bench = { compare, memory, live, schema, validate }[
+        options.command === 'help' ? 'compare' : options.command
+      ];
       await bench(servers, options, workDir, interrupted.signal);
     } finally {
       interrupted.signal.removeEventListener('abort', halt);

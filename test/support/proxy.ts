@@ -12,15 +12,21 @@ export interface CuttableProxy {
 /**
  * Passes bytes to `127.0.0.1:targetPort` both ways until it is cut. Where `loseAnswerTo` says so of a chunk from the client,
  * the server gets it and the client never hears of that connection again but for its end. `rewrite` may change what the client says,
- * `rewriteAnswer` what the server does.
+ * `rewriteAnswer` what the server does. `delayMs`: so long after it came each chunk is passed on, either way; half a round trip.
  */
 export async function startProxy(
   targetPort: number,
   loseAnswerTo: (chunk: Buffer) => boolean = () => false,
   rewrite: (chunk: Buffer) => Buffer = (chunk) => chunk,
   rewriteAnswer: (chunk: Buffer) => Buffer = (chunk) => chunk,
+  delayMs = 0,
 ): Promise<CuttableProxy> {
   const sockets = new Set<Socket>();
+  // Timers of one length fire in the order in which they were set.
+  const later = (work: () => void): void => {
+    if (delayMs === 0) work();
+    else setTimeout(work, delayMs);
+  };
   const server = createServer((inner) => {
     const outer = connect(targetPort, '127.0.0.1');
     for (const [socket, other] of [
@@ -38,20 +44,23 @@ export async function startProxy(
     inner.on('data', (chunk: Buffer) => {
       const lose = loseAnswerTo(chunk);
       if (lose) outer.removeAllListeners('data');
-      if (!outer.write(rewrite(chunk))) {
+      later(() => {
+        if (outer.write(rewrite(chunk))) return;
         inner.pause();
         outer.once('drain', () => inner.resume());
-      }
+      });
       // Long enough for the server to do what it was asked.
       if (lose) setTimeout(() => inner.destroy(), 300);
     });
     outer.on('data', (chunk: Buffer) => {
-      if (inner.write(rewriteAnswer(chunk))) return;
-      outer.pause();
-      inner.once('drain', () => outer.resume());
+      later(() => {
+        if (inner.write(rewriteAnswer(chunk))) return;
+        outer.pause();
+        inner.once('drain', () => outer.resume());
+      });
     });
-    inner.on('end', () => outer.end());
-    outer.on('end', () => inner.end());
+    inner.on('end', () => later(() => outer.end()));
+    outer.on('end', () => later(() => inner.end()));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
