@@ -68,7 +68,7 @@ export function PhaseLine({ job, model }: { job: JobView; model: JobModel }) {
       {active && now.length > 0 && (
         <p class="phase-detail muted">
           {`Now ${now.map((entry) => entry.does).join(' and ')}`}
-          {detail !== undefined ? `: ${detail}` : ''}
+          {detail !== undefined ? `: ${detail.replace(/[.\s]+$/, '')}` : ''}
           {building.length > 0 &&
             `. Building ${plural(building.length, 'index', 'indexes')}: ${building
               .slice(0, 3)
