@@ -295,6 +295,21 @@ describe('an export that ends early', () => {
     expect((await readManifest(archive)).compression).toBe('gzip:9');
   });
 
+  test('begins anew by itself when the source restarts', async () => {
+    const archive = join(dir, 'restarted');
+    const { id } = await begin(server.url('large'), archive, { compress: 'gzip:9' });
+    await until(id, begun);
+    await server.restart('immediate');
+    expect(await until(id, () => false)).toMatchObject({
+      state: 'completed',
+      verified: true,
+      totals: { rows: 200_010 },
+    });
+    expect((await readManifest(archive)).tables.map(({ rows }) => rows)).toEqual([200_000, 10]);
+    const logs = JSON.stringify(await daemon.api(`/api/jobs/${id}/logs?level=warn`));
+    expect(logs).toContain('begins anew under another snapshot');
+  });
+
   test('leaves nothing at all when it is cancelled', async () => {
     const archive = join(dir, 'cancelled');
     const { id } = await begin(server.url('large'), archive, { compress: 'gzip:9', tableJobs: 2 });

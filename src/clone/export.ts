@@ -179,29 +179,39 @@ async function phase<T>(
   return result;
 }
 
-/** Measures and dumps one moment; gives way to locks of others and takes another moment then. */
+/** What passes by itself: a lock of another session, a source that restarts or is out of reach for a while. */
+function passes(error: unknown): boolean {
+  return error instanceof PgsluiceError && (error.code === 'SOURCE_LOCKED' || error.retryable);
+}
+
+/** Measures and dumps one moment; where that is interrupted by what passes, another moment, from the beginning. */
 async function write(work: Work, first: string): Promise<{ written: Written; dir: string }> {
   const { context, signal } = work;
   let dir = first;
   for (let attempt = 1; ; attempt += 1) {
-    // The definitions are pg_dump's to read: of the moment only its tables are needed here.
-    const moment = await takeMoment({
-      ...context,
-      signal,
-      options: { ...context.options, dataOnly: true, excludeExtension: [] },
-    });
     try {
-      context.showMoment(moment.snapshot);
-      return { written: await writeMoment(work, moment, dir), dir };
+      return { written: await writeOnce(work, dir), dir };
     } catch (error) {
       throwIfAborted(signal);
-      if (!(error instanceof PgsluiceError) || error.code !== 'SOURCE_LOCKED' || attempt >= ATTEMPTS) throw error;
-      log(context, 'warn', `${error.message} Giving way, and taking another snapshot.`);
-    } finally {
-      await moment.snapshot.close();
+      const why = error instanceof Error ? error.message : String(error);
+      if (!passes(error) || attempt >= ATTEMPTS || saysDiskFull(why)) throw error;
+      log(context, 'warn', `The export was interrupted and begins anew under another snapshot: ${why}`);
     }
     dir = await preparePartial(context.archive, context.job);
     await sleep(GIVE_WAY_MS * attempt, undefined, { signal }).catch(() => throwIfAborted(signal));
+  }
+}
+
+async function writeOnce(work: Work, dir: string): Promise<Written> {
+  const { context, signal } = work;
+  // The definitions are pg_dump's to read: of the moment only its tables are needed here.
+  const options = { ...context.options, dataOnly: true, excludeExtension: [] };
+  const moment = await takeMoment({ ...context, signal, options });
+  try {
+    context.showMoment(moment.snapshot);
+    return await writeMoment(work, moment, dir);
+  } finally {
+    await moment.snapshot.close();
   }
 }
 

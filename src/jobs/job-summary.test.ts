@@ -138,3 +138,17 @@ test('a live job that ended tells whether the source still keeps WAL for it', ()
   expect(summarize({ ...following, state: 'failed', snapshotAlive: true })).toContain('only what is missing');
   for (const each of jobStates) expect(summarize({ ...following, state: each })).toMatch(/^(?!.*\s{2})[A-Z].*\.$/);
 });
+
+test('an export says whether the source is safe to use, and whether there is an archive', () => {
+  const one = { ...job, kind: 'export' as const, targetTouched: false, snapshotAt: new Date('2026-11-21T09:14:00Z') };
+  expect(summarize({ ...one, state: 'running' })).toMatch(
+    /^Exporting: .* The source stays fully usable; changes made there after 09:14 UTC are not in this archive\.$/,
+  );
+  expect(summarize({ ...one, state: 'completed', verified: true })).toBe(
+    'Done: the archive holds the source as of 2026-11-21 09:14 UTC and was read back whole. The source is unchanged and can be used; what is written there from now on is not in the archive.',
+  );
+  expect(summarize({ ...one, state: 'failed', error: { code: 'X', message: 'Full', hint: '' } })).toBe(
+    'Failed: Full. The source is unchanged and can be used. There is no archive: it appears only when it is whole.',
+  );
+  expect(summarize({ ...one, state: 'paused' })).toContain('Interrupted; resume starts the export anew.');
+});
