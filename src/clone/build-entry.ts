@@ -3,17 +3,16 @@ import type { ArchiveEntry } from '../postgres/archive.ts';
 import type { TargetContext } from './context.ts';
 import { log } from './context.ts';
 import { harmful } from './post-data.ts';
-import { restoreEntries, restoreEntry } from './restore.ts';
+import { entryName, restoreEntries, restoreEntry } from './restore.ts';
 import type { SessionPool } from './session-pool.ts';
 
-/** Makes one index or constraint and tells it; waits first while the job is paused. @returns what was refused. */
-export async function buildEntry(
-  context: TargetContext,
-  sessions: SessionPool,
-  entry: ArchiveEntry,
-  table: { readonly schema: string; readonly name: string },
-): Promise<RestoreProblem[]> {
-  await context.gate.wait(context.signal);
+interface OfTable {
+  readonly schema: string;
+  readonly name: string;
+}
+
+/** Tells what becomes of an entry; the answer tells its end, by what was refused of it. */
+function announce(context: TargetContext, entry: ArchiveEntry, table: OfTable): (problems: RestoreProblem[]) => void {
   const startedAt = Date.now();
   const tell = (state: 'building' | 'built' | 'failed'): void =>
     context.emit({
@@ -26,14 +25,48 @@ export async function buildEntry(
       seconds: (Date.now() - startedAt) / 1000,
     });
   tell('building');
+  return (problems) => tell(harmful(problems).length > 0 ? 'failed' : 'built');
+}
+
+/** Makes one index or constraint and tells it; waits first while the job is paused. @returns what was refused. */
+export async function buildEntry(
+  context: TargetContext,
+  sessions: SessionPool,
+  entry: ArchiveEntry,
+  table: OfTable,
+): Promise<RestoreProblem[]> {
+  await context.gate.wait(context.signal);
+  const told = announce(context, entry, table);
   const problems = await sessions.with((session) =>
     // As one: an index that stands without the statements that belong to it would be passed over by a later run.
     entry.statements.length > 1
       ? restoreEntries(session, [entry], context.signal, () => undefined)
       : restoreEntry(session, entry, context.signal),
   );
-  tell(harmful(problems).length > 0 ? 'failed' : 'built');
+  told(problems);
   return problems;
+}
+
+/**
+ * The same for all indexes and constraints of one small table, in one transaction and one round trip; what is refused is found
+ * one by one. @returns what was refused, by entry.
+ */
+export async function buildTogether(
+  context: TargetContext,
+  sessions: SessionPool,
+  entries: readonly ArchiveEntry[],
+  table: OfTable,
+): Promise<Map<ArchiveEntry, RestoreProblem[]>> {
+  await context.gate.wait(context.signal);
+  const told = entries.map((entry) => announce(context, entry, table));
+  const problems = await sessions.with((session) => restoreEntries(session, entries, context.signal, () => undefined));
+  return new Map(
+    entries.map((entry, at) => {
+      const own = problems.filter(({ kind, name }) => kind === entry.type && name === entryName(entry));
+      told[at]?.(own);
+      return [entry, own];
+    }),
+  );
 }
 
 export function tellRefusals(context: Pick<TargetContext, 'emit'>, problems: readonly RestoreProblem[]): void {

@@ -2,7 +2,7 @@ import type { Report, RestoreProblem } from '../contract/report.ts';
 import type { ArchiveEntry } from '../postgres/archive.ts';
 import type { Session } from '../postgres/session.ts';
 import { analyzeRoots } from './analyze.ts';
-import { buildEntry, tellRefusals } from './build-entry.ts';
+import { buildEntry, buildTogether, tellRefusals } from './build-entry.ts';
 import { BuildQueue } from './build-queue.ts';
 import type { BuildTask } from './build-queue.ts';
 import type { RelationOwners } from './catalogue.ts';
@@ -13,6 +13,9 @@ import { harmful } from './post-data.ts';
 import type { RestoreStages, TableBuild } from './post-data.ts';
 import { restoreEntries } from './restore.ts';
 import type { SessionPool } from './session-pool.ts';
+
+/** Up to this size of a table round trips and commits cost its indexes more than building them, bytes. */
+const TOGETHER_BYTES = 1024 * 1024;
 
 /** Where rows and values come from. */
 export interface FillSteps {
@@ -49,19 +52,29 @@ export class TargetWork {
 
   /** Those of a table's indexes and constraints that no earlier run has made. */
   buildTasks(sessions: SessionPool, list: readonly TableBuild[], sizeBytes: number): BuildTask[] {
-    return list
-      .filter(({ entry }) => !this.#built.has(entry.dumpId))
-      .map(({ entry, table, exclusive }) => ({
-        locks: [table.oid],
-        exclusive,
-        priority: sizeBytes,
-        run: async () => {
-          const problems = await buildEntry(this.#context, sessions, entry, table);
-          this.#built.add(entry.dumpId);
-          this.note(problems);
-          if (problems.length === 0) this.moved.indexes += 1;
-        },
-      }));
+    const todo = list.filter(({ entry }) => !this.#built.has(entry.dumpId));
+    const [first] = todo;
+    if (first === undefined) return [];
+    const done = (entry: ArchiveEntry, problems: readonly RestoreProblem[]): void => {
+      this.#built.add(entry.dumpId);
+      this.note(problems);
+      if (problems.length === 0) this.moved.indexes += 1;
+    };
+    if (sizeBytes <= TOGETHER_BYTES && todo.length > 1) {
+      const { table } = first;
+      const entries = todo.map(({ entry }) => entry);
+      const run = async (): Promise<void> => {
+        const problems = await buildTogether(this.#context, sessions, entries, table);
+        for (const entry of entries) done(entry, problems.get(entry) ?? []);
+      };
+      return [{ locks: [table.oid], exclusive: true, priority: sizeBytes, run }];
+    }
+    return todo.map(({ entry, table, exclusive }) => ({
+      locks: [table.oid],
+      exclusive,
+      priority: sizeBytes,
+      run: async () => done(entry, await buildEntry(this.#context, sessions, entry, table)),
+    }));
   }
 
   /** Foreign keys, then what fires or shows something, then privileges. `owners`: without them every key waits for every other. */
