@@ -1,5 +1,6 @@
 import type { JobOptions } from '../contract/options.ts';
 import { grantKey, objectKey } from '../postgres/left-out.ts';
+import { mappedRole } from '../postgres/map-roles.ts';
 import { perDatabase } from './database.ts';
 import type { Database } from './database.ts';
 import { inScope, picksOut } from './scope.ts';
@@ -46,10 +47,23 @@ lost (classid, objid, part) AS (
   SELECT d.classid, d.objid, d.deptype <> 'n'
   FROM lost l JOIN pg_depend d ON d.refclassid = l.classid AND d.refobjid = l.objid
   WHERE d.deptype IN ('n', 'a', 'i') AND l.classid NOT IN (SELECT classid FROM kept)
+    -- Functions of a type and language are noted beside its transform, whether they name it or not.
+    AND NOT (l.classid = 'pg_transform'::regclass AND d.classid = 'pg_proc'::regclass
+             AND EXISTS (SELECT FROM pg_proc p WHERE p.oid = d.objid AND p.protrftypes IS NULL))
 )
 SELECT classid::int4 AS "classOid", objid::int8::text AS oid, pg_describe_object(classid, objid, 0) AS name,
-       bool_and(part) AS part, classid IN (SELECT classid FROM kept) AS kept
+       bool_and(part) OR classid IN ('pg_amop'::regclass, 'pg_amproc'::regclass) AS part, classid IN (SELECT classid FROM kept) AS kept
 FROM lost GROUP BY 1, 2, 3, classid ORDER BY 3`;
+
+/** Default privileges, by the role whose objects they are for. */
+const DEFAULT_GRANTS = `
+SELECT oid::int8::text AS oid, pg_get_userbyid(defaclrole)::text AS role, pg_describe_object('pg_default_acl'::regclass, oid, 0) AS name
+FROM pg_default_acl ORDER BY 3`;
+const PG_DEFAULT_ACL = 826;
+
+const readDefaultGrants = perDatabase((source) =>
+  source.session.query<{ oid: string; role: string; name: string }>(DEFAULT_GRANTS),
+);
 
 interface Dependent {
   readonly classOid: number;
@@ -77,10 +91,10 @@ WITH o (classid, oid, schema, name, acl) AS (
   UNION ALL
   SELECT 'pg_language'::regclass, oid, NULL, 'LANGUAGE ' || lanname, lanacl FROM pg_language
   UNION ALL
-  SELECT 'pg_namespace'::regclass, oid, NULL, 'SCHEMA ' || nspname, nspacl FROM pg_namespace WHERE nspname IN ('pg_catalog', 'information_schema')
+  SELECT 'pg_namespace'::regclass, oid, NULL, 'SCHEMA ' || nspname, nspacl FROM pg_namespace WHERE nspname = 'pg_catalog'
 )
 SELECT o.schema, o.name FROM o LEFT JOIN pg_init_privs i ON i.classoid = o.classid AND i.objoid = o.oid AND i.objsubid = 0
-WHERE ((o.oid < 16384 AND (o.schema IS NULL OR o.schema IN ('pg_catalog', 'information_schema')))
+WHERE ((o.oid < 16384 AND (o.schema IS NULL OR o.schema = 'pg_catalog'))
        OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.classid AND d.objid = o.oid AND d.deptype = 'e'))
   AND ((o.acl IS NULL) <> (i.initprivs IS NULL) OR NOT (o.acl @> i.initprivs AND o.acl <@ i.initprivs))
 ORDER BY 1 NULLS FIRST, 2`;
@@ -105,28 +119,41 @@ export interface NotCarried {
   readonly with: readonly string[];
   /** Rows, and what belongs to them, that stand on them: reason enough not to begin. */
   readonly kept: readonly string[];
-  /** Grants on objects of the server or of extensions. */
+  /** Grants on objects of the server or of extensions, and by default on what roles make that the target's does not act as. */
   readonly grants: readonly string[];
   /** All of it for the copy: see postgres/left-out.ts. */
   readonly keys: readonly string[];
 }
 
-/** What an ordinary role cannot make of the job's objects. */
-export async function readNotCarried(source: Database, options: JobOptions): Promise<NotCarried> {
+/**
+ * What an ordinary role cannot make of the job's objects. `actsAs`: whether it may act as this role of the target; only those it
+ * may have default privileges set for them.
+ */
+export async function readNotCarried(
+  source: Database,
+  options: JobOptions,
+  actsAs: (role: string) => boolean,
+): Promise<NotCarried> {
   const objects = (await source.objects()).filter(
     (o) => o.superuserWhy !== null && o.kind !== 'SUBSCRIPTION' && inScope(options, o),
   );
   const dependents = await readDependents(source, objects);
   const own = new Set(objects.map((o) => String(o.oid)));
   const grants = options.noAcl || picksOut(options) ? [] : await readForeignGrants(source);
+  const defaults = options.noAcl || picksOut(options) ? [] : await readDefaultGrants(source);
+  const foreign = defaults.filter(({ role }) => !actsAs(mappedRole(options.mapRole, role)));
   return {
     objects,
     with: dependents.filter((d) => !d.kept && !d.part && !own.has(d.oid)).map((d) => d.name),
     kept: dependents.filter((d) => d.kept).map((d) => d.name),
-    grants: grants.map(({ schema, name }) => (schema === null ? name : name.replace(' ', ` ${schema}.`))),
+    grants: [
+      ...grants.map(({ schema, name }) => (schema === null ? name : name.replace(' ', ` ${schema}.`))),
+      ...foreign.map(({ name }) => name),
+    ],
     keys: [
       ...dependents.filter((d) => !d.kept).map((d) => objectKey(d.classOid, d.oid)),
       ...grants.map(({ schema, name }) => grantKey(schema, name)),
+      ...foreign.map(({ oid }) => objectKey(PG_DEFAULT_ACL, oid)),
     ],
   };
 }

@@ -266,8 +266,12 @@ export const readLargeObjectRoles = perDatabase((source) =>
   source.session.query<{ kind: 'owner' | 'grant'; role: string; objects: number }>(LARGE_OBJECT_ROLES),
 );
 
-export async function readNeeded(source: Database, options: JobOptions): Promise<NeededRoles> {
-  const { owners, others } = neededRoles(options, await source.objects(), await source.roleUses());
+/** By a target that is given, only those of what its role can make: the rest is left out, or stops the job by itself. */
+export async function readNeeded(source: Database, options: JobOptions, target?: Database): Promise<NeededRoles> {
+  const objects = await source.objects();
+  const ordinary = target !== undefined && !target.identity.superuser && !(await isManaged(target));
+  const made = ordinary ? objects.filter((o) => o.superuserWhy === null) : objects;
+  const { owners, others } = neededRoles(options, made, await source.roleUses());
   const all = { owners: new Map(owners), others: new Map(others) };
   for (const { kind, role } of largeObjectsInScope(options) ? await readLargeObjectRoles(source) : []) {
     const name = mappedRole(options.mapRole, role);
@@ -289,7 +293,7 @@ const roles: Check = {
   run: async (source, target, { options }) =>
     options.dataOnly
       ? skipped(DATA_ONLY)
-      : judgeRoles(options, await readNeeded(source, options), await readTargetRole(target)),
+      : judgeRoles(options, await readNeeded(source, options, target), await readTargetRole(target)),
 };
 
 const setOwner: Check = {
@@ -301,7 +305,7 @@ const setOwner: Check = {
   run: async (source, target, { options }) =>
     options.dataOnly
       ? skipped(DATA_ONLY)
-      : judgeSetOwner(options, await readNeeded(source, options), await readTargetRole(target)),
+      : judgeSetOwner(options, await readNeeded(source, options, target), await readTargetRole(target)),
 };
 
 const superuserWords = (o: CatalogObject): string => `${objectName(o)}: ${o.superuserWhy ?? ''}`;
@@ -341,7 +345,7 @@ export function judgeSuperuserObjects(
     ...(grants.length === 0
       ? []
       : [
-          `Grants on ${count(grants.length, 'object')} of PostgreSQL or of extensions are not this role's to change: ${listNames(grants, ALL_NAMES)}.`,
+          `Grants that are not this role's to change, on what PostgreSQL, extensions or other roles own: ${listNames(grants, ALL_NAMES)}.`,
         ]),
   ];
   if (kept.length > 0) {
@@ -360,6 +364,12 @@ export function judgeSuperuserObjects(
   return warned([...parts, fate].join(' '), remedy);
 }
 
+/** A role that the job makes lets its maker act as it. */
+async function readActsAs(target: Database, options: JobOptions): Promise<(role: string) => boolean> {
+  const { existing } = await readTargetRole(target);
+  return (role) => existing.get(role) ?? options.roles === 'create';
+}
+
 /** Providers let non-superusers do some of it by roles of their own (event triggers above all). */
 async function isManaged(target: Database): Promise<boolean> {
   const { existing } = await readTargetRole(target);
@@ -374,7 +384,7 @@ const superuserObjects: Check = {
   side: 'target',
   run: async (source, target, { options }) => {
     if (options.dataOnly) return skipped(DATA_ONLY);
-    const notCarried = await readNotCarried(source, options);
+    const notCarried = await readNotCarried(source, options, await readActsAs(target, options));
     return judgeSuperuserObjects(target.identity.superuser, await isManaged(target), notCarried, wantsLive(options));
   },
 };
@@ -382,7 +392,7 @@ const superuserObjects: Check = {
 /** What the copy leaves out, as privilege.superuser-objects has said: see postgres/left-out.ts. */
 export async function readLeftOut(source: Database, target: Database, options: JobOptions): Promise<string[]> {
   if (options.dataOnly || target.identity.superuser) return [];
-  const notCarried = await readNotCarried(source, options);
+  const notCarried = await readNotCarried(source, options, await readActsAs(target, options));
   return isTried(await isManaged(target), notCarried) ? [] : [...notCarried.keys];
 }
 
