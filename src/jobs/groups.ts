@@ -89,7 +89,10 @@ export class Groups {
   async list(): Promise<GroupView[]> {
     const groups = await listGroups(this.#input.store.db);
     const views = await Promise.all(groups.map((group) => this.#view(group)));
-    return views.filter((view) => view.jobs.length > 0);
+    const standing = views.filter((view) => view.jobs.length > 0);
+    // The jobs of the others were removed one by one.
+    if (standing.length < views.length) await forgetEmptyGroups(this.#input.store.db);
+    return standing;
   }
 
   /** @throws PgsluiceError GROUP_NOT_FOUND. */
