@@ -90,9 +90,9 @@ const branches = (major: number): readonly string[] => [
    FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang LEFT JOIN pg_aggregate a ON a.aggfnoid = p.oid
    WHERE p.oid >= ${FIRST_USER_OID}`,
   `SELECT 'pg_type'::regclass, t.oid, CASE typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, typnamespace, typname, typowner, typacl,
-     CASE WHEN typtype = 'b' THEN 'it is a base type' END
+     CASE WHEN typtype = 'b' THEN 'it is a base type' WHEN typtype = 'p' THEN 'it was announced and never defined' END
    FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
-   WHERE typtype IN ('b', 'c', 'd', 'e', 'r') AND typisdefined AND (c.oid IS NULL OR c.relkind = 'c')
+   WHERE (typtype IN ('b', 'c', 'd', 'e', 'r') AND typisdefined OR typtype = 'p' AND NOT typisdefined) AND (c.oid IS NULL OR c.relkind = 'c')
      AND NOT EXISTS (SELECT FROM pg_type a WHERE a.typarray = t.oid)`,
   `SELECT 'pg_operator'::regclass, oid, 'OPERATOR', oprnamespace, oprname, oprowner, NULL, NULL FROM pg_operator WHERE oprcode <> 0`,
   `SELECT 'pg_opclass'::regclass, oid, 'OPERATOR CLASS', opcnamespace, opcname, opcowner, NULL, 'it is an operator class' FROM pg_opclass`,

@@ -9,6 +9,14 @@ function entry(type: string, name: string, more: Partial<ArchiveEntry> = {}): Ar
   return { dumpId: ids, classOid: 1, oid: ids, dependencies: [], type, name, ...place, ...more };
 }
 
+it('takes user mappings out with their server, which pg_dump notes by name only', () => {
+  const server = entry('SERVER', 'far away', { classOid: 1417, oid: 9, schema: null });
+  const mapping = entry('USER MAPPING', 'USER MAPPING public SERVER far away', { classOid: 0, oid: 0, schema: null });
+  const other = entry('USER MAPPING', 'USER MAPPING public SERVER near', { classOid: 0, oid: 0, schema: null });
+  const { left } = withoutLeftOut({ entries: [server, mapping, other] }, new Set([objectKey(1417, 9)]));
+  expect(left).toEqual([server, mapping]);
+});
+
 it('takes out what is named and what only speaks of it, and nothing else', () => {
   const base = entry('TYPE', 'my_int', { classOid: 1247, oid: 5 });
   const shell = entry('SHELL TYPE', 'my_int', { classOid: 0, oid: 0 });

@@ -17,7 +17,6 @@ const attached: ReadonlySet<string> = new Set([
   'SECURITY LABEL',
   'PUBLICATION TABLE',
   'PUBLICATION TABLES IN SCHEMA',
-  'USER MAPPING',
 ]);
 
 /** The archive without what is left out, and that with what is said about it, in the archive's order. Pure. */
@@ -30,10 +29,13 @@ export function withoutLeftOut(
   const types = new Set(
     [...named].filter(({ type }) => type === 'TYPE').map(({ schema, name }) => grantKey(schema, name)),
   );
+  const servers = [...named].filter(({ type }) => type === 'SERVER').map(({ name }) => ` SERVER ${name}`);
   const ids = new Set([...named].map(({ dumpId }) => dumpId));
   const goes = (entry: ArchiveEntry): boolean =>
     named.has(entry) ||
     (entry.type === 'SHELL TYPE' && types.has(grantKey(entry.schema, entry.name))) ||
+    // pg_dump gives it no dependency.
+    (entry.type === 'USER MAPPING' && servers.some((server) => entry.name.endsWith(server))) ||
     (attached.has(entry.type) && entry.dependencies.some((id) => ids.has(id)));
   const left = archive.entries.filter(goes);
   const gone = new Set(left);
