@@ -113,6 +113,7 @@ export async function dumpDirectory(input: DumpInput): Promise<DumpedRows> {
       onRetry: (why) => log(context, 'warn', `A connection to the source failed, trying again: ${why}`),
     });
   const relay = await SessionRelay.open({
+    workDir: context.workDir,
     settings: context.source,
     gate: context.gate,
     session: async () =>

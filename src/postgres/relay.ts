@@ -17,7 +17,20 @@ const MOST_STARTUP_BYTES = 10_000;
 /** The number in the socket's name; it has no other meaning. */
 const PORT = 5432;
 
+/** The longest path that a socket may have on every system (unix(7): 108 on Linux, 104 on macOS, an ending zero included). */
+const MOST_PATH_BYTES = 103;
+
+/** Beginning of the directory's name: in the agent's own directory, which is emptied after a crash, unless its path is too long. */
+export function socketRoot(workDir: string): string {
+  const own = join(workDir, 'relay-');
+  return Buffer.byteLength(`${own}XXXXXX/.s.PGSQL.${PORT}`) <= MOST_PATH_BYTES
+    ? own
+    : join(tmpdir(), 'pgsluice-relay-');
+}
+
 export interface RelayInput {
+  /** Directory of the agent for short-lived files. */
+  readonly workDir: string;
   /** Of the server behind it. */
   readonly settings: ConnectionSettings;
   /** A session for one more connection of the program; `keep`: it is the caller's own and is not ended with the connection. */
@@ -174,7 +187,7 @@ export class SessionRelay {
   }
 
   static async open(input: RelayInput): Promise<SessionRelay> {
-    const dir = await mkdtemp(join(tmpdir(), 'pgsluice-'));
+    const dir = await mkdtemp(socketRoot(input.workDir));
     try {
       const server = createServer();
       const relay = new SessionRelay(input, dir, server);
