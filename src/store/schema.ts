@@ -171,3 +171,58 @@ export const jobHooks = state.table(
   },
   (t) => [index('job_hooks_job_id').on(t.jobId, t.moment, t.position)],
 );
+
+/** What a bearer of a token may do: each includes those before it. */
+export const accessRoles = ['view', 'operate', 'admin'] as const;
+
+/** Tokens that people have made beside the agent's own. Only their SHA-256 stands here (access-queries.ts says why that is enough). */
+export const accessTokens = state.table('access_tokens', {
+  id: text('id').primaryKey(),
+  /** SHA-256 of the token, in hexadecimal digits. */
+  hash: text('hash').notNull().unique(),
+  name: text('name').notNull(),
+  role: text('role').$type<(typeof accessRoles)[number]>().notNull(),
+  createdAt: moment('created_at').notNull().defaultNow(),
+  /** Kept to the minute. */
+  lastUsedAt: moment('last_used_at'),
+  expiresAt: moment('expires_at'),
+  revokedAt: moment('revoked_at'),
+});
+
+/** Links that show one job and nothing else; they go with their job. */
+export const jobShares = state.table(
+  'job_shares',
+  {
+    id: text('id').primaryKey(),
+    jobId: jobId(),
+    hash: text('hash').notNull().unique(),
+    createdBy: text('created_by').notNull(),
+    createdAt: moment('created_at').notNull().defaultNow(),
+    lastUsedAt: moment('last_used_at'),
+    expiresAt: moment('expires_at').notNull(),
+    revokedAt: moment('revoked_at'),
+  },
+  (t) => [index('job_shares_job_id').on(t.jobId)],
+);
+
+/** Who did what. Outlives the jobs it speaks of; holds no request body, so no secret. */
+export const auditLog = state.table(
+  'audit_log',
+  {
+    id: bigint('id', { mode: 'number' }).primaryKey().generatedAlwaysAsIdentity(),
+    at: moment('at').notNull().defaultNow(),
+    /** Id of the token or share; `agent` for the agent's own token, `cli` for a command on the state itself. */
+    actor: text('actor').notNull(),
+    actorName: text('actor_name').notNull(),
+    /** Address of the client; empty for a command on the state itself. */
+    address: text('address').notNull(),
+    action: text('action').notNull(),
+    /** Id of the job, group, token or share that was acted on. */
+    subject: text('subject'),
+    /** HTTP status; 200 where a command did it. */
+    status: integer('status').notNull(),
+    /** What was refused or failed; null where it was done. */
+    code: text('code'),
+  },
+  (t) => [index('audit_log_at').on(t.at)],
+);
