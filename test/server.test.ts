@@ -290,7 +290,9 @@ describe('the description', () => {
     );
     const reads = ['tables', 'checks', 'logs', 'report', 'events'].map((what) => `/api/jobs/{id}/${what}`);
     const single = ['run', 'accept'].map((what) => `/api/jobs/{id}/checks/{check}/${what}`);
-    const groups = ['validate', 'start', 'pause', 'resume', 'cancel', 'retry'].map((what) => `/api/groups/{id}/${what}`);
+    const groups = ['validate', 'start', 'pause', 'resume', 'cancel', 'retry'].map(
+      (what) => `/api/groups/{id}/${what}`,
+    );
     const lists = ['/api/agent', '/api/jobs', '/api/jobs/{id}', '/api/groups', '/api/groups/{id}'];
     const paths = [...lists, ...actions, ...reads, ...single, ...groups, '/healthz', '/readyz', '/metrics'];
     expect(Object.keys(document.paths).toSorted()).toEqual(paths.toSorted());
