@@ -115,6 +115,19 @@ describe('judgeTargetEmpty', () => {
       judgeTargetEmpty({ ...contents, objects: [{ ...object, ours: false }] }, { ...input, replace: true }).code,
     ).toBe('REPLACE_NOT_ALLOWED');
   });
+  test('replace names what stays, and what of others it cannot remove', () => {
+    const extension = { name: 'x', owner: 'admin', schema: 'tools', ours: false, onSource: false };
+    const schema = { ...object, kind: 'SCHEMA', schema: 'tools', name: 'tools', relation: false };
+    const kept = { ...contents, objects: [object, schema], extensions: [extension] };
+    expect(judgeTargetEmpty(kept, { ...input, replace: true }).found).toBe(
+      '--replace will drop 1 object: TABLE "public"."t". 1 extension of an administrator stays: x.',
+    );
+    const others = { ...contents, othersLargeObjects: 2, othersDefaults: ['default privileges on new types'] };
+    const verdict = judgeTargetEmpty(others, { ...input, replace: true });
+    expect(verdict.code).toBe('REPLACE_NOT_ALLOWED');
+    expect(verdict.found).toContain('2 large objects, default privileges on new types');
+    expect(judgeTargetEmpty(others, input).code).toBe('TARGET_NOT_EMPTY');
+  });
   test('what the job itself made is no obstacle', () => {
     expect(judgeTargetEmpty(contents, { ...input, ownTarget: true }).outcome).toBe('passed');
   });

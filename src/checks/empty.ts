@@ -12,6 +12,8 @@ import { NAMED, count, listNames } from './words.ts';
 export interface TargetExtension {
   readonly name: string;
   readonly owner: string;
+  /** Where it stands; such a schema stays with an extension that stays. */
+  readonly schema?: string;
   readonly ours: boolean;
   /** False: the source does not have it. */
   readonly onSource: boolean;
@@ -21,8 +23,14 @@ export interface TargetExtension {
 export interface TargetContents {
   readonly objects: readonly CatalogObject[];
   readonly largeObjects: number;
+  /** Large objects and default privileges of roles that ours may not act as: it cannot remove them. */
+  readonly othersLargeObjects?: number;
+  readonly othersDefaults?: readonly string[];
   readonly extensions: readonly TargetExtension[];
 }
+
+/** What is about to be dropped is listed longer than other names are. */
+const LISTED = 200;
 
 export interface EmptyInput {
   readonly database: string;
@@ -36,10 +44,14 @@ export interface EmptyInput {
  * --replace the role's own extensions are dropped as well, and named.
  */
 export function judgeTargetEmpty(contents: TargetContents, input: EmptyInput): Verdict {
-  const objects = contents.objects.filter((o) => !(o.kind === 'SCHEMA' && o.name === 'public'));
+  const staying = contents.extensions.filter((e) => !(input.replace && e.ours));
+  const kept = new Set(['public', ...(input.replace ? staying.map((e) => e.schema) : [])]);
+  const objects = contents.objects.filter((o) => !(o.kind === 'SCHEMA' && kept.has(o.name)));
   const large = contents.largeObjects > 0 ? [count(contents.largeObjects, 'large object')] : [];
   const describe = (names: readonly string[]): string =>
-    [...(names.length > 0 ? [`${count(names.length, 'object')}: ${listNames(names)}`] : []), ...large].join('; ');
+    [...(names.length > 0 ? [`${count(names.length, 'object')}: ${listNames(names, LISTED)}`] : []), ...large].join(
+      '; ',
+    );
   const own = objects.map(objectName);
   const empty = own.length === 0 && large.length === 0;
   if (!empty && input.ownTarget) return passed(`The target holds what this job made there before: ${describe(own)}.`);
@@ -56,18 +68,25 @@ export function judgeTargetEmpty(contents: TargetContents, input: EmptyInput): V
     const foreign = objects
       .filter((o) => !o.ours && o.owner !== null)
       .map((o) => ({ words: objectName(o), owner: o.owner ?? '' }));
-    if (foreign.length > 0) {
+    const others = [
+      ...foreign.map((f) => f.words),
+      ...((contents.othersLargeObjects ?? 0) > 0 ? [count(contents.othersLargeObjects ?? 0, 'large object')] : []),
+      ...(contents.othersDefaults ?? []),
+    ];
+    if (others.length > 0) {
       return failed(
         'REPLACE_NOT_ALLOWED',
-        `The role ${input.role} may not drop ${count(foreign.length, 'object')} of others in the target: ${listNames(foreign.map((f) => f.words))}.`,
-        [...new Set(foreign.map((f) => f.owner))]
-          .slice(0, NAMED)
-          .map((owner) => `GRANT ${quoteIdent(owner)} TO ${quoteIdent(input.role)};`)
-          .join('\n'),
+        `The role ${input.role} may not drop what belongs to others in the target: ${listNames(others)}.`,
+        [
+          ...[...new Set(foreign.map((f) => f.owner))]
+            .slice(0, NAMED)
+            .map((owner) => `GRANT ${quoteIdent(owner)} TO ${quoteIdent(input.role)};`),
+          ...(others.length > foreign.length ? ['-- or drop it as its owner, or give an empty database'] : []),
+        ].join('\n'),
       );
     }
     return warned(
-      `--replace will drop ${describe([...own, ...extensions])}.`,
+      `--replace will drop ${describe([...own, ...extensions])}.${staying.length === 0 ? '' : ` ${count(staying.length, 'extension')} of an administrator ${staying.length === 1 ? 'stays' : 'stay'}: ${listNames(staying.map((e) => e.name))}.`}`,
       'Nothing, if you meant it; else give another target.',
     );
   }
@@ -123,8 +142,11 @@ export function judgeDataOnlyTarget(
 }
 
 const EXTENSIONS = `
-SELECT extname::text AS name, pg_get_userbyid(extowner)::text AS owner, pg_has_role(extowner, 'USAGE') AS ours
+SELECT extname::text AS name, pg_get_userbyid(extowner)::text AS owner, (SELECT nspname::text FROM pg_namespace n WHERE n.oid = extnamespace) AS schema, pg_has_role(extowner, 'USAGE') AS ours
 FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY extname`;
+const OTHERS = `
+SELECT (SELECT count(*)::int FROM pg_largeobject_metadata WHERE NOT pg_has_role(lomowner, 'USAGE')) AS large,
+       ARRAY(SELECT pg_describe_object('pg_default_acl'::regclass, oid, 0) FROM pg_default_acl WHERE NOT pg_has_role(defaclrole, 'MEMBER')) AS defaults`;
 const LARGE_OBJECT_COUNT = `SELECT count(*)::float8 AS n FROM pg_largeobject_metadata`;
 
 type ExtensionRow = Omit<TargetExtension, 'onSource'>;
@@ -133,8 +155,11 @@ const readExtensions = (database: Database): Promise<ExtensionRow[]> =>
   database.session.query<ExtensionRow & Record<string, unknown>>(EXTENSIONS);
 
 async function readContents(brought: ReadonlySet<string>, target: Database): Promise<TargetContents> {
+  const others = await target.one<{ large: number; defaults: string[] }>(OTHERS);
   return {
     objects: await target.objects(),
+    othersLargeObjects: others.large,
+    othersDefaults: others.defaults,
     largeObjects: (await target.one<{ n: number }>(LARGE_OBJECT_COUNT)).n,
     extensions: (await readExtensions(target)).map((e) => ({ ...e, onSource: brought.has(e.name) })),
   };
