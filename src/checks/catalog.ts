@@ -93,7 +93,7 @@ const branches = (major: number): readonly string[] => [
      CASE WHEN typtype = 'b' THEN 'it is a base type' WHEN typtype = 'p' THEN 'it was announced and never defined' END
    FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
    WHERE (typtype IN ('b', 'c', 'd', 'e', 'r') AND typisdefined OR typtype = 'p' AND NOT typisdefined) AND (c.oid IS NULL OR c.relkind = 'c')
-     AND NOT EXISTS (SELECT FROM pg_type a WHERE a.typarray = t.oid)`,
+     AND NOT EXISTS (SELECT FROM pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid)`,
   `SELECT 'pg_operator'::regclass, oid, 'OPERATOR', oprnamespace, oprname, oprowner, NULL, NULL FROM pg_operator WHERE oprcode <> 0`,
   `SELECT 'pg_opclass'::regclass, oid, 'OPERATOR CLASS', opcnamespace, opcname, opcowner, NULL, 'it is an operator class' FROM pg_opclass`,
   `SELECT 'pg_opfamily'::regclass, oid, 'OPERATOR FAMILY', opfnamespace, opfname, opfowner, NULL, 'it is an operator family' FROM pg_opfamily`,

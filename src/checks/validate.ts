@@ -88,8 +88,11 @@ export interface Reach extends Reached {
 /** Room for a session that a checker before us has just given back. */
 const RETRY_MS = 1500;
 
-/** Locks are waited for briefly: a check must not queue behind, nor before, the application. */
-const BOUNDS = `SET statement_timeout = '60s'; SET lock_timeout = '5s'`;
+/**
+ * Locks are waited for briefly: a check must not queue behind, nor before, the application. Compiling a query that is asked once
+ * takes longer than answering it; 10 has no such setting.
+ */
+const BOUNDS = `SET statement_timeout = '60s'; SET lock_timeout = '5s'; SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit'`;
 
 /** With --create-database a target that does not exist yet is looked at from another database of its server. */
 export async function reachTarget(
