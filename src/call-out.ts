@@ -1,6 +1,9 @@
 import { spawn } from 'node:child_process';
+import { request as requestPlainly } from 'node:http';
+import { request as requestSecurely } from 'node:https';
 import { createInterface } from 'node:readline';
-import { throwIfAborted } from './errors.ts';
+import { PgsluiceError, throwIfAborted } from './errors.ts';
+import { reach } from './reach.ts';
 
 /** Of one line of a program's output, in characters. */
 const LONGEST_LINE = 2000;
@@ -99,24 +102,50 @@ export interface PostEnd {
   readonly cause?: unknown;
 }
 
+/** One POST, whose answer's body nobody reads. */
+function send(input: PostInput, signal: AbortSignal): Promise<number> {
+  const url = new URL(input.address);
+  const request = url.protocol === 'https:' ? requestSecurely : requestPlainly;
+  const port = url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
+  const limits = reach();
+  // A name is judged by its addresses when they are dialled; an address is dialled without a look-up.
+  limits.assertNamed(host, port);
+  return new Promise((resolve, reject) => {
+    const call = request(url, {
+      method: 'POST',
+      headers: {
+        ...input.headers,
+        'content-type': 'application/json',
+        'content-length': Buffer.byteLength(input.body),
+      },
+      lookup: limits.lookupFor(port),
+      // A connection of its own, so that each is judged.
+      agent: false,
+      signal,
+    });
+    call.once('error', reject);
+    call.once('response', (answer) => {
+      resolve(answer.statusCode ?? 0);
+      answer.destroy();
+    });
+    call.end(input.body);
+  });
+}
+
 /** Posts JSON; follows no redirect, because it would be the address of somebody who was not named. @throws the cancellation. */
 export async function postJson(input: PostInput): Promise<PostEnd> {
+  const late = AbortSignal.timeout(input.timeoutMs);
   try {
-    const answer = await fetch(input.address, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', ...input.headers },
-      body: input.body,
-      redirect: 'manual',
-      signal: AbortSignal.any([input.signal, AbortSignal.timeout(input.timeoutMs)]),
-    });
-    const { status } = answer;
-    await answer.body?.cancel();
+    const status = await send(input, AbortSignal.any([input.signal, late]));
     return { ok: status >= 200 && status <= 299, status, how: `answered ${status}`, again: status >= 500 };
   } catch (cause) {
     throwIfAborted(input.signal);
-    const timedOut = cause instanceof Error && cause.name === 'TimeoutError';
-    const why = cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : String(cause);
-    const how = timedOut ? `did not answer within ${input.timeoutMs / 1000} s` : `could not be reached: ${why}`;
+    if (cause instanceof PgsluiceError) {
+      return { ok: false, status: null, how: `was not called: ${cause.message}`, again: false, cause };
+    }
+    const why = cause instanceof Error && cause.message !== '' ? cause.message : String(cause);
+    const how = late.aborted ? `did not answer within ${input.timeoutMs / 1000} s` : `could not be reached: ${why}`;
     return { ok: false, status: null, how, again: true, cause };
   }
 }

@@ -8,7 +8,7 @@ import type { RelationFilter } from './filters.ts';
 import { PgsluiceError } from '../errors.ts';
 import type { ConnectionSettings } from './settings.ts';
 import { tokenizeSql } from './sql-lexer.ts';
-import { libpqEnvironment, runTool } from './tools.ts';
+import { pinnedEnvironment, runTool } from './tools.ts';
 import type { PgTools } from './tools.ts';
 
 /** One entry of the archive's table of contents with the SQL that restores it. */
@@ -235,7 +235,7 @@ async function dumpWith(input: DumpInput, env: Record<string, string>): Promise<
         `--file=${file}`,
       ],
       // Bounds and defaults of type timestamptz are printed in the session's zone, which a database may set for itself.
-      env: { ...libpqEnvironment(input.settings), PGTZ: 'UTC', ...env },
+      env: { ...(await pinnedEnvironment(input.settings)), PGTZ: 'UTC', ...env },
       signal: input.signal,
       ...onStderrLine,
     });

@@ -10,7 +10,9 @@ import {
   rootCertificates,
 } from 'node:tls';
 import { PgsluiceError } from '../errors.ts';
+import { anywhere, reach } from '../reach.ts';
 import { type ExplainContext, connectionError, explainError, notPostgres } from './explain.ts';
+import { assertReachable } from './reachable.ts';
 import { type ConnectionSettings, type SslMode, isUnixSocket } from './settings.ts';
 
 /** What to do about TLS in one attempt; sslmode is a list of such attempts. */
@@ -227,7 +229,7 @@ async function upgrade(
 
 /**
  * Opens one socket to the server, up to and including TLS (protocol 55.2.11). The caller owns the stream.
- * Throws PgsluiceError, or the reason of `signal` when that fires.
+ * Throws PgsluiceError, among them HOST_NOT_ALLOWED (reach.ts), or the reason of `signal` when that fires.
  */
 export async function dial(
   settings: ConnectionSettings,
@@ -236,11 +238,14 @@ export async function dial(
   context: ExplainContext,
 ): Promise<Dialled> {
   const unix = isUnixSocket(settings.host);
+  const limits = settings.own === true ? anywhere : reach();
+  assertReachable(settings, limits);
   const raw = unix
     ? netConnect({ path: `${settings.host.replace(/^@/, '\0').replace(/\/+$/, '')}/.s.PGSQL.${settings.port}` })
     : netConnect({
         host: settings.host,
         port: settings.port,
+        lookup: limits.lookupFor(settings.port),
         noDelay: true,
         keepAlive: true,
         keepAliveInitialDelay: 30_000,
@@ -250,6 +255,8 @@ export async function dial(
   keepQuiet(raw);
   try {
     await waitFor<undefined>(raw, signal, 'connect', () => new Error('Connection terminated'));
+    // What counts is who answers, however it came to that.
+    if (!unix && limits.restricted) limits.assertAddress(settings.host, raw.remoteAddress ?? '', settings.port);
     if (encryption === 'never') return { stream: raw, encrypted: false };
     raw.write(SSL_REQUEST);
     const answer = await waitFor<Buffer>(raw, signal, 'data', () =>

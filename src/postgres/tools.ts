@@ -6,7 +6,10 @@ import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pipeline } from 'node:stream/promises';
 import { PgsluiceError, throwIfAborted } from '../errors.ts';
+import { reach } from '../reach.ts';
 import { chooseTrust, defaultRootFile, systemBundle } from './dial.ts';
+import { explainError } from './explain.ts';
+import { assertReachable } from './reachable.ts';
 import { type ConnectionSettings, isUnixSocket } from './settings.ts';
 
 /** One pair of pg_dump and pg_restore of the same release. */
@@ -177,6 +180,21 @@ export function libpqEnvironment(settings: ConnectionSettings): Record<string, s
     ...(settings.password === null ? {} : { PGPASSWORD: settings.password }),
     ...(root === null ? {} : { PGSSLROOTCERT: root }),
   };
+}
+
+/**
+ * The same for a program that connects to the server itself, and not through us: libpq would resolve the name once more, and could be
+ * given another address than was judged, so it is told the address. @throws PgsluiceError HOST_NOT_ALLOWED; the resolver's error explained.
+ */
+export async function pinnedEnvironment(settings: ConnectionSettings): Promise<Record<string, string>> {
+  const limits = reach();
+  if (!limits.restricted) return libpqEnvironment(settings);
+  assertReachable(settings, limits);
+  try {
+    return { ...libpqEnvironment(settings), PGHOSTADDR: await limits.pin(settings.host, settings.port) };
+  } catch (error) {
+    throw explainError(error, { side: 'source', settings, doing: 'reading the definitions' });
+  }
 }
 
 /** How much of a tool's output is kept; pg_dump of a big schema goes to a file, not through here. */

@@ -40,7 +40,7 @@ export async function openPostgres(url: string): Promise<OpenDatabase> {
 
 function stateSettings(url: string): ConnectionSettings {
   try {
-    return parseEndpoint({ url }, 'source');
+    return { ...parseEndpoint({ url }, 'source'), own: true };
   } catch (error) {
     if (!(error instanceof PgsluiceError)) throw error;
     throw new PgsluiceError({
