@@ -135,5 +135,7 @@ test('what is left out is named, and cannot be followed', () => {
   expect(judgeExcluded(excluded, ['citext']).found).toContain('table column public.people.mail, view public.mails');
   expect(judgeExcluded({ ...excluded, extensions: [], names: [] }, ['postgis']).outcome).toBe('warned');
   expect(judgeExcludedLive(excluded).code).toBe('EXTENSION_EXCLUDED_LIVE');
-  expect(judgeExcludedLive({ ...excluded, names: ['view public.mails'] }).outcome).toBe('passed');
+  const view = { ...excluded, names: ['view public.mails'] };
+  expect(judgeExcludedLive(view).outcome).toBe('passed');
+  expect(judgeExcludedLive(view, ['table "cron"."job"']).outcome).toBe('failed');
 });

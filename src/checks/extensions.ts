@@ -264,9 +264,10 @@ export function judgeExcluded(excluded: Excluded, globs: readonly string[]): Ver
   );
 }
 
-/** A live job follows whole tables: none may lose a column or be left behind. Pure. */
-export function judgeExcludedLive(excluded: Excluded): Verdict {
-  const tables = excluded.names.filter((name) => /^(table|table column|foreign table) /.test(name));
+/** A live job follows whole tables: none may lose a column or be left behind, `configuration` of the extensions included. Pure. */
+export function judgeExcludedLive(excluded: Excluded, configuration: readonly string[] = []): Verdict {
+  const own = excluded.names.filter((name) => /^(table|table column|foreign table) /.test(name));
+  const tables = [...own, ...configuration];
   if (tables.length === 0) return passed('No table or column is left out with an extension.');
   return failed(
     'EXTENSION_EXCLUDED_LIVE',
@@ -408,5 +409,13 @@ export const excludedLiveCheck: Check = {
   severity: 'blocks',
   title: 'No table or column that is followed is left out with an extension.',
   needs: 'source',
-  run: async (source, { options }) => judgeExcludedLive(await excludedOf(source, options.excludeExtension)),
+  run: async (source, { options }) => {
+    const excluded = await excludedOf(source, options.excludeExtension);
+    if (excluded.extensions.length === 0) return judgeExcludedLive(excluded);
+    const tables = await source.session.query<{ schema: string; name: string }>(CONFIGURATION, [excluded.extensions]);
+    return judgeExcludedLive(
+      excluded,
+      tables.map(({ schema, name }) => `table ${qualified(schema, name)}`),
+    );
+  },
 };

@@ -13,6 +13,8 @@ import type { Lsn } from '../postgres/lsn.ts';
 import { type Archive, type ArchiveEntry, dumpArchive } from '../postgres/archive.ts';
 import { openSession, type Session } from '../postgres/session.ts';
 import type { Side } from '../postgres/settings.ts';
+import { NOTHING_EXCLUDED, readExcluded } from '../postgres/excluded.ts';
+import { pruneArchive } from '../postgres/prune.ts';
 import { SQLSTATE, sqlStateOf } from '../postgres/sqlstate.ts';
 import { readArchivePrint } from './archive-print.ts';
 import type { FollowLine } from './follow-line.ts';
@@ -337,7 +339,12 @@ class SchemaDrift implements LiveDrift {
       workDir: context.workDir,
       signal: place.signal,
     });
-    return (await fitArchive(this.#copy.context, archive)).archive;
+    const globs = options.excludeExtension;
+    const excluded =
+      globs.length === 0
+        ? NOTHING_EXCLUDED
+        : await onSide(this.#work, 'source', (session) => readExcluded(session, globs));
+    return (await fitArchive(this.#copy.context, pruneArchive(archive, excluded))).archive;
   }
 }
 
