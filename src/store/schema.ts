@@ -55,6 +55,10 @@ export const jobs = state.table(
     /** Sealed JSON of the connection settings, password included (secrets.ts); null where the archive stands in its place. */
     source: text('source'),
     target: text('target'),
+    /** Sealed JSON of the hand-over and the hooks as they were given; `options` names them without their secrets. Null where there are none. */
+    calls: text('calls'),
+    /** When the passwords were taken out of what is sealed, because nothing of the job needs them any more; null: they are there. */
+    passwordsForgottenAt: moment('passwords_forgotten_at'),
     /** Directory or file of the agent's machine that is written to or read from; null for a move. */
     archive: text('archive'),
     /** Jobs that were made together, one a database of the same two servers. */
