@@ -50,10 +50,20 @@ export class BlockReader {
     }
   }
 
-  /** Reads what is left and throws it away. */
-  async drain(): Promise<void> {
+  /** Reads what is left, line by line. */
+  async drain(onLine: (line: string) => void): Promise<void> {
+    await this.#leave();
+    let rest = this.#rest.toString('latin1');
     this.#rest = Buffer.alloc(0);
-    for (let next = await this.#chunks.next(); next.done !== true; next = await this.#chunks.next());
+    for (;;) {
+      const lines = rest.split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) onLine(line);
+      const next = await this.#chunks.next();
+      if (next.done === true) break;
+      rest += next.value.toString('latin1');
+    }
+    if (rest !== '') onLine(rest);
   }
 
   async #leave(): Promise<void> {

@@ -178,6 +178,19 @@ export async function checkListing(tools: PgTools, place: ArchivePlace, toc: Toc
   }
 }
 
+function unreadable(cause: unknown): PgsluiceError {
+  const why = cause instanceof Error ? cause.message : 'no reason given';
+  return torn(`The archive cannot be read to its end: ${why}`, cause);
+}
+
+/** Large objects that the archive makes: an entry each, or from 17 on a list of oids an entry (PostgreSQL source, pg_dump.c). */
+function countLargeObjects(toc: Toc): number {
+  return toc.entries.reduce((sum, { type, definition }) => {
+    if (type === 'BLOB') return sum + 1;
+    return type === 'BLOB METADATA' ? sum + definition.split('\n').filter((line) => /^\d+$/.test(line)).length : sum;
+  }, 0);
+}
+
 /**
  * Has pg_restore read everything in the archive once and counts the rows of each table, so that one that is torn is known before
  * the target is touched. `onProgress` in tables.
@@ -204,18 +217,24 @@ export async function readThrough(
       measured.set(table.dumpId, { rows, bytes });
       onProgress(measured.size, tables.length);
     }
-    await reader.drain();
+    // Bytes of large objects stand behind all tables.
+    let objects = 0;
+    await reader.drain((line) => {
+      if (line.startsWith('SELECT pg_catalog.lo_open(')) objects += 1;
+    });
     await stream.ended;
+    const expected = countLargeObjects(toc);
+    if (toc.entries.some(({ type }) => type === 'BLOBS') && objects !== expected) {
+      throw torn(`The archive holds the bytes of ${objects} large objects of ${expected}.`);
+    }
     return measured;
   } catch (error) {
     throwIfAborted(signal);
+    if (error instanceof PgsluiceError) throw error.code === 'PG_TOOL_FAILED' ? unreadable(error) : error;
     const [end] = await Promise.allSettled([stream.ended]);
     const cause: unknown = end.status === 'rejected' ? end.reason : error;
     throwIfAborted(signal);
-    throw torn(
-      `The archive cannot be read to its end: ${cause instanceof Error ? cause.message : 'no reason given'}`,
-      cause,
-    );
+    throw unreadable(cause);
   } finally {
     await stream.stop();
   }

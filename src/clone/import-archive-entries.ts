@@ -13,31 +13,27 @@ const relations: ReadonlySet<string> = new Set([
   'VIEW',
   'MATERIALIZED VIEW',
   'SEQUENCE',
+  'SEQUENCE OWNED BY',
   'MATERIALIZED VIEW DATA',
   'TABLE DATA',
   'SEQUENCE SET',
 ]);
-/** Entries that belong to what they depend on, and go with it. */
-const hanging: ReadonlySet<string> = new Set([
-  'ACL',
-  'ATTACH',
+/** Entries that go with the relation which they are a part of, named `relation part` or by its name alone. */
+const parts: ReadonlySet<string> = new Set([
   'CHECK CONSTRAINT',
-  'COMMENT',
   'CONSTRAINT',
   'DEFAULT',
   'FK CONSTRAINT',
   'INDEX',
-  'INDEX ATTACH',
   'POLICY',
-  'PUBLICATION TABLE',
   'ROW SECURITY',
   'RULE',
-  'SECURITY LABEL',
-  'SEQUENCE OWNED BY',
   'STATISTICS',
-  'TABLE ATTACH',
   'TRIGGER',
 ]);
+/** Entries that say something about one object, on which they depend alone. */
+const remarks: ReadonlySet<string> = new Set(['ACL', 'COMMENT', 'SECURITY LABEL']);
+const publications: ReadonlySet<string> = new Set(['PUBLICATION TABLE', 'PUBLICATION TABLES IN SCHEMA']);
 const largeObjectTypes: ReadonlySet<string> = new Set(['BLOB', 'BLOB METADATA', 'BLOBS']);
 
 /** Planner statistics, which only servers of 18 take back: an import runs ANALYZE. */
@@ -56,52 +52,74 @@ export function isLargeObject(entry: Pick<TocEntry, 'type' | 'name'>): boolean {
 export function chooseEntries(toc: Toc, filter: RelationFilter): ReadonlySet<number> {
   const byId = new Map(toc.entries.map((entry) => [entry.dumpId, entry]));
   const picked = filter.includeSchema.length > 0 || filter.includeTable.length > 0;
-  const ownersOfSequence = new Map<number, TocEntry>();
+  const keyOf = (entry: TocEntry): string => JSON.stringify([entry.schema, entry.name]);
+  const tableOfSequence = new Map<string, { readonly schema: string; readonly name: string }>();
   for (const entry of toc.entries) {
-    if (entry.type !== 'SEQUENCE OWNED BY') continue;
-    const on = entry.dependencies.map((id) => byId.get(id));
-    const sequence = on.find((one) => one?.type === 'SEQUENCE');
-    const table = on.find((one) => one?.type === 'TABLE');
-    if (sequence !== undefined && table !== undefined) ownersOfSequence.set(sequence.dumpId, table);
+    if (!entry.type.startsWith('SEQUENCE')) continue;
+    // An identity column's sequence is made by an ALTER TABLE.
+    const table = /^ALTER SEQUENCE .* OWNED BY /s.test(entry.definition)
+      ? relationBehind(entry.definition, ' OWNED BY ')
+      : /\bADD GENERATED /.test(entry.definition)
+        ? relationBehind(entry.definition, 'ALTER TABLE ')
+        : null;
+    if (table !== null) tableOfSequence.set(keyOf(entry), table);
   }
-  const known = new Map<number, boolean>();
-  const decide = (entry: TocEntry): boolean => {
+  const relationInScope = (entry: TocEntry): boolean => {
+    const [schema, name] = [entry.schema ?? '', entry.name];
+    if (entry.type === 'TABLE DATA') return tableDataMatches(filter, schema, name);
+    if (tableMatches(filter, schema, name)) return true;
+    const table = entry.type.startsWith('SEQUENCE') ? tableOfSequence.get(keyOf(entry)) : undefined;
+    return table !== undefined && tableMatches(filter, table.schema, table.name);
+  };
+  const onOf = (entry: TocEntry): TocEntry[] =>
+    entry.dependencies.flatMap((id) => {
+      const one = byId.get(id);
+      return one === undefined ? [] : [one];
+    });
+  const indexes = new Map<string, TocEntry>();
+  for (const entry of toc.entries) {
+    // A constraint's index bears its name.
+    if (entry.type === 'INDEX') indexes.set(keyOf(entry), entry);
+    if (entry.type !== 'CONSTRAINT') continue;
+    const table = onOf(entry).find((one) => isPartOf(entry, one));
+    const name = table === undefined ? entry.name : entry.name.slice(table.name.length + 1);
+    indexes.set(JSON.stringify([entry.schema, name]), entry);
+  }
+  const chosen = (entry: TocEntry): boolean => {
     if (left.has(entry.type)) return false;
     if (isLargeObject(entry)) return largeObjectsMatch(filter);
-    if (relations.has(entry.type)) {
-      const schema = entry.schema ?? '';
-      const sequence = entry.type === 'SEQUENCE' ? entry : byId.get(entry.dependencies[0] ?? 0);
-      const table = sequence === undefined ? undefined : ownersOfSequence.get(sequence.dumpId);
-      if (entry.type === 'TABLE DATA') return tableDataMatches(filter, schema, entry.name);
-      return (
-        tableMatches(filter, schema, entry.name) ||
-        (entry.type.startsWith('SEQUENCE') &&
-          table !== undefined &&
-          tableMatches(filter, table.schema ?? '', table.name))
-      );
+    if (relations.has(entry.type)) return relationInScope(entry);
+    if (entry.type === 'TABLE ATTACH') return tableMatches(filter, entry.schema ?? '', entry.name);
+    if (entry.type === 'INDEX ATTACH') {
+      const index = indexes.get(keyOf(entry));
+      return index !== undefined && chosen(index);
     }
-    if (hanging.has(entry.type)) {
-      const on = entry.dependencies.map((id) => byId.get(id)).filter((one) => one !== undefined);
-      const about = on.filter(
-        (one) => !hanging.has(one.type) || entry.type === 'INDEX ATTACH' || one.type === 'CONSTRAINT',
-      );
-      const decisive = entry.type === 'FK CONSTRAINT' ? about.slice(0, 1) : about;
-      if (decisive.length > 0) return decisive.every(chosen);
+    if (publications.has(entry.type) && picked) return false;
+    if (entry.type === 'STATISTICS' && (filter.includeTable.length > 0 || !schemaMatches(filter, entry.schema ?? '')))
+      return false;
+    if (parts.has(entry.type) || entry.type === 'PUBLICATION TABLE') {
+      const owner = onOf(entry).find((one) => isPartOf(entry, one));
+      if (owner !== undefined) return tableMatches(filter, owner.schema ?? '', owner.name);
+    }
+    if (remarks.has(entry.type)) {
+      const about = onOf(entry);
+      if (about.length > 0) return about.every(chosen);
     }
     if (filter.includeTable.length > 0) return false;
     if (entry.type === 'SCHEMA') return schemaMatches(filter, entry.name);
     return entry.schema === null ? !picked : schemaMatches(filter, entry.schema);
   };
-  const chosen = (entry: TocEntry): boolean => {
-    const before = known.get(entry.dumpId);
-    if (before !== undefined) return before;
-    // An entry that depends on itself by a circle is decided by the rest.
-    known.set(entry.dumpId, true);
-    const answer = decide(entry);
-    known.set(entry.dumpId, answer);
-    return answer;
-  };
   return new Set(toc.entries.filter(chosen).map((entry) => entry.dumpId));
+}
+
+const owners: ReadonlySet<string> = new Set(['TABLE', 'FOREIGN TABLE', 'VIEW', 'MATERIALIZED VIEW']);
+
+/** Whether the entry, which depends on `relation`, is a part of it. */
+function isPartOf(entry: TocEntry, relation: TocEntry): boolean {
+  if (!owners.has(relation.type)) return false;
+  if (entry.type === 'INDEX' || entry.type === 'STATISTICS') return isOn(entry.definition, relation);
+  if (entry.type === 'PUBLICATION TABLE') return entry.name.endsWith(` ${relation.name}`);
+  return relation.schema === entry.schema && `${entry.name} `.startsWith(`${relation.name} `);
 }
 
 /** A table whose rows are in the archive. */
@@ -140,6 +158,16 @@ export function archiveTables(toc: Toc, chosen: ReadonlySet<number>): ArchiveTab
 /** `a.b` and `"a"."b"` alike: pg_dump quotes where it must, we quote always. */
 function unquoted(name: string): string {
   return name.replaceAll(/"((?:[^"]|"")*)"/g, (_, body: string) => body);
+}
+
+/** The qualified name behind the last of these words. */
+function relationBehind(definition: string, words: string): { schema: string; name: string } | null {
+  const part = '("(?:[^"]|"")*"|[^\\s".(;]+)';
+  const match = new RegExp(`^${part}\\.${part}`).exec(
+    definition.slice(definition.lastIndexOf(words) + words.length).replace(/^ONLY /, ''),
+  );
+  const plain = (text = ''): string => (text.startsWith('"') ? text.slice(1, -1).replaceAll('""', '"') : text);
+  return match === null ? null : { schema: plain(match[1]), name: plain(match[2]) };
 }
 
 /** The relation of `COPY a.b (c, d) FROM stdin;`; '' when the statement is none. Pure. */
@@ -238,9 +266,9 @@ function indexOwner(
   return entry?.type === 'INDEX' ? tableOfIndex.get(entry.oid) : undefined;
 }
 
-/** Whether `CREATE INDEX … ON [ONLY] a.b …` is about this table. */
+/** Whether `CREATE INDEX … ON [ONLY] a.b …` or `CREATE STATISTICS … FROM a.b;` is about this table. */
 function isOn(definition: string, table: TocEntry): boolean {
   const plain = unquoted(definition);
   const name = `${table.schema ?? ''}.${table.name}`;
-  return plain.includes(` ON ${name} `) || plain.includes(` ON ONLY ${name} `);
+  return [` ON ${name} `, ` ON ONLY ${name} `, ` FROM ${name};`].some((words) => plain.includes(words));
 }

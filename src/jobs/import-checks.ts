@@ -153,18 +153,24 @@ export class ArchiveExam {
     const place = await recogniseArchive(this.#input.path, this.#input.target);
     this.#place = place;
     this.#manifest = await readManifest(place);
+    const form = place.kind === 'directory' ? 'directory' : 'custom-format file';
+    if (this.#manifest !== null) {
+      const { tool, pgDump, source, snapshotAt } = this.#manifest;
+      return informed(
+        `A ${form} made by pgsluice ${tool.version} with pg_dump ${pgDump.version} of the database ${source.database}, PostgreSQL ${source.version.text}, as of ${snapshotAt}.`,
+      );
+    }
     this.#toc = await readToc(place);
     const { serverVersion, dumpVersion, database, createdAt } = this.#toc;
-    const by = this.#manifest === null ? '' : `pgsluice ${this.#manifest.tool.version} with `;
-    const form = place.kind === 'directory' ? 'directory' : 'custom-format file';
     return informed(
-      `A ${form} made by ${by}pg_dump ${dumpVersion} of the database ${database}, PostgreSQL ${serverVersion}, on ${createdAt}.`,
+      `A ${form} made by pg_dump ${dumpVersion} of the database ${database}, PostgreSQL ${serverVersion}, on ${createdAt}.`,
     );
   }
 
   async #files(): Promise<Verdict> {
-    if (this.#place === null || this.#toc === null) return skipped('No archive was found.');
+    if (this.#place === null) return skipped('No archive was found.');
     if (this.#manifest === null) {
+      if (this.#toc === null) return skipped('No whole archive was found.');
       this.#bytes = await archiveBytes(this.#place);
       return skipped('The archive has no manifest of pgsluice: it is read to its end instead.');
     }
@@ -172,6 +178,8 @@ export class ArchiveExam {
     this.#bytes = await checkFiles(this.#place, this.#manifest, this.#input.signal, (done, all) =>
       this.#say(`Checking the archive's files: ${megabytes(done)} of ${megabytes(all)}.`),
     );
+    // Not before it is known to be as it was written.
+    this.#toc = await readToc(this.#place);
     this.#whole = true;
     return passed(
       `${this.#manifest.files.length} files, ${megabytes(this.#bytes)}: sizes and SHA-256 are as in the manifest.`,
@@ -179,7 +187,7 @@ export class ArchiveExam {
   }
 
   async #restore(target: Database | null): Promise<Verdict> {
-    if (this.#toc === null) return skipped('No archive was found.');
+    if (this.#toc === null) return skipped('No whole archive was found.');
     const needed = majorOfVersion(this.#toc.dumpVersion);
     const minMajor = Math.max(needed, target?.version.major ?? 0);
     try {
@@ -221,7 +229,7 @@ export class ArchiveExam {
   #contents(): Verdict {
     const { options, path } = this.#input;
     const toc = this.#toc;
-    if (toc === null) return skipped('No archive was found.');
+    if (toc === null) return skipped('No whole archive was found.');
     const chosen = chooseEntries(toc, options);
     const tables = archiveTables(toc, chosen);
     const inserts = tables.filter(({ entry }) => entry.hasData && entry.copyStatement === '');
