@@ -15,6 +15,8 @@ export interface HookSweepInput {
   readonly inTurn: (id: string, work: () => Promise<void>) => Promise<void>;
   /** Takes an idle job for this agent; null when another one holds it. */
   readonly claim: (id: string) => Promise<JobRow | null>;
+  /** The job with its hooks as they were given. */
+  readonly opened: (row: JobRow) => JobRow;
   readonly sidesOf: (row: JobRow) => Sides;
   readonly writerFor: (row: JobRow) => JobWriter;
 }
@@ -34,7 +36,7 @@ export async function sweepHooks(input: HookSweepInput, signal: AbortSignal): Pr
 }
 
 async function callAll(
-  { store, hooks, sidesOf, writerFor }: HookSweepInput,
+  { store, hooks, opened, sidesOf, writerFor }: HookSweepInput,
   row: JobRow,
   moment: 'completed' | 'failed',
   signal: AbortSignal,
@@ -46,7 +48,7 @@ async function callAll(
     const job = new JobHooks({
       ...hooks,
       db: store.db,
-      row,
+      row: opened(row),
       sides: sidesOf(row),
       signal,
       log: (level, message) => writer.say(level, message),

@@ -6,6 +6,7 @@ import type { ConnectionSettings } from '../postgres/settings.ts';
 import type { JobRow } from '../store/job-queries.ts';
 import type { SecretBox } from '../store/secrets.ts';
 import { PgsluiceError } from '../errors.ts';
+import { withoutCalls } from './sealed-calls.ts';
 import { summarize } from './job-summary.ts';
 
 export interface Endpoints {
@@ -99,7 +100,7 @@ export function toView(row: JobRow, sides: Sides, live: LiveFacts): JobView {
     target: sides.target === null ? null : endpointView(sides.target),
     archive: row.archive,
     group: row.groupId === null ? null : { id: row.groupId, name: row.groupName ?? row.groupId },
-    options: row.options,
+    options: withoutCalls(row.options),
     summary: summarize({ ...row, ...live, snapshotAt: live.snapshotAt ?? row.snapshotAt }),
     totals: row.totals,
     verified: row.verified,

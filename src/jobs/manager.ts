@@ -42,6 +42,7 @@ import { LiveSweep } from './live-sweep.ts';
 import { agentStopping, heldElsewhere, jobNotFound, reportNotReady, runningError } from './manager-errors.ts';
 import type { LogQuery, ManagerConfig, ManagerMetrics } from './manager-types.ts';
 import { newJobRow } from './new-job.ts';
+import { withCalls } from './sealed-calls.ts';
 import type { JobRooms } from './rooms.ts';
 import { assertAction, isSettled } from './transitions.ts';
 
@@ -121,6 +122,7 @@ export class JobManager {
             inHand: (id) => this.#runs.has(id),
             inTurn: (id, work) => this.#inTurn(id, work),
             claim: (id) => claimJob(store.db, { id, agentId: store.agentId, silenceSeconds: agentSilenceSeconds }),
+            opened: (row) => withCalls(store.secrets, row),
             sidesOf: (row) => openSides(store.secrets, row),
             writerFor: (row) => this.#writer(row, () => undefined),
           },
@@ -405,7 +407,7 @@ export class JobManager {
 
   /** Takes an idle job in hand. */
   async #open(id: string): Promise<ActiveRun> {
-    const row = await this.#claim(id);
+    const row = withCalls(this.#store.secrets, await this.#claim(id));
     const sides = openSides(this.#store.secrets, row);
     const writer = this.#writer(row, (error) => run.abandon(error));
     const environment = {

@@ -4,6 +4,7 @@ import { parseEndpoint } from '../postgres/settings.ts';
 import type { NewJobRow } from '../store/job-queries.ts';
 import type { Store } from '../store/store.ts';
 import { archivePath, jobName, sealSides } from './job-view.ts';
+import { assertCallsGiven, sealCalls, withoutCalls } from './sealed-calls.ts';
 import { noTotals } from './totals.ts';
 
 const idLetters = 'abcdefghijkmnpqrstuvwxyz23456789';
@@ -14,8 +15,8 @@ export function newId(): string {
 }
 
 /**
- * A job as it is stored first; its passwords are sealed. `group`: the jobs it was made with.
- * @throws PgsluiceError INVALID_URL and its kin for an endpoint that cannot be understood, RELATIVE_ARCHIVE.
+ * A job as it is stored first; its passwords, and what its hooks call, are sealed. `group`: the jobs it was made with.
+ * @throws PgsluiceError INVALID_URL and its kin for an endpoint that cannot be understood, RELATIVE_ARCHIVE, HOOK_HIDDEN.
  */
 export function newJobRow(
   store: Pick<Store, 'secrets' | 'agentId'>,
@@ -24,6 +25,7 @@ export function newJobRow(
 ): NewJobRow {
   const { kind } = request;
   const archive = archivePath(request);
+  assertCallsGiven(request.options);
   const sides = {
     source: kind === 'import' ? null : parseEndpoint(request.source ?? {}, 'source'),
     target: kind === 'export' ? null : parseEndpoint(request.target ?? {}, 'target'),
@@ -38,7 +40,8 @@ export function newJobRow(
     groupId: group?.id ?? null,
     groupName: group?.name ?? null,
     ...sealSides(store.secrets, id, sides),
-    options: request.options,
+    options: withoutCalls(request.options),
+    calls: sealCalls(store.secrets, id, request.options),
     totals: noTotals,
     ownerId: store.agentId,
   };

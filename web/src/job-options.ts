@@ -166,6 +166,13 @@ function liveOptions(form: OptionsForm): OptionsInput {
   };
 }
 
+/** Stands in a job's view for what of a hook is not shown; it has to be given again. */
+const HIDDEN = '***';
+
+function shown(address: string | undefined): string {
+  return address === undefined || address.endsWith(`/${HIDDEN}`) ? '' : address;
+}
+
 export function fromOptions(options: JobOptions): OptionsForm {
   const disk = options.targetDisk === null ? null : splitSize(options.targetDisk);
   const warn = splitSize(options.slotWarn);
@@ -185,8 +192,8 @@ export function fromOptions(options: JobOptions): OptionsForm {
     slotLimitUnit: limit.unit,
     carrySchemaChanges: options.carrySchemaChanges,
     dropLeftovers: options.dropLeftovers,
-    webhook: options.handOver?.webhook ?? '',
-    handOverCommand: options.handOver?.command ?? null,
+    webhook: shown(options.handOver?.webhook),
+    handOverCommand: options.handOver?.command?.includes(HIDDEN) === true ? null : (options.handOver?.command ?? null),
     verify: options.verify,
     tableJobs: String(options.tableJobs),
     indexJobs: String(options.indexJobs),
@@ -210,8 +217,8 @@ export function fromOptions(options: JobOptions): OptionsForm {
     hooks: options.hooks.map(({ on, webhook, command, timeout }) => ({
       on,
       does: command === undefined ? 'webhook' : 'command',
-      webhook: webhook ?? '',
-      command: command?.join('\n') ?? '',
+      webhook: shown(webhook),
+      command: command === undefined || command.includes(HIDDEN) ? '' : command.join('\n'),
       timeout: timeout === undefined ? '' : String(timeout),
     })),
   };
