@@ -1,5 +1,7 @@
 import { stat, statfs } from 'node:fs/promises';
+import { openSession } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
+import type { ConnectionSettings } from '../postgres/settings.ts';
 
 /** Paths and times of a server's data directory, as the server tells them to those who may know. */
 interface DataDirectory {
@@ -36,5 +38,21 @@ export async function freeDiskOf(session: Session): Promise<number | null> {
     // No such directory here, or not for this process: the server runs elsewhere.
     if (error instanceof Error && 'code' in error) return null;
     throw error;
+  }
+}
+
+/** Size of the target's database and what is free on its disk, in bytes, over a connection for this moment. Throws like openSession. */
+export async function readDisk(
+  target: ConnectionSettings,
+  signal: AbortSignal,
+): Promise<{ readonly databaseBytes: number; readonly freeBytes: number | null }> {
+  const session = await openSession(target, { signal, side: 'target', purpose: 'disk', readOnly: true });
+  try {
+    const [size] = await session.query<{ bytes: number }>(
+      'SELECT pg_database_size(current_database())::float8 AS bytes',
+    );
+    return { databaseBytes: size?.bytes ?? 0, freeBytes: await freeDiskOf(session) };
+  } finally {
+    await session.close();
   }
 }

@@ -1,3 +1,4 @@
+import { readDisk } from '../checks/disk.ts';
 import { validate } from '../checks/validate.ts';
 import { createClone } from '../clone/clone.ts';
 import { createTargetDatabase, finishTargetDatabase, readSourceDatabase } from '../clone/target-database.ts';
@@ -15,6 +16,7 @@ export function defaultRooms(allowCommands: boolean): JobRooms {
     createClone,
     verifyDatabases,
     readApplications: readApplicationsOf,
+    readDisk,
     reportHtml,
     live: liveRooms(allowCommands),
     archives: archiveRooms,

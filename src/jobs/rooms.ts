@@ -13,6 +13,13 @@ import type { VerifyInput } from '../verify/verify.ts';
 import type { ArchiveRooms } from './archive-rooms.ts';
 import type { LiveRooms } from './live-rooms-types.ts';
 
+/** Bytes. */
+export interface DiskReading {
+  readonly databaseBytes: number;
+  /** null where the server does not stand on this machine, or does not tell. */
+  readonly freeBytes: number | null;
+}
+
 /** What a run needs of the rooms below, so that the runner is tested without servers. */
 export interface JobRooms {
   validate(input: ValidateInput): Promise<ValidateOutcome>;
@@ -20,6 +27,8 @@ export interface JobRooms {
   verifyDatabases(input: VerifyInput): Promise<Verification>;
   /** Which applications keep their migrations there, and at which version; null when it could not be read in time. */
   readApplications(input: ReadApplicationsInput): Promise<readonly ApplicationState[] | null>;
+  /** How large the target's database is and what is free on its disk. Throws PgsluiceError. */
+  readDisk(target: ConnectionSettings, signal: AbortSignal): Promise<DiskReading>;
   /** The report as one printable page. */
   reportHtml(report: Report): string;
   readonly live: LiveRooms;

@@ -8,6 +8,7 @@ import type { ConnectionSettings } from '../postgres/settings.ts';
 import type { JobPatch } from '../store/job-queries.ts';
 import { asReport } from './as-report.ts';
 import { cleanLive } from './clean-live.ts';
+import { whileDiskIsWatched } from './disk-watch.ts';
 import type { LiveHand } from './live-hand.ts';
 import { planConnections } from './plan-connections.ts';
 import type { Facts, JobRooms } from './rooms.ts';
@@ -225,7 +226,14 @@ async function copyAndVerify(context: RunContext, work: HeldCopy, phases: PhaseT
         );
       }
       await makeDatabase(context, work.database);
-      const outcome = await clone.run();
+      const outcome = await whileDiskIsWatched(
+        {
+          ...context,
+          spare: facts.target.connectionsAvailable > connections.target,
+          log: (level, message) => log(context, level, message),
+        },
+        () => clone.run(),
+      );
       throwIfAborted(context.signal);
       if (!outcome.ok) {
         keep = clone.canRetry;

@@ -6,6 +6,7 @@ import type { CloneOutcome } from '../clone/clone.ts';
 import type { CloneContext } from '../clone/context.ts';
 import type { Lsn } from '../postgres/lsn.ts';
 import { asReport } from './as-report.ts';
+import { whileDiskIsWatched } from './disk-watch.ts';
 import type { TargetProgress } from './live-rooms-types.ts';
 import type { LiveWatch } from './live-watch.ts';
 import { type LiveWork, type OpenCopy, PhaseSpan, stateOf } from './live-work.ts';
@@ -139,7 +140,8 @@ export async function copyTables(work: LiveWork, watch: LiveWatch): Promise<Copy
     try {
       await staged.schema();
       stands = true;
-      await staged.copy();
+      const spare = work.facts.target.connectionsAvailable > work.connections.target;
+      await whileDiskIsWatched({ ...context, spare, log: place.log }, () => staged.copy());
       await staged.buildRest();
       await rooms.startFollowing(place, progress.epoch, await rooms.slotPosition(place, stateOf(context).slot));
       whole = true;

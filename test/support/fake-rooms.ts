@@ -107,6 +107,7 @@ export function fakeRooms(changes: Partial<Script> = {}, world = fakeWorld()): F
       if (script.verifyFails) throw new PgsluiceError({ code: 'CONNECTION_LOST', message: 'Lost.', hint: 'Retry.' });
       return verification(script.differences);
     },
+    readDisk: () => Promise.resolve({ databaseBytes: 0, freeBytes: null }),
     reportHtml: (report) => `<h1>${report.name}</h1>`,
     live: fakeLive(world, facts),
     archives: archiveRooms,
