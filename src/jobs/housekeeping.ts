@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { beat, registerAgent } from '../store/agent-queries.ts';
+import { pruneAudit } from '../store/access-queries.ts';
 import { pruneEvents } from '../store/event-queries.ts';
 import { countByState, type JobRow, listJobs } from '../store/job-queries.ts';
 import { ownIdentity } from '../store/process-identity.ts';
@@ -108,7 +109,8 @@ export class Housekeeping {
   /** In pieces with pauses between: the embedded server answers nobody meanwhile. */
   async #sweep(): Promise<void> {
     const { store } = this.#input;
-    const { maxEventsPerJob: keep, maxAgeDays: days } = this.#retention;
+    const { maxEventsPerJob: keep, maxAgeDays: days, maxAuditEntries, auditDays } = this.#retention;
+    await pruneAudit(store.db, { keep: maxAuditEntries, days: auditDays, limit: eventsPerPrune });
     let removed = 0;
     for (const row of await listJobs(store.db)) {
       if (row.ownerId !== store.agentId && store.kind === 'postgresql') continue;

@@ -20,6 +20,8 @@ export interface ManagerConfig {
   /** Pause before a webhook of a hook is tried again, in ms; doubles. 1000 when left out. */
   readonly hookPauseMs?: number;
   readonly retention?: Partial<Retention>;
+  /** Archives of jobs stand below this folder (PGSLUICE_ARCHIVE_DIR); null or left out: anywhere, or nowhere on a shared agent. */
+  readonly archiveDir?: string | null;
   /** How long a failed copy keeps its snapshot for a retry, in ms; 30 minutes by default. */
   readonly holdSnapshotMs?: number;
 }

@@ -20,7 +20,9 @@ import {
   tablesOf,
 } from '../store/job-queries.ts';
 import { Store } from '../store/store.ts';
+import { Access } from './access.ts';
 import { ActiveRun } from './active-run.ts';
+import { assertPlaces, assertWebhooksReachable } from './allowed.ts';
 import { asReport } from './as-report.ts';
 import { forgetPartial } from './clean-run.ts';
 import { acceptedOf } from './acceptance.ts';
@@ -72,6 +74,7 @@ export class JobManager {
   readonly #live: LiveSweep;
   /** Single checks of a job: made again, accepted. */
   readonly single: ChecksOfJob;
+  readonly access: Access;
   #stopping: Promise<void> | null = null;
 
   private constructor(config: ManagerConfig, rooms: JobRooms, store: Store) {
@@ -92,6 +95,7 @@ export class JobManager {
       hold: (group, holds) => this.#places.hold(group, holds),
     });
     this.#counters = new JobCounters();
+    this.access = new Access(store.db, (id) => this.#row(id));
     this.single = new ChecksOfJob({
       store,
       rooms,
@@ -100,15 +104,18 @@ export class JobManager {
       busy: (id) => this.#runs.has(id) && this.#runs.get(id)?.stage !== 'held',
       write: (id, use) => this.#inTurn(id, () => this.#withWriter(id, use)),
     });
-    this.#live = new LiveSweep({
+    const sweeping = {
       store,
-      logger: config.logger,
+      logger,
+      inHand: (id: string) => this.#runs.has(id),
+      inTurn: (id: string, work: () => Promise<void>) => this.#inTurn(id, work),
+      claim: (id: string) => claimJob(store.db, { id, agentId: store.agentId, silenceSeconds: agentSilenceSeconds }),
+      writerFor: (row: JobRow) => this.#writer(row, () => undefined),
+    };
+    this.#live = new LiveSweep({
+      ...sweeping,
       rooms,
-      inHand: (id) => this.#runs.has(id),
-      inTurn: (id, work) => this.#inTurn(id, work),
-      claim: (id) => claimJob(store.db, { id, agentId: store.agentId, silenceSeconds: agentSilenceSeconds }),
       endpointsOf: (row) => openEndpoints(store.secrets, row),
-      writerFor: (row) => this.#writer(row, () => undefined),
       goOn: (id) => this.#goOn(id),
     });
     this.#housekeeping = new Housekeeping({
@@ -116,15 +123,10 @@ export class JobManager {
       callHooks: (signal) =>
         sweepHooks(
           {
-            store,
-            logger,
+            ...sweeping,
             hooks: hookMeans(config),
-            inHand: (id) => this.#runs.has(id),
-            inTurn: (id, work) => this.#inTurn(id, work),
-            claim: (id) => claimJob(store.db, { id, agentId: store.agentId, silenceSeconds: agentSilenceSeconds }),
             opened: (row) => withCalls(store.secrets, row),
             sidesOf: (row) => openSides(store.secrets, row),
-            writerFor: (row) => this.#writer(row, () => undefined),
           },
           signal,
         ),
@@ -157,10 +159,11 @@ export class JobManager {
     return manager;
   }
 
-  /** @throws PgsluiceError INVALID_URL and its kin for an endpoint that cannot be understood, COMMANDS_NOT_ALLOWED, RELATIVE_ARCHIVE. */
+  /** @throws PgsluiceError INVALID_URL and its kin for an endpoint that cannot be understood, COMMANDS_NOT_ALLOWED, RELATIVE_ARCHIVE, and what assertPlaces throws. */
   async create(request: JobRequest): Promise<JobView> {
     this.#assertTaken(request);
     const row = newJobRow(this.#store, request, null);
+    await this.#assertPlaces({ source: null, target: null, archive: null, ...row });
     await insertJob(this.#store.db, row);
     await this.#announce(row.id);
     return request.start ? await this.act(row.id, 'start') : await this.get(row.id);
@@ -169,6 +172,12 @@ export class JobManager {
   #assertTaken(request: Pick<JobRequest, 'options'>): void {
     this.#assertOpen();
     this.#assertCommand(request);
+    assertWebhooksReachable(request.options);
+  }
+
+  async #assertPlaces(row: Pick<JobRow, 'id' | 'source' | 'target' | 'archive'>): Promise<void> {
+    const sides = openSides(this.#store.secrets, row);
+    await assertPlaces({ sides, archive: row.archive }, this.#config.archiveDir ?? null);
   }
 
   /** Tells that a job is new. */
@@ -201,7 +210,10 @@ export class JobManager {
       assertAction(row.state, action, methodOf(row));
       // A run from the beginning would empty a target that is in use.
       if (action !== 'cancel' && row.state !== 'paused' && isHandedOver(row.live)) throw alreadyHandedOver();
-      if (action !== 'cancel' && action !== 'pause') this.#assertCommand(row);
+      if (action !== 'cancel' && action !== 'pause') {
+        this.#assertCommand(row);
+        await this.#assertPlaces(row);
+      }
       const run = this.#runs.get(id) ?? null;
       switch (action) {
         case 'validate':
