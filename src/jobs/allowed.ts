@@ -4,7 +4,9 @@ import type { JobOptions } from '../contract/options.ts';
 import { PgsluiceError } from '../errors.ts';
 import { assertReachable } from '../postgres/reachable.ts';
 import { reach } from '../reach.ts';
-import type { Sides } from './job-view.ts';
+import type { NewJobRow } from '../store/job-queries.ts';
+import type { SecretBox } from '../store/secrets.ts';
+import { openSides } from './job-view.ts';
 
 /** Says of webhooks what can be said before they are called. @throws PgsluiceError HOST_NOT_ALLOWED. */
 export function assertWebhooksReachable({ handOver, hooks }: Pick<JobOptions, 'handOver' | 'hooks'>): void {
@@ -21,11 +23,13 @@ export function assertWebhooksReachable({ handOver, hooks }: Pick<JobOptions, 'h
  * @throws PgsluiceError HOST_NOT_ALLOWED, LOCAL_FILE_NOT_ALLOWED, ARCHIVE_NOT_ALLOWED, ARCHIVE_DIR_MISSING.
  */
 export async function assertPlaces(
-  { sides, archive }: { readonly sides: Sides; readonly archive: string | null },
-  archiveDir: string | null,
+  secrets: SecretBox,
+  { id, source, target, archive }: Pick<NewJobRow, 'id' | 'source' | 'target' | 'archive'>,
+  archiveDir: string | null = null,
 ): Promise<void> {
+  const sides = openSides(secrets, { id, source: source ?? null, target: target ?? null });
   for (const settings of [sides.source, sides.target]) if (settings !== null) assertReachable(settings);
-  if (archive !== null) await assertArchive(archive, archiveDir);
+  if (archive != null) await assertArchive(archive, archiveDir);
 }
 
 function notAllowed(why: string, hint: string): PgsluiceError {

@@ -1,4 +1,7 @@
 import type { JobEvent, StreamMessage } from '../contract/event.ts';
+import { firstSeq, readEvents } from '../store/event-queries.ts';
+import { findJob } from '../store/job-queries.ts';
+import type { Store } from '../store/store.ts';
 import type { JobFeed } from './job-feed.ts';
 
 export interface EventSource {
@@ -8,6 +11,19 @@ export interface EventSource {
   bounds(): Promise<{ first: number; last: number } | null>;
   /** True when another agent may write this job: then the store is asked every second. */
   readonly shared: boolean;
+}
+
+/** The events of one job, from its feed and from the store. */
+export function storedEvents(store: Pick<Store, 'db' | 'kind'>, id: string, feed: JobFeed): EventSource {
+  return {
+    feed,
+    shared: store.kind === 'postgresql',
+    read: (from, limit) => readEvents(store.db, id, from, limit),
+    bounds: async () => {
+      const row = await findJob(store.db, id);
+      return row === null ? null : { first: (await firstSeq(store.db, id)) ?? row.lastSeq + 1, last: row.lastSeq };
+    },
+  };
 }
 
 const batchSize = 1_000;

@@ -7,7 +7,7 @@ import type { JobRequest } from '../contract/options.ts';
 import type { Report } from '../contract/report.ts';
 import { cancelledError, type ErrorReport, PgsluiceError } from '../errors.ts';
 import { agentSilenceSeconds } from '../store/agent-queries.ts';
-import { firstSeq, lastProgress, readEvents, readLogs } from '../store/event-queries.ts';
+import { lastProgress, readLogs } from '../store/event-queries.ts';
 import {
   checksOf,
   claimJob,
@@ -28,7 +28,7 @@ import { forgetPartial } from './clean-run.ts';
 import { acceptedOf } from './acceptance.ts';
 import { ChecksOfJob } from './checks-of-job.ts';
 import { defaultRooms } from './default-rooms.ts';
-import { streamEvents } from './event-stream.ts';
+import { storedEvents, streamEvents } from './event-stream.ts';
 import { sweepHooks } from './hook-sweep.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { hookMeans } from './run-environment.ts';
@@ -163,7 +163,7 @@ export class JobManager {
   async create(request: JobRequest): Promise<JobView> {
     this.#assertTaken(request);
     const row = newJobRow(this.#store, request, null);
-    await this.#assertPlaces({ source: null, target: null, archive: null, ...row });
+    await assertPlaces(this.#store.secrets, row, this.#config.archiveDir);
     await insertJob(this.#store.db, row);
     await this.#announce(row.id);
     return request.start ? await this.act(row.id, 'start') : await this.get(row.id);
@@ -173,11 +173,6 @@ export class JobManager {
     this.#assertOpen();
     this.#assertCommand(request);
     assertWebhooksReachable(request.options);
-  }
-
-  async #assertPlaces(row: Pick<JobRow, 'id' | 'source' | 'target' | 'archive'>): Promise<void> {
-    const sides = openSides(this.#store.secrets, row);
-    await assertPlaces({ sides, archive: row.archive }, this.#config.archiveDir ?? null);
   }
 
   /** Tells that a job is new. */
@@ -212,7 +207,7 @@ export class JobManager {
       if (action !== 'cancel' && row.state !== 'paused' && isHandedOver(row.live)) throw alreadyHandedOver();
       if (action !== 'cancel' && action !== 'pause') {
         this.#assertCommand(row);
-        await this.#assertPlaces(row);
+        await assertPlaces(this.#store.secrets, row, this.#config.archiveDir);
       }
       const run = this.#runs.get(id) ?? null;
       switch (action) {
@@ -306,18 +301,7 @@ export class JobManager {
    */
   async *stream(id: string, after: number, signal: AbortSignal): AsyncGenerator<StreamMessage[]> {
     await this.#row(id);
-    const source = {
-      feed: this.#feed(id),
-      shared: this.#store.kind === 'postgresql',
-      read: (from: number, limit: number) => readEvents(this.#store.db, id, from, limit),
-      bounds: async () => {
-        const row = await findJob(this.#store.db, id);
-        return row === null
-          ? null
-          : { first: (await firstSeq(this.#store.db, id)) ?? row.lastSeq + 1, last: row.lastSeq };
-      },
-    };
-    yield* streamEvents(source, after, signal);
+    yield* streamEvents(storedEvents(this.#store, id, this.#feed(id)), after, signal);
   }
 
   /** Resolves when nothing more happens to the job unless a person acts: it is ready, blocked, paused or at its end. */
