@@ -534,6 +534,8 @@ const provedIn: Readonly<Record<string, readonly [string, string]>> = {
   'version.downgrade': ['test/downgrade.test.ts', 'is generated and virtual'],
   // A fork, or a server older than any at hand, cannot be started here.
   'version.supported': ['src/checks/version.test.ts', 'judgeSupported'],
+  'server.target-database': ['test/target-database.test.ts', 'server.target-database'],
+  'server.create-database': ['test/target-database.test.ts', 'CREATEDB_DENIED'],
   'privilege.owners': ['test/roles.test.ts', 'privilege.owners'],
   'privilege.role-attributes': ['test/roles.test.ts', 'privilege.role-attributes'],
   'objects.extensions': ['test/validate.test.ts', 'EXTENSION_UNAVAILABLE'],

@@ -212,8 +212,8 @@ it('gives what belongs to one role to another, several to one as well, and still
   const changed = await runCli(['verify', '--json', ...args], { env });
   expect(changed.code).toBe(4);
   expect(changed.result?.differences.map((one) => `${one.kind} ${one.name} ${one.change}`).toSorted()).toEqual([
-    'ACL Ro Owner.FUNCTION f(id text) different',
-    'ACL Ro Owner.TABLE id missing',
+    'ACL "Ro Owner".FUNCTION f(id text) different',
+    'ACL "Ro Owner".TABLE id missing',
     'LARGE OBJECT 4712 different',
     'TABLE "Ro Owner".second different',
   ]);

@@ -115,6 +115,7 @@ const copyingOnly = [
   '--index-jobs',
   '--split-above',
   '--extension-version',
+  '--create-database',
   '--replace',
   '--allow-downgrade',
   '--target-disk',
