@@ -1,15 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, rmSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { sql } from 'drizzle-orm';
-import { deadAgents, forgetAgents, metaValue, readMeta, registerAgent } from './agent-queries.ts';
+import { PgsluiceError } from '../errors.ts';
+import { deadAgents, forgetAgents, registerAgent } from './agent-queries.ts';
 import { openEmbedded, type OpenDatabase, prepareDirectory, rowsOf, type StateDatabase } from './database.ts';
 import { DirectoryLock } from './directory-lock.ts';
 import { migrateState } from './migrate.ts';
 import { openPostgres } from './postgres-database.ts';
 import { ownIdentity } from './process-identity.ts';
-import { deriveKey, keyFromFile, SecretBox, wrongKey } from './secrets.ts';
+import type { SecretBox } from './secrets.ts';
+import { changeKey, isCurrent, provenKey, type StateKey, underKey } from './state-key.ts';
 
 export interface StoreOptions {
   /** A directory, or a URL that begins with postgres:// or postgresql://. */
@@ -35,26 +37,26 @@ export class Store {
   readonly kind: 'embedded' | 'postgresql';
   readonly db: StateDatabase;
   readonly agentId: string;
-  readonly secrets: SecretBox;
   /** Folder for the temporary files of jobs. */
   readonly workRoot: string;
   /** Ids of agents that were found dead when this store was opened. */
   readonly deadAgents: readonly string[];
   readonly #open: OpenDatabase;
   readonly #lock: DirectoryLock | null;
+  readonly #key: StateKey;
 
   private constructor(
     kind: Store['kind'],
     open: OpenDatabase,
     lock: DirectoryLock | null,
-    rest: { agentId: string; secrets: SecretBox; workRoot: string; deadAgents: readonly string[] },
+    rest: { agentId: string; key: StateKey; workRoot: string; deadAgents: readonly string[] },
   ) {
     this.kind = kind;
     this.db = open.db;
     this.#open = open;
     this.#lock = lock;
     this.agentId = rest.agentId;
-    this.secrets = rest.secrets;
+    this.#key = rest.key;
     this.workRoot = rest.workRoot;
     this.deadAgents = rest.deadAgents;
   }
@@ -94,16 +96,45 @@ export class Store {
   ): Promise<Store> {
     try {
       await open.onOneConnection((db) => migrateState(db, kind === 'embedded' ? 'exclusive' : 'advisory'));
-      const secrets = await provenSecrets(open.db, options.secretKey, keyFile);
+      const key = await provenKey(open.db, options.secretKey, keyFile);
       const agentId = randomBytes(9).toString('base64url');
       // With the directory's lock in hand, whoever else is registered is gone.
       await registerAgent(open.db, { id: agentId, role: options.role, identity: ownIdentity() });
       const dead = kind === 'embedded' ? await othersThan(open.db, agentId) : await deadAgents(open.db, agentId);
-      return new Store(kind, open, lock, { agentId, secrets, workRoot, deadAgents: dead });
+      return new Store(kind, open, lock, { agentId, key, workRoot, deadAgents: dead });
     } catch (error) {
       await open.close();
       throw error;
     }
+  }
+
+  get secrets(): SecretBox {
+    return this.#key.box;
+  }
+
+  /** What is stored by `work` is sealed with the key that counts. @throws PgsluiceError SECRET_KEY_ROTATED; what `work` throws. */
+  async underKey<T>(work: (db: StateDatabase) => Promise<T>): Promise<T> {
+    return await underKey(this.db, this.#key, work);
+  }
+
+  /** False when somebody has changed the key of this state since it was opened. */
+  async keyIsCurrent(): Promise<boolean> {
+    return await isCurrent(this.db, this.#key);
+  }
+
+  /**
+   * Seals all stored passwords with another key, after which this store must be closed: it has the old one. `secret` null: a new
+   * key in the place of the key file, which only a state in a directory has for itself.
+   * @returns how many jobs were sealed anew, and where the key stands now (null: it was given).
+   * @throws PgsluiceError SECRET_KEY_NEW_MISSING, SECRET_KEY_ROTATED, SECRET_KEY_TOO_SHORT.
+   */
+  async changeKey(secret: string | null): Promise<{ readonly jobs: number; readonly file: string | null }> {
+    if (secret !== null) return { jobs: await changeKey(this.db, this.#key, { secret }), file: null };
+    const { file } = this.#key;
+    if (file === null || this.kind === 'postgresql') throw newKeyMissing(file !== null);
+    // The account's own file may open states in PostgreSQL as well.
+    const keepOld = dirname(file) === defaultStateDirectory();
+    return { jobs: await changeKey(this.db, this.#key, { secret, file, keepOld }), file };
   }
 
   /** True when the store answers. */
@@ -118,7 +149,9 @@ export class Store {
 
   /** Gives back the space of removed rows: the embedded server has no autovacuum. */
   async vacuum(): Promise<void> {
-    if (this.kind === 'embedded') await this.db.execute(sql`vacuum pgsluice.job_events`);
+    if (this.kind !== 'embedded') return;
+    await this.db.execute(sql`vacuum pgsluice.job_events`);
+    await this.db.execute(sql`vacuum pgsluice.jobs`);
   }
 
   async close(): Promise<void> {
@@ -134,25 +167,17 @@ export class Store {
   }
 }
 
+function newKeyMissing(shared: boolean): PgsluiceError {
+  return new PgsluiceError({
+    code: 'SECRET_KEY_NEW_MISSING',
+    message: shared
+      ? 'The new key is not given; the key file of this account may open other states as well, so it is not changed for this one.'
+      : 'This state is opened with PGSLUICE_SECRET_KEY, and the new key is not given.',
+    hint: 'Put the new key in PGSLUICE_SECRET_KEY_NEW, made with: openssl rand -hex 32',
+  });
+}
+
 async function othersThan(db: StateDatabase, ownId: string): Promise<string[]> {
   const rows = rowsOf<{ id: string }>(await db.execute(sql`select id from pgsluice.agents where id <> ${ownId}`));
   return rows.map((row) => row.id);
-}
-
-const canaryText = 'pgsluice';
-const canaryPlace = 'meta:canary';
-
-/** Opens the canary that the state's first agent sealed, so that a wrong key is told at the start and not at a job's. */
-async function provenSecrets(db: StateDatabase, secretKey: string | null, keyFile: string): Promise<SecretBox> {
-  const sealed = await readMeta(db, 'secret.canary');
-  let key: Buffer;
-  if (secretKey === null || secretKey === '') {
-    key = keyFromFile(keyFile, sealed === null);
-  } else {
-    key = await deriveKey(secretKey, await metaValue(db, 'secret.salt', randomBytes(16).toString('hex')));
-  }
-  const box = new SecretBox(key);
-  const canary = await metaValue(db, 'secret.canary', box.seal(canaryText, canaryPlace));
-  if (box.open(canary, canaryPlace) !== canaryText) throw wrongKey();
-  return box;
 }
