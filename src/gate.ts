@@ -1,7 +1,14 @@
-/** Where a job's work stops while it is paused. Open at first; one gate a job. */
+import { Pace } from './pace.ts';
+
+/** Where a job's work stops while it is paused, and how fast it may pass otherwise. Open at first; one gate a job. */
 export class PauseGate {
+  readonly pace: Pace;
   #paused = false;
   readonly #listeners = new Set<(paused: boolean) => void>();
+
+  constructor(pace: Pace = new Pace()) {
+    this.pace = pace;
+  }
 
   get paused(): boolean {
     return this.#paused;

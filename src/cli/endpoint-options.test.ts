@@ -69,3 +69,16 @@ test('roles are mapped one by one, and each once', () => {
   );
   expect(request.options).toMatchObject({ mapRole: { old: 'new' }, createDatabase: true, allowDowngrade: true });
 });
+
+test('a rate is a size a second, and not below what one reading of a socket takes', () => {
+  const parse = (...args: string[]): Record<string, unknown> =>
+    addCopyOptions(new Command().exitOverride().configureOutput({ writeErr: () => undefined }))
+      .parse(args, { from: 'user' })
+      .opts();
+  expect(parse('--max-rate', '20MB', '--gentle')).toMatchObject({ maxRate: 20_000_000, gentle: true });
+  expect(parse('--max-rate', '1MiB/s')).toMatchObject({ maxRate: 2 ** 20 });
+  expect(() => parse('--max-rate', '10kB')).toThrow('64 KiB');
+  const request = JobRequest.parse(toJobRequest({ maxRate: 1e6, gentle: true }, env, true));
+  expect(request.options).toMatchObject({ maxRate: 1e6, gentle: true });
+  expect(JobRequest.safeParse({ ...request, options: { maxRate: 10 } }).success).toBe(false);
+});

@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { JobRequestInput } from '../contract/options.ts';
-import { JobRequest } from '../contract/options.ts';
+import { JobRequest, lowestRate } from '../contract/options.ts';
 import { PgsluiceError } from '../errors.ts';
 import { toHooks, type HookFlags } from './hook-options.ts';
 import { methodOption, toLiveOptions, type LiveFlags } from './live-options.ts';
@@ -15,6 +15,9 @@ export interface CopyFlags extends LiveFlags, HookFlags {
   readonly tableJobs?: number;
   readonly indexJobs?: number;
   readonly splitAbove?: number;
+  /** Bytes a second. */
+  readonly maxRate?: number;
+  readonly gentle?: true;
   readonly includeSchema: readonly string[];
   readonly excludeSchema: readonly string[];
   readonly includeTable: readonly string[];
@@ -49,6 +52,12 @@ const parseBytes = (text: string): number => {
   const bytes = parseSize(text);
   if (bytes === null) throw new InvalidArgumentError('Write a size like 500MB, 20GiB or 1.5TB.');
   return bytes;
+};
+
+const parseRate = (text: string): number => {
+  const rate = parseBytes(text.replace(/\/s$/i, ''));
+  if (rate < lowestRate) throw new InvalidArgumentError(`It must be at least ${lowestRate / 1024} KiB a second.`);
+  return rate;
 };
 
 const collect = (value: string, before: readonly string[]): readonly string[] => {
@@ -114,6 +123,8 @@ export function addCopyOptions(command: Command): Command {
         parseBytes,
       ),
     )
+    .addOption(maxRateOption())
+    .addOption(gentleOption())
     .addOption(
       new Option('--extension-version <which>', "extensions as the source has them, or updated to the target's newest")
         .choices(['source', 'newest'])
@@ -127,6 +138,17 @@ export function addCopyOptions(command: Command): Command {
         parseBytes,
       ),
     );
+}
+
+export function maxRateOption(): Option {
+  return new Option(
+    '--max-rate <size>',
+    'take at most that much a second from the source, all tables together, e.g. 20MB',
+  ).argParser(parseRate);
+}
+
+export function gentleOption(): Option {
+  return new Option('--gentle', 'leave the source to its users: one reader, slower whenever the source is slower');
 }
 
 export function addVerifyMode(command: Command): Command {
@@ -164,6 +186,8 @@ export function toJobOptions(flags: Partial<CopyFlags>): NonNullable<JobRequestI
     ...(flags.tableJobs === undefined ? {} : { tableJobs: flags.tableJobs }),
     ...(flags.indexJobs === undefined ? {} : { indexJobs: flags.indexJobs }),
     ...(flags.splitAbove === undefined ? {} : { splitAbove: flags.splitAbove }),
+    ...(flags.maxRate === undefined ? {} : { maxRate: flags.maxRate }),
+    ...(flags.gentle === undefined ? {} : { gentle: flags.gentle }),
     includeSchema: [...(flags.includeSchema ?? [])],
     excludeSchema: [...(flags.excludeSchema ?? [])],
     includeTable: [...(flags.includeTable ?? [])],

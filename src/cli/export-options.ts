@@ -5,7 +5,9 @@ import {
   addFilters,
   checkedRequest,
   type CopyFlags,
+  gentleOption,
   hideOptions,
+  maxRateOption,
   missing,
   parseJobs,
   toJobOptions,
@@ -32,6 +34,8 @@ export function addExportOptions(command: Command): Command {
   hideOptions(addFilters(command), loadingOnly)
     .optionsGroup('How it is exported:')
     .addOption(new Option('--table-jobs <n>', 'tables exported at once (default: 4)').argParser(parseJobs))
+    .addOption(maxRateOption())
+    .addOption(gentleOption())
     .addOption(
       new Option(
         '--compress <method[:level]>',

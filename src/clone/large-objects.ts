@@ -133,6 +133,19 @@ async function copyTail(
   return offset - HEAD_BYTES;
 }
 
+/** Where a pause and the job's rate take hold: between two pieces. */
+export function pacer({
+  gate,
+  signal,
+}: Pick<CloneContext, 'gate' | 'signal'>): (objects: number, bytes: number) => Promise<void> {
+  let counted = 0;
+  return async (_objects, bytes) => {
+    await gate.pace.take(bytes - counted, signal);
+    counted = bytes;
+    await gate.wait(signal);
+  };
+}
+
 /**
  * Copies all large objects, again when a connection breaks while the snapshot lives.
  * @returns how many there are. @throws PgsluiceError when they cannot be copied, or the cancellation.
@@ -146,9 +159,7 @@ export async function carryLargeObjects(
   for (let attempt = 0; ; attempt += 1) {
     try {
       const copied = await snapshot.withSession((source) =>
-        sessions.with((target) =>
-          copyLargeObjects(source, target, context.options, async () => context.gate.wait(context.signal)),
-        ),
+        sessions.with((target) => copyLargeObjects(source, target, context.options, pacer(context))),
       );
       const noun = copied.objects === 1 ? 'object' : 'objects';
       log(context, 'info', `Copied ${copied.objects} large ${noun}, ${copied.bytes.toLocaleString('en-US')} bytes.`);

@@ -10,7 +10,7 @@ import { listTables } from './catalogue.ts';
 import type { SourceTable } from './catalogue.ts';
 import type { CloneContext } from './context.ts';
 import { log } from './context.ts';
-import { carriesLargeObjects, copyLargeObjects, countLargeObjects } from './large-objects.ts';
+import { carriesLargeObjects, copyLargeObjects, countLargeObjects, pacer } from './large-objects.ts';
 import { PG_CLASS } from './post-data.ts';
 import { RESTORE_SETTINGS } from './restore.ts';
 import { SessionPool, buildSettings, openControl } from './session-pool.ts';
@@ -128,7 +128,7 @@ export async function copyLargeObjectsOnce(
       const copied = await targets.with((target) =>
         sources.with(async (source) => {
           await source.run('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
-          const done = await copyLargeObjects(source, target, context.options, () => context.gate.wait(context.signal));
+          const done = await copyLargeObjects(source, target, context.options, pacer(context));
           await source.run('ROLLBACK');
           return done;
         }),

@@ -5,6 +5,7 @@ import type pg from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
 import type { PauseGate } from '../gate.ts';
 import type { Session } from '../postgres/session.ts';
+import { LONGEST_REST_MS, Valve } from '../valve.ts';
 import { CopyFrameWalker } from './frame-walker.ts';
 import type { CopyFormat } from './format.ts';
 
@@ -247,24 +248,27 @@ async function wireTransfer(input: TransferInput, from: WireConnection): Promise
   submitTo(input.target.client)(copyIn);
   const to = await copyIn.ready.catch((error: unknown) => Promise.reject(new TransferError('target', error)));
 
-  let targetFull = false;
-  const onDrain = (): void => {
-    targetFull = false;
-    if (!input.gate.paused) from.stream.resume();
+  const valve = new Valve(from.stream);
+  const releaseGate = input.gate.onChange((paused) => valve.set('paused', paused));
+  // The job may have been paused while the sessions were opened.
+  valve.set('paused', input.gate.paused);
+  let dueTimer: NodeJS.Timeout | null = null;
+  /** The rate may be changed meanwhile, hence in steps. */
+  const untilDue = (wait: number): void => {
+    valve.set('rate', wait > 0);
+    dueTimer = wait > 0 ? setTimeout(() => untilDue(input.gate.pace.spend(0)), Math.min(wait, LONGEST_REST_MS)) : null;
   };
-  const releaseGate = input.gate.onChange((paused) => {
-    if (paused) from.stream.pause();
-    else if (!targetFull) from.stream.resume();
-  });
+  const onDrain = (): void => valve.set('full', false);
   /** A binary stream ends with a trailer of its own, which is no row. */
   const trailer = input.format === 'binary' ? 1 : 0;
   const copyOut: CopyOut = new CopyOut(input.copyOut, {
     onChunk: (chunk) => {
-      if (!to.stream.write(chunk) && !targetFull) {
-        targetFull = true;
-        from.stream.pause();
+      if (!to.stream.write(chunk) && !valve.shutBy('full')) {
+        valve.set('full', true);
         to.stream.once('drain', onDrain);
       }
+      const wait = input.gate.pace.spend(chunk.length);
+      if (wait > 0 && !valve.shutBy('rate')) untilDue(wait);
       input.onProgress(copyOut.walker.bytes, Math.max(0, copyOut.walker.frames - trailer));
     },
   });
@@ -282,6 +286,7 @@ async function wireTransfer(input: TransferInput, from: WireConnection): Promise
     return { rows: targetRows, bytes: copyOut.walker.bytes };
   } finally {
     releaseGate();
+    if (dueTimer !== null) clearTimeout(dueTimer);
     to.stream.removeListener('drain', onDrain);
     // With the listener gone a paused socket would stay paused and hide the connection's end.
     from.stream.resume();
@@ -342,6 +347,7 @@ export async function streamTransfer(input: TransferInput): Promise<Transferred>
   const writer = input.target.client.query(copyFrom(input.copyIn));
   let bytes = 0;
   let rows = 0;
+  const ended = new AbortController();
   async function* meter(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
     for await (const chunk of chunks) {
       bytes += chunk.length;
@@ -349,6 +355,7 @@ export async function streamTransfer(input: TransferInput): Promise<Transferred>
       input.onProgress(bytes, rows);
       await input.gate.wait();
       yield chunk;
+      await input.gate.pace.take(chunk.length, ended.signal);
     }
   }
   let failed: TransferError | null = null;
@@ -358,6 +365,8 @@ export async function streamTransfer(input: TransferInput): Promise<Transferred>
     await pipeline(reader, meter, writer);
   } catch (error) {
     throw failed ?? new TransferError('source', error);
+  } finally {
+    ended.abort();
   }
   assertSameRows(reader.rowCount, writer.rowCount);
   return { rows: writer.rowCount ?? 0, bytes };

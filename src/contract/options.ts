@@ -40,6 +40,9 @@ export type EndpointView = z.infer<typeof EndpointView>;
 
 const gibibyte = 1024 ** 3;
 
+/** The lowest rate that may be asked for, bytes/s: about one reading of a socket, so that it is a second at most between two. */
+export const lowestRate = 64 * 1024;
+
 /** What is told of the target once it has taken over. */
 export const HandOver = z
   .strictObject({
@@ -97,6 +100,10 @@ export const JobOptions = z
     indexJobs: z.number().int().min(1).max(64).default(4),
     /** Tables above this many bytes are copied as several ctid ranges; null leaves it to the plan. */
     splitAbove: bytes.nullable().default(null),
+    /** Bytes a second that all copies of the job together take from the source; null: no limit. Optional, since stored jobs may lack it. */
+    maxRate: bytes.min(lowestRate, `must be at least ${lowestRate} bytes a second`).nullable().optional(),
+    /** Leaves the source to those who use it: one reader, at a rate that gives way to the source's own work. */
+    gentle: z.boolean().optional(),
     /** Globs with * and ?, matched case-sensitively; a table glob without a dot matches in every schema. */
     includeSchema: globs,
     excludeSchema: globs,

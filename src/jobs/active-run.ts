@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { JobEventBody, JobState, Phase } from '../contract/event.ts';
 import { cancelledError, type ErrorReport, PgsluiceError, throwIfAborted } from '../errors.ts';
 import { PauseGate } from '../gate.ts';
+import { Pace } from '../pace.ts';
 import { type AcceptanceRow, acceptancesOf } from '../store/acceptance-queries.ts';
 import { clearChecks, clearTables, type JobPatch, type JobRow, standingNames } from '../store/job-queries.ts';
 import type { ResultStatus } from './job-report.ts';
@@ -39,7 +40,7 @@ export class ActiveRun {
   readonly #sides: Sides;
   readonly #onOver: (run: ActiveRun) => void;
   readonly #controller = new AbortController();
-  readonly #gate = new PauseGate();
+  readonly #gate: PauseGate;
   #stage: 'queued' | 'active' | 'held' | 'over' = 'queued';
   #enqueued = false;
   #held: HeldRun | null = null;
@@ -73,6 +74,7 @@ export class ActiveRun {
     this.id = job.row.id;
     this.writer = job.writer;
     this.#row = job.row;
+    this.#gate = new PauseGate(new Pace(job.row.options.maxRate ?? null));
     this.#sides = job.sides;
     this.#onOver = onOver;
     this.#startedAt = job.row.startedAt;

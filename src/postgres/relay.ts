@@ -10,6 +10,7 @@ import type { Session } from './session.ts';
 import type { ConnectionSettings } from './settings.ts';
 import { ClientWatch, ServerWatch } from './wire-watch.ts';
 import type { CopyMeter } from './wire-watch.ts';
+import { LONGEST_REST_MS, Valve } from '../valve.ts';
 
 /** Codes of a first message (PostgreSQL documentation, 55.7): encryption is asked for, or a cancellation. */
 const code = { ssl: 80_877_103, gss: 80_877_104, cancel: 80_877_102 } as const;
@@ -100,17 +101,21 @@ class Loan {
     const client = this.#client;
     const fromServer = new ServerWatch();
     const fromClient = new ClientWatch();
-    let full = false;
     let over = false;
+    let dueTimer: NodeJS.Timeout | null = null;
+    const valve = new Valve(stream);
     for (const listener of stream.listeners('data')) stream.removeListener('data', listener as () => void);
-    const releaseGate = this.#gate.onChange((paused) => {
-      if (paused) stream.pause();
-      else if (!full) stream.resume();
-    });
+    const releaseGate = this.#gate.onChange((paused) => valve.set('paused', paused));
+    const untilDue = (wait: number): void => {
+      valve.set('rate', wait > 0);
+      dueTimer =
+        wait > 0 ? setTimeout(() => untilDue(this.#gate.pace.spend(0)), Math.min(wait, LONGEST_REST_MS)) : null;
+    };
     const end = (): void => {
       if (over) return;
       over = true;
       releaseGate();
+      if (dueTimer !== null) clearTimeout(dueTimer);
       client.destroy();
       // With nobody listening a paused socket would hide the connection's end.
       stream.resume();
@@ -128,15 +133,12 @@ class Loan {
       guarded(() => {
         if (over) return;
         fromServer.feed(chunk);
-        if (client.write(chunk)) return;
-        full = true;
-        stream.pause();
+        if (!client.write(chunk)) valve.set('full', true);
+        const wait = this.#gate.pace.spend(chunk.length);
+        if (wait > 0 && !valve.shutBy('rate')) untilDue(wait);
       }),
     );
-    client.on('drain', () => {
-      full = false;
-      if (!this.#gate.paused) stream.resume();
-    });
+    client.on('drain', () => valve.set('full', false));
     stream.once('close', end);
     client.once('close', end);
     client.on('data', (chunk: Buffer) =>
@@ -147,7 +149,7 @@ class Loan {
         if (sent.over) end();
       }),
     );
-    if (this.#gate.paused) stream.pause();
+    valve.set('paused', this.#gate.paused);
     client.resume();
   }
 

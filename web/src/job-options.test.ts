@@ -13,8 +13,11 @@ describe('options form', () => {
       includeTable: 'public.*\nsales.order_?',
       what: 'schema',
       createRoles: true,
+      maxRate: '2.5',
+      gentle: true,
     } as const;
     const options = toOptions(form);
+    expect(options).toMatchObject({ maxRate: 2.5e6, gentle: true });
     expect(options.targetDisk).toBe(1.5e12);
     expect(options.includeTable).toEqual(['public.*', 'sales.order_?']);
     expect(fromOptions(JobOptions.parse(options))).toEqual(form);
@@ -52,6 +55,10 @@ describe('options form', () => {
     expect(loaded).toMatchObject({ replace: true, roles: 'create', targetDisk: 5e9 });
     for (const name of ['method', 'splitAbove', 'cutover', 'slotLimit']) expect(loaded).not.toHaveProperty(name);
     expect(optionsProblems({ ...form, cutoverTimeout: 'x' }, 'import')).toEqual({});
+    const slow = { ...defaultOptions, maxRate: '0.01' };
+    expect(optionsProblems(slow, 'export')).toHaveProperty('maxRate');
+    expect(optionsProblems(slow, 'import')).toEqual({});
+    expect(toOptions(slow, 'import')).not.toHaveProperty('maxRate');
   });
 
   it('names a role that is mapped twice or to nobody, and a hook that goes nowhere', () => {

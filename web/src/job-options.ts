@@ -43,6 +43,10 @@ export interface OptionsForm {
   readonly indexJobs: string;
   readonly splitAbove: string;
   readonly splitUnit: SizeUnit;
+  /** A second; empty: no limit. */
+  readonly maxRate: string;
+  readonly rateUnit: SizeUnit;
+  readonly gentle: boolean;
   readonly what: 'all' | 'schema' | 'data';
   readonly includeSchema: string;
   readonly excludeSchema: string;
@@ -81,6 +85,9 @@ export const defaultOptions: OptionsForm = {
   indexJobs: '4',
   splitAbove: '',
   splitUnit: 'GiB',
+  maxRate: '',
+  rateUnit: 'MB',
+  gentle: false,
   what: 'all',
   includeSchema: '',
   excludeSchema: '',
@@ -106,6 +113,7 @@ export function toOptions(form: OptionsForm, kind: JobKind = 'move'): OptionsInp
   return {
     ...(kind === 'move' ? moveOptions(form) : {}),
     ...(kind === 'export' ? {} : targetOptions(form)),
+    ...(kind === 'import' ? {} : { maxRate: parseSize(form.maxRate, form.rateUnit), gentle: form.gentle }),
     verify: form.verify,
     tableJobs: Number(form.tableJobs),
     includeSchema: splitLines(form.includeSchema),
@@ -177,6 +185,7 @@ export function fromOptions(options: JobOptions): OptionsForm {
   const disk = options.targetDisk === null ? null : splitSize(options.targetDisk);
   const warn = splitSize(options.slotWarn);
   const limit = splitSize(options.slotLimit);
+  const rate = options.maxRate == null ? null : splitSize(options.maxRate);
   const split = options.splitAbove === null ? null : splitSize(options.splitAbove);
   return {
     disk: disk?.text ?? '',
@@ -199,6 +208,9 @@ export function fromOptions(options: JobOptions): OptionsForm {
     indexJobs: String(options.indexJobs),
     splitAbove: split?.text ?? '',
     splitUnit: split?.unit ?? 'GiB',
+    maxRate: rate?.text ?? '',
+    rateUnit: rate?.unit ?? 'MB',
+    gentle: options.gentle ?? false,
     what: options.schemaOnly ? 'schema' : options.dataOnly ? 'data' : 'all',
     includeSchema: options.includeSchema.join('\n'),
     excludeSchema: options.excludeSchema.join('\n'),

@@ -2,6 +2,9 @@ import type { OptionsForm, HookForm, RoleRow } from './job-options.ts';
 import { splitLines } from './lines.ts';
 import { parseSize } from './size.ts';
 
+/** As the API has it (src/contract/options.ts), in bytes a second. */
+const lowestRate = 64 * 1024;
+
 export type OptionProblems = Partial<Record<keyof OptionsForm, string>>;
 
 const wholeNumber = /^\d+$/;
@@ -12,6 +15,8 @@ export function optionsProblems(form: OptionsForm, kind: 'move' | 'export' | 'im
   const size = 'A number such as 500, or empty.';
   if (kind !== 'export' && Number.isNaN(parseSize(form.disk, form.diskUnit))) problems.disk = size;
   if (kind === 'move' && Number.isNaN(parseSize(form.splitAbove, form.splitUnit))) problems.splitAbove = size;
+  const rate = kind === 'import' ? null : parseSize(form.maxRate, form.rateUnit);
+  if (rate !== null && !(rate >= lowestRate)) problems.maxRate = 'A number from 0.1 MB on, or empty.';
   for (const name of kind === 'export' ? (['tableJobs'] as const) : (['tableJobs', 'indexJobs'] as const)) {
     const jobs = Number(form[name]);
     if (!wholeNumber.test(form[name].trim()) || jobs < 1 || jobs > 64) problems[name] = 'A whole number from 1 to 64.';

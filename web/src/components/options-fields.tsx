@@ -62,6 +62,12 @@ export const createDatabaseSwitch: Switch = {
   label: 'Create the database if it is missing',
   hint: 'From template0, with the encoding, locale and settings of the source’s; needs CREATEDB.',
 };
+const gentleSwitch: Switch = {
+  id: 'gentle',
+  name: 'gentle',
+  label: 'Be gentle with the source',
+  hint: 'One reader, and slower whenever the source gets slower. It takes longer.',
+};
 const targetSwitches: readonly Switch[] = [
   {
     id: 'replace',
@@ -89,6 +95,7 @@ export function OptionsFields({ kind, several, open, ...part }: OptionsFieldsPro
   const { form, problems, onChange } = part;
   const set = (changes: Partial<OptionsForm>): void => onChange({ ...form, ...changes });
   const writes = kind !== 'export';
+  const reads = kind !== 'import';
   return (
     <fieldset class="card">
       <legend>Options</legend>
@@ -140,7 +147,18 @@ export function OptionsFields({ kind, several, open, ...part }: OptionsFieldsPro
               hint="Empty: the plan decides."
             />
           )}
+          {reads && (
+            <OptionSize
+              {...part}
+              id="max-rate"
+              name="maxRate"
+              unit="rateUnit"
+              label="At most, a second"
+              hint="Of all tables together, from the source. Empty: as fast as both servers can."
+            />
+          )}
         </div>
+        {reads && <OptionSwitches {...part} switches={[gentleSwitch]} />}
         <p class="group-label">Filters: one pattern a line, * and ? stand for anything</p>
         <div class="field-grid">
           {globFields.map(({ name, label, example }) => (
