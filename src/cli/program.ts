@@ -7,6 +7,7 @@ import { showChecks } from './commands/checks.ts';
 import { demo } from './commands/demo.ts';
 import { cutOver } from './commands/cutover.ts';
 import { actOn, goOn, listJobs, showJob, showLogs, showReport } from './commands/jobs.ts';
+import { rotateStateKey } from './commands/rotate-key.ts';
 import { serve } from './commands/serve.ts';
 import { validate } from './commands/validate.ts';
 import { verify } from './commands/verify.ts';
@@ -286,6 +287,22 @@ function addAgentCommands(program: Command, context: Context, done: (code: numbe
     .addOption(new Option('--port <n>', 'port of the web page').argParser(parsePortFlag))
     .addHelpText('after', examples('pgsluice demo', 'pgsluice demo --exit'))
     .action(async (flags) => done(await demo(context, flags)));
+
+  program
+    .command('rotate-key')
+    .summary('seal the stored passwords with another key')
+    .description(
+      'Seals all passwords of a state anew, in one transaction: with a random key in the place of the key file, or with\nPGSLUICE_SECRET_KEY_NEW. An agent that holds the state directory has to be stopped before.',
+    )
+    .addOption(stateOption())
+    .addHelpText(
+      'after',
+      examples(
+        'pgsluice rotate-key',
+        'PGSLUICE_SECRET_KEY_NEW=$(openssl rand -hex 32) pgsluice rotate-key   # keep it: it is PGSLUICE_SECRET_KEY from then on',
+      ),
+    )
+    .action(async (flags) => done(await rotateStateKey(context, flags)));
 }
 
 function addJobCommands(program: Command, context: Context, done: (code: number) => void): void {

@@ -11,6 +11,8 @@ export interface EnvironmentSettings {
   readonly port: number;
   readonly token: string | null;
   readonly secretKey: string | null;
+  /** Takes the place of `secretKey` (rotate-key). */
+  readonly newSecretKey: string | null;
   readonly pgBinDir: string | null;
   readonly hookSecret: string | null;
   /** Null when it was not set: the daemon then logs at info, a foreground command not at all. */
@@ -32,6 +34,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv): EnvironmentSettings {
     port: port === null ? 7432 : parsePort(port, 'PGSLUICE_PORT'),
     token: read('PGSLUICE_TOKEN'),
     secretKey: read('PGSLUICE_SECRET_KEY'),
+    newSecretKey: read('PGSLUICE_SECRET_KEY_NEW'),
     pgBinDir: read('PGSLUICE_PG_BIN'),
     hookSecret: read('PGSLUICE_HOOK_SECRET'),
     logLevel: parseLogLevel(read('PGSLUICE_LOG_LEVEL')),

@@ -79,7 +79,7 @@ export class Groups {
       plan,
       createdAt: new Date().toISOString(),
     };
-    await insertGroup(store.db, record, rows);
+    await store.underKey((db) => insertGroup(db, record, rows));
     for (const row of rows) await this.#input.announce(row.id);
     if (request.start) return (await this.act(id, 'start')).group;
     return await this.get(id);

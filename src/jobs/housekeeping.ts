@@ -5,6 +5,7 @@ import { pruneAudit } from '../store/access-queries.ts';
 import { pruneEvents } from '../store/event-queries.ts';
 import { countByState, type JobRow, listJobs } from '../store/job-queries.ts';
 import { ownIdentity } from '../store/process-identity.ts';
+import { keyRotated } from '../store/state-key.ts';
 import type { Store } from '../store/store.ts';
 import { findDead, markInterrupted } from './interrupted.ts';
 import type { JobCounters } from './job-counters.ts';
@@ -36,6 +37,7 @@ export class Housekeeping {
   readonly #retention: Retention;
   readonly #stopped = new AbortController();
   #loops: Promise<unknown> = Promise.resolve();
+  #keyLost = false;
 
   constructor(input: HousekeepingInput) {
     this.#input = input;
@@ -98,6 +100,16 @@ export class Housekeeping {
       await registerAgent(store.db, { id: store.agentId, role, identity: ownIdentity() });
     }
     await this.#lookAfterJobs(await findDead(store));
+    await this.#lookAtKey();
+  }
+
+  /** Told once; what needs a password is refused from then on. */
+  async #lookAtKey(): Promise<void> {
+    const { store, logger } = this.#input;
+    if (store.kind !== 'postgresql' || this.#keyLost || (await store.keyIsCurrent())) return;
+    this.#keyLost = true;
+    const { code, message, hint } = keyRotated();
+    logger.error({ code, hint }, message);
   }
 
   async #lookAfterJobs(dead: readonly string[]): Promise<void> {

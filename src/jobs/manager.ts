@@ -164,7 +164,7 @@ export class JobManager {
     this.#assertTaken(request);
     const row = newJobRow(this.#store, request, null);
     await assertPlaces(this.#store.secrets, row, this.#config.archiveDir);
-    await insertJob(this.#store.db, row);
+    await this.#store.underKey((db) => insertJob(db, row));
     await this.#announce(row.id);
     return request.start ? await this.act(row.id, 'start') : await this.get(row.id);
   }

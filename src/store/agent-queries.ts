@@ -42,6 +42,17 @@ export async function forgetAgents(db: StateDatabase, ids: readonly string[]): P
   if (ids.length > 0) await db.delete(agents).where(inArray(agents.id, [...ids]));
 }
 
+/** The agents other than `ownId` that have a heartbeat, for a message to a person. */
+export async function livingAgents(db: StateDatabase, ownId: string): Promise<string[]> {
+  const rows = await db
+    .select({ id: agents.id, host: agents.host, pid: agents.pid })
+    .from(agents)
+    .where(
+      sql`${agents.id} <> ${ownId} and ${agents.heartbeatAt} > now() - make_interval(secs => ${agentSilenceSeconds})`,
+    );
+  return rows.map(({ host, pid }) => `the agent on ${host} (pid ${pid})`);
+}
+
 /** Who an agent is, for a message to a person. */
 export async function describeAgent(db: StateDatabase, id: string): Promise<string> {
   const [row] = await db.select({ host: agents.host, pid: agents.pid }).from(agents).where(eq(agents.id, id));
