@@ -3,7 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { buildProgram } from '../src/cli/program.ts';
 import { RemoteClient } from '../src/cli/remote-client.ts';
+import { readEnvironment } from '../src/cli/settings.ts';
+import { chooseStyle } from '../src/cli/style.ts';
 import type { CheckResult } from '../src/contract/check.ts';
 import type { JobEvent } from '../src/contract/event.ts';
 import { JobRequest } from '../src/contract/options.ts';
@@ -202,5 +205,48 @@ describe('a check made again', () => {
     const seqs = (await events(id)).map((event) => event.seq);
     expect(seqs).toEqual(seqs.map((_, index) => index + 1));
     expect((await client.report(id)).accepted?.[0]?.accepted?.by).toBe('Bob');
+  });
+});
+
+describe('pgsluice checks', () => {
+  /** Runs the command line in this process against the daemon. */
+  async function cli(...args: readonly string[]): Promise<{ code: number; out: string }> {
+    let out = '';
+    let code = -1;
+    const style = chooseStyle(false, {});
+    const output = {
+      out: (text: string) => (out += text),
+      err: () => undefined,
+      tty: false,
+      input: null,
+      style,
+      errStyle: style,
+      columns: 80,
+      rows: 24,
+      onResize: () => () => undefined,
+      closed: false,
+      flush: () => Promise.resolve(),
+    };
+    const program = buildProgram({ env: readEnvironment({}), output, version: '1' }, (done) => (code = done));
+    await program.parseAsync(['checks', ...args, '--server', server.url, '--token', token], { from: 'user' });
+    return { code, out };
+  }
+
+  test('shows, accepts, takes back, makes again and exports', async () => {
+    answers[0] = result('server.encoding', 'failed', 'no.');
+    const id = await validated();
+    const shown = await cli(id);
+    expect(shown.code).toBe(3);
+    expect(shown.out).toContain('server.encoding');
+    const accepted = await cli(id, '--accept', 'server.locale', '--by', 'Ada', '--note', 'we know');
+    expect(accepted).toMatchObject({ code: 0, out: expect.stringContaining('accepted by Ada at 20') });
+    expect((await cli(id)).out).toContain(': we know');
+    expect((await cli(id, '--format', 'csv')).out).toContain(',Ada,20');
+    expect((await cli(id, '--unaccept', 'server.locale')).out).not.toContain('accepted by');
+    answers[0] = result('server.encoding', 'passed', 'now.');
+    expect(await cli(id, '--run', 'server.encoding')).toMatchObject({ code: 0, out: expect.stringContaining('now.') });
+    await expect(cli(id, '--accept', 'server.locale')).rejects.toMatchObject({ code: 'INVALID_OPTION' });
+    await expect(cli(id, '--by', 'Ada')).rejects.toMatchObject({ code: 'INVALID_OPTION' });
+    await expect(cli(id, '--run', 'a', '--accept', 'b', '--by', 'c')).rejects.toMatchObject({ code: 'INVALID_OPTION' });
   });
 });
