@@ -52,6 +52,7 @@ class ScriptedStream {
       act: unused,
       remove: unused,
       tables: unused,
+      activity: unused,
       checks: unused,
       groups: { create: unused, list: unused, get: unused, act: unused, remove: unused },
       single: { run: unused, accept: unused, unaccept: unused },

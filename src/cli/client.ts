@@ -1,3 +1,4 @@
+import type { JobActivity } from '../contract/activity.ts';
 import type { CheckResult } from '../contract/check.ts';
 import type { JobEvent, StreamMessage, TableProgress } from '../contract/event.ts';
 import type { GroupAction, GroupActionResult, GroupRequestInput, GroupView } from '../contract/group.ts';
@@ -23,6 +24,7 @@ export interface JobClient {
   actOnGroup(id: string, action: GroupAction): Promise<GroupActionResult>;
   removeGroup(id: string): Promise<void>;
   tables(id: string): Promise<TableProgress[]>;
+  activity(id: string): Promise<JobActivity>;
   checks(id: string): Promise<CheckResult[]>;
   /** Makes one check again. */
   runCheck(id: string, check: string): Promise<CheckResult>;

@@ -82,6 +82,7 @@ export function onlyOwn(manager: ApiManager, own: OwnJobs): ApiManager {
     get: (id) => manager.get(id),
     remove: (id) => manager.remove(id),
     tables: (id) => manager.tables(id),
+    activity: (id) => manager.activity(id),
     checks: (id) => manager.checks(id),
     groups: {
       create: () => Promise.reject(busy()),

@@ -1,3 +1,4 @@
+import type { JobActivity } from '../contract/activity.ts';
 import type { JobEvent, StreamMessage, TableProgress } from '../contract/event.ts';
 import type { CheckResult } from '../contract/check.ts';
 import {
@@ -65,6 +66,9 @@ export class LocalClient implements JobClient {
   }
   tables(id: string): Promise<TableProgress[]> {
     return this.#manager.tables(id);
+  }
+  activity(id: string): Promise<JobActivity> {
+    return this.#manager.activity(id);
   }
   checks(id: string): Promise<CheckResult[]> {
     return this.#manager.checks(id);

@@ -3,6 +3,7 @@ import { LogLevel } from '../contract/event.ts';
 import { clone } from './commands/clone.ts';
 import { exportDatabase } from './commands/export.ts';
 import { importArchive } from './commands/import.ts';
+import { showActivity } from './commands/activity.ts';
 import { showChecks } from './commands/checks.ts';
 import { demo } from './commands/demo.ts';
 import { cutOver } from './commands/cutover.ts';
@@ -356,6 +357,11 @@ function addJobCommands(program: Command, context: Context, done: (code: number)
       ),
     )
     .action(async (job, flags) => done(await showChecks(context, job, flags)));
+  onJobs('activity', 'show what the sessions of a job run now on both servers, and what they wait for')
+    .argument('[job]', 'id; the newest job when left out')
+    .addOption(json)
+    .addHelpText('after', examples('pgsluice activity', 'watch -n 2 pgsluice activity 3f2a'))
+    .action(async (job, flags) => done(await showActivity(context, job, flags)));
   onJobs('report', 'print the report of a job, as JSON or as one HTML page')
     .argument('[job]', 'id; the newest job when left out')
     .option('--html <file>', 'write the printable page there; - for standard output')

@@ -1,4 +1,5 @@
 import { z } from '@hono/zod-openapi';
+import type { JobActivity } from '../contract/activity.ts';
 import type { CheckResult } from '../contract/check.ts';
 import type { JobEvent, StreamMessage, TableProgress } from '../contract/event.ts';
 import type { GroupAction, GroupActionResult, GroupRequestInput, GroupView } from '../contract/group.ts';
@@ -56,6 +57,9 @@ export class RemoteClient implements JobClient {
   }
   async tables(id: string): Promise<TableProgress[]> {
     return (await this.#json<{ tables: TableProgress[] }>('GET', `${jobPath(id)}/tables`)).tables;
+  }
+  activity(id: string): Promise<JobActivity> {
+    return this.#json('GET', `${jobPath(id)}/activity`);
   }
   async checks(id: string): Promise<CheckResult[]> {
     return (await this.#json<{ checks: CheckResult[] }>('GET', `${jobPath(id)}/checks`)).checks;

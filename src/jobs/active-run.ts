@@ -95,6 +95,11 @@ export class ActiveRun {
     return this.#stage;
   }
 
+  /** Bytes a second that it may take from its source now; null: no limit. */
+  get rate(): number | null {
+    return this.#gate.pace.limit;
+  }
+
   get paused(): boolean {
     return this.#gate.paused;
   }

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { ErrorReport } from '../errors.ts';
 import { deadAgents, forgetAgents } from '../store/agent-queries.ts';
 import { interruptedJobs, type JobRow, takeInterrupted } from '../store/job-queries.ts';
 import type { Store } from '../store/store.ts';
@@ -55,6 +56,16 @@ function targetWords(row: JobRow): string {
   if (row.kind === 'export') return noArchiveWords;
   const { tables, tablesDone } = row.totals;
   return describeTarget({ ...row, tablesCopied: tablesDone, tables, schemaOnly: row.options.schemaOnly });
+}
+
+/** A job that was to go on by itself stays paused until a person has acted on `error`. */
+export async function stayPaused(writer: JobWriter, { code, message, hint }: ErrorReport): Promise<void> {
+  try {
+    await writer.patch({ goesOn: false, error: { code, message, hint } });
+    writer.say('error', `The job stays paused: ${message} ${hint}`);
+  } finally {
+    await writer.close();
+  }
 }
 
 /** Agents that are dead by now; when the store is embedded there are no others. */

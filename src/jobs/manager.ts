@@ -2,10 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import PQueue from 'p-queue';
 import type { CheckResult } from '../contract/check.ts';
 import type { JobEvent, StreamMessage, TableProgress } from '../contract/event.ts';
+import type { JobActivity } from '../contract/activity.ts';
 import type { JobAction, JobView } from '../contract/job.ts';
 import type { JobRequest } from '../contract/options.ts';
 import type { Report } from '../contract/report.ts';
-import { cancelledError, type ErrorReport, PgsluiceError } from '../errors.ts';
+import { cancelledError, PgsluiceError } from '../errors.ts';
 import { agentSilenceSeconds } from '../store/agent-queries.ts';
 import { lastProgress, readLogs } from '../store/event-queries.ts';
 import {
@@ -31,6 +32,8 @@ import { defaultRooms } from './default-rooms.ts';
 import { storedEvents, streamEvents } from './event-stream.ts';
 import { sweepHooks } from './hook-sweep.ts';
 import { Housekeeping } from './housekeeping.ts';
+import { jobActivity } from './activity.ts';
+import { stayPaused } from './interrupted.ts';
 import { hookMeans } from './run-environment.ts';
 import { assertCommandAllowed } from './commands.ts';
 import { JobCounters } from './job-counters.ts';
@@ -266,6 +269,11 @@ export class JobManager {
     return await tablesOf(this.#store.db, id);
   }
 
+  /** What the job's sessions run now on both servers; asked anew every time. */
+  async activity(id: string): Promise<JobActivity> {
+    return await jobActivity(id, openSides(this.#store.secrets, await this.#row(id)), this.#runs.get(id)?.rate ?? null);
+  }
+
   async checks(id: string): Promise<CheckResult[]> {
     await this.#row(id);
     return await checksOf(this.#store.db, id);
@@ -379,21 +387,13 @@ export class JobManager {
       try {
         this.#assertCommand(row);
       } catch (error) {
-        return await this.#leavePaused(await this.#claim(id), asReport(error));
+        return await stayPaused(
+          this.#writer(await this.#claim(id), () => undefined),
+          asReport(error),
+        );
       }
       await this.#start(id, null, row.startedAt === null ? 'validate' : 'migrate');
     });
-  }
-
-  /** It cannot go on by itself until a person has acted. */
-  async #leavePaused(row: JobRow, { code, message, hint }: ErrorReport): Promise<void> {
-    const writer = this.#writer(row, () => undefined);
-    try {
-      await writer.patch({ goesOn: false, error: { code, message, hint } });
-      writer.say('error', `The job stays paused: ${message} ${hint}`);
-    } finally {
-      await writer.close();
-    }
   }
 
   /** Past the hand-over a job goes on in any case: then the hand-over says what a person has to run. */

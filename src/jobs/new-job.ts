@@ -7,7 +7,8 @@ import { archivePath, jobName, sealSides } from './job-view.ts';
 import { assertCallsGiven, sealCalls, withoutCalls } from './sealed-calls.ts';
 import { noTotals } from './totals.ts';
 
-const idLetters = 'abcdefghijkmnpqrstuvwxyz23456789';
+/** Of which the ids of jobs are made. */
+export const idLetters = 'abcdefghijkmnpqrstuvwxyz23456789';
 
 /** 10 letters of 32: short enough to type, and 50 bits. */
 export function newId(): string {

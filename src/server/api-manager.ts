@@ -9,6 +9,7 @@ export type ApiManager = Pick<
   | 'act'
   | 'remove'
   | 'tables'
+  | 'activity'
   | 'checks'
   | 'report'
   | 'logs'

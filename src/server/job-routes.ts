@@ -1,5 +1,6 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import type { TypedResponse } from 'hono';
+import { JobActivity } from '../contract/activity.ts';
 import { JobEvent, LogLevel, ResetMessage, TableProgress } from '../contract/event.ts';
 import { JobAction, JobView, Problem } from '../contract/job.ts';
 import { JobRequest, StorableText } from '../contract/options.ts';
@@ -134,6 +135,19 @@ export function addJobRoutes(app: OpenAPIHono, manager: ApiManager, allowCommand
       responses: { 200: json(z.object({ tables: z.array(TableProgress) }), 'The tables.'), ...problems },
     }),
     async (c) => c.json({ tables: await manager.tables(c.req.valid('param').id) }, 200),
+  );
+
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/api/jobs/{id}/activity',
+      operationId: 'watchSessions',
+      summary: 'What the sessions of the job run now on both servers, and what they wait for',
+      security,
+      request: { params: JobId },
+      responses: { 200: json(JobActivity, 'Asked of both servers at this moment.'), ...problems },
+    }),
+    async (c) => c.json(await manager.activity(c.req.valid('param').id), 200),
   );
 
   addCheckRoutes(app, manager);

@@ -260,6 +260,7 @@ export class ScriptedLiveJob {
       },
       remove: unused,
       tables: () => Promise.resolve(tables),
+      activity: unused,
       checks: () => Promise.resolve([]),
       groups: { create: unused, list: unused, get: unused, act: unused, remove: unused },
       single: { run: unused, accept: unused, unaccept: unused },
