@@ -4,6 +4,7 @@ import { acceptancesOf, removeAcceptance, saveAcceptance } from '../store/accept
 import { checksOf, type JobRow, standingNames } from '../store/job-queries.ts';
 import { withAcceptance } from './acceptance.ts';
 import type { Store } from '../store/store.ts';
+import { assertPasswordsKept } from './forget-passwords.ts';
 import { openEndpoints } from './job-view.ts';
 import type { JobWriter } from './job-writer.ts';
 import type { JobRooms } from './rooms.ts';
@@ -103,6 +104,7 @@ export class ChecksOfJob {
   async #validate(row: JobRow, check: string, signal: AbortSignal): Promise<readonly CheckResult[]> {
     const { store, rooms, pgBinDir } = this.#input;
     if (row.kind !== 'move') throw notAlone(row);
+    assertPasswordsKept(row);
     const { slot, publication } = rooms.live.names(row.id);
     const outcome = await rooms.validate({
       ...openEndpoints(store.secrets, row),

@@ -7,6 +7,7 @@ import { countByState, type JobRow, listJobs } from '../store/job-queries.ts';
 import { ownIdentity } from '../store/process-identity.ts';
 import { keyRotated } from '../store/state-key.ts';
 import type { Store } from '../store/store.ts';
+import { forgetPasswords, passwordBounds } from './forget-passwords.ts';
 import { findDead, markInterrupted } from './interrupted.ts';
 import type { JobCounters } from './job-counters.ts';
 import type { JobWriter } from './job-writer.ts';
@@ -134,6 +135,7 @@ export class Housekeeping {
         await sleep(20);
       }
     }
-    if (removed > 0) await store.vacuum();
+    const forgotten = await forgetPasswords(store, passwordBounds, (id) => !this.#input.inHand(id));
+    if (removed + forgotten > 0) await store.vacuum();
   }
 }

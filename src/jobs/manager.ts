@@ -25,6 +25,7 @@ import { Access } from './access.ts';
 import { ActiveRun } from './active-run.ts';
 import { assertPlaces, assertWebhooksReachable } from './allowed.ts';
 import { asReport } from './as-report.ts';
+import { assertPasswordsKept } from './forget-passwords.ts';
 import { forgetPartial } from './clean-run.ts';
 import { acceptedOf } from './acceptance.ts';
 import { ChecksOfJob } from './checks-of-job.ts';
@@ -199,7 +200,7 @@ export class JobManager {
   /**
    * Does what a person asks of a job; answers when it has begun, a cancel when both servers are left.
    * @throws PgsluiceError JOB_NOT_FOUND, INVALID_TRANSITION, NOT_A_LIVE_JOB, CUTOVER_BLOCKED, CUTOVER_NOT_BEGUN, ALREADY_HANDED_OVER,
-   * COMMANDS_NOT_ALLOWED, JOB_HELD_ELSEWHERE, AGENT_STOPPING.
+   * COMMANDS_NOT_ALLOWED, PASSWORDS_FORGOTTEN, JOB_HELD_ELSEWHERE, AGENT_STOPPING.
    */
   async act(id: string, action: JobAction): Promise<JobView> {
     this.#assertOpen();
@@ -212,6 +213,7 @@ export class JobManager {
         this.#assertCommand(row);
         await assertPlaces(this.#store.secrets, row, this.#config.archiveDir);
       }
+      if (action !== 'cancel') assertPasswordsKept(row);
       const run = this.#runs.get(id) ?? null;
       switch (action) {
         case 'validate':
