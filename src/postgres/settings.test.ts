@@ -178,3 +178,31 @@ describe('refused', () => {
 test('a description never holds the password', () => {
   expect(describeSettings(parse('postgres://app:secret@h:1/d'))).toBe('app@h:1/d');
 });
+
+test('whatever stands unescaped in a password, no piece of it is shown or taken for something else', () => {
+  const words = ['Alpha', 'Bravo', 'Charl'];
+  const signs = ['@', ':', '/', '?', '#', '&', '%', '=', '[', ']', ' ', '@:', '/@', '?=', '&=', '%4', '?@', '//', '\\'];
+  const forms = (password: string): string[] => [
+    `postgres://app:${password}@db.example/shop`,
+    `postgres://app:${password}@db.example:5433/shop?sslmode=require`,
+    `ecto://db.example/shop?user=app&password=${password}`,
+  ];
+  let refused = 0;
+  for (const first of signs) {
+    for (const second of signs) {
+      for (const url of forms([words[0], first, words[1], second, words[2]].join(''))) {
+        let shown: string;
+        try {
+          const { password: _, ...rest } = parseEndpoint({ url }, 'source');
+          shown = JSON.stringify(rest);
+        } catch (error) {
+          if (!(error instanceof PgsluiceError)) throw error;
+          refused += 1;
+          shown = `${error.message} ${error.hint}`;
+        }
+        for (const word of words) expect(shown, url).not.toContain(word);
+      }
+    }
+  }
+  expect(refused).toBeGreaterThan(200);
+});

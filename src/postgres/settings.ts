@@ -89,6 +89,19 @@ function decode(side: Side, part: string, raw: string): string {
   return text;
 }
 
+function ambiguous(side: Side): PgsluiceError {
+  return invalid(
+    side,
+    'URL has an @ after the first slash or question mark, or a parameter that is not known, so it cannot be told what belongs to the password.',
+    'In a user or password write / ? # @ : & as %2F %3F %23 %40 %3A %26; in a database name or parameter write @ as %40.',
+  );
+}
+
+/** A mode or a switch as it may be repeated to a person: a word; anything else could be a piece of the password. */
+function shownWord(text: string): string {
+  return /^[\w-]{1,20}$/.test(text) ? text : '…';
+}
+
 interface Parts {
   host?: string;
   port?: number;
@@ -141,45 +154,41 @@ function parseHostPort(side: Side, text: string): { host: string | undefined; po
   return { host: host === '' ? undefined : host, port };
 }
 
-function applyParameter(side: Side, parts: Parts, name: string, value: string): void {
+/** False for one that is not known. */
+function applyParameter(side: Side, parts: Parts, name: string, value: string): boolean {
   switch (name) {
     case 'host':
       parts.host = value;
-      return;
+      return true;
     case 'port':
       parts.port = parsePort(side, value);
-      return;
+      return true;
     case 'user':
       parts.user = value;
-      return;
+      return true;
     case 'password':
       parts.password = value;
-      return;
+      return true;
     case 'dbname':
       parts.database = value;
-      return;
+      return true;
     case 'sslmode':
       parts.sslmode = value;
-      return;
+      return true;
     case 'ssl':
       parts.ssl = value;
-      return;
+      return true;
     case 'sslrootcert':
       parts.sslrootcert = value;
-      return;
+      return true;
     case 'application_name':
       parts.applicationName = value;
-      return;
+      return true;
     case 'connect_timeout':
       parts.connectTimeout = value;
-      return;
+      return true;
     default:
-      if (IGNORED_PARAMETERS.has(name)) return;
-      throw invalid(
-        side,
-        `URL has the parameter "${name}", which pgsluice does not know.`,
-        `Remove ${name}=… from the URL. Known are sslmode, sslrootcert, application_name, connect_timeout, host, port, user, password and dbname.`,
-      );
+      return IGNORED_PARAMETERS.has(name);
   }
 }
 
@@ -197,13 +206,8 @@ function parseUrl(side: Side, url: string): Parts {
   const query = question < 0 ? '' : tail.slice(question + 1);
   // The last @ separates, so that a password with an unescaped @ still means what its owner meant.
   const at = authority.lastIndexOf('@');
-  if (at < 0 && path.includes('@')) {
-    throw invalid(
-      side,
-      'URL has an @ after the first slash, so its user, password and host cannot be told apart.',
-      'In a user or password write / ? # @ : as %2F %3F %23 %40 %3A; in a database name write @ as %40.',
-    );
-  }
+  // Else a piece of the password would become host, database or parameter, and be shown as such.
+  if (path.includes('@') || (at < 0 && query.includes('@'))) throw ambiguous(side);
   const parts: Parts = {};
   if (at >= 0) {
     const userInfoText = authority.slice(0, at);
@@ -221,8 +225,15 @@ function parseUrl(side: Side, url: string): Parts {
     if (pair === '') continue;
     const equals = pair.indexOf('=');
     const name = decode(side, 'parameters', equals < 0 ? pair : pair.slice(0, equals));
+    if (equals >= 0 && applyParameter(side, parts, name, decode(side, 'parameters', pair.slice(equals + 1)))) continue;
+    // A password that is not escaped would show a piece of itself as a name.
+    if (/@|(?:^|&)password=/i.test(query)) throw ambiguous(side);
     if (equals < 0) throw invalid(side, `URL has the parameter "${name}" without a value.`, `Write ${name}=value.`);
-    applyParameter(side, parts, name, decode(side, `parameter ${name}`, pair.slice(equals + 1)));
+    throw invalid(
+      side,
+      `URL has the parameter "${name}", which pgsluice does not know.`,
+      `Remove ${name}=… from the URL. Known are sslmode, sslrootcert, application_name, connect_timeout, host, port, user, password and dbname.`,
+    );
   }
   return parts;
 }
@@ -234,13 +245,21 @@ function isSslMode(text: string): text is SslMode {
 function chooseSslMode(side: Side, parts: Parts): SslMode {
   if (parts.sslmode !== undefined) {
     if (isSslMode(parts.sslmode)) return parts.sslmode;
-    throw invalid(side, `has sslmode "${parts.sslmode}", which does not exist.`, `Use one of ${sslModes.join(', ')}.`);
+    throw invalid(
+      side,
+      `has sslmode "${shownWord(parts.sslmode)}", which does not exist.`,
+      `Use one of ${sslModes.join(', ')}.`,
+    );
   }
   // Ecto's and Heroku's spelling.
   if (parts.ssl === undefined) return 'prefer';
   if (['true', '1', 'yes', 'on', 'require'].includes(parts.ssl)) return 'require';
   if (['false', '0', 'no', 'off'].includes(parts.ssl)) return 'disable';
-  throw invalid(side, `URL has ssl=${parts.ssl}, which is neither true nor false.`, 'Use sslmode=require instead.');
+  throw invalid(
+    side,
+    `URL has ssl=${shownWord(parts.ssl)}, which is neither true nor false.`,
+    'Use sslmode=require instead.',
+  );
 }
 
 function chooseTimeout(side: Side, text: string | undefined): number {
