@@ -129,7 +129,7 @@ test('what pg_dump waits for is told within 2 s, by process and statement, and s
     const job = await begin(name);
     const about =
       /pg_dump \(process \d+\) waits for a lock on the source since [\d:]+ UTC, held by process \d+ \(postgres, the application\), in a transaction since [\d:]+ UTC: BEGIN; ALTER VIEW v RENAME/;
-    const dumping = `SELECT 1 FROM pg_stat_activity WHERE application_name = 'pgsluice dump' AND wait_event_type = 'Lock'`;
+    const dumping = `SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'pgsluice dump %' AND wait_event_type = 'Lock'`;
     for (let look = 0; look < 400 && (await source.query(dumping, name)).length === 0; look += 1) await sleep(20);
     const shown = await eventOf(job.id, 2_000, (event) => event.type === 'metric' && event.waiting !== null);
     expect(shown).toMatchObject({ waiting: { what: expect.stringMatching(about) } });

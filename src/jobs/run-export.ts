@@ -31,7 +31,7 @@ export async function runExport(context: ArchiveRunContext): Promise<RunEnd> {
   try {
     outcome = await rooms.archives.exportArchive({
       job: context.id,
-      source: server,
+      source: { ...server, job: context.id },
       sourceVersion: facts.server.version,
       options,
       tools: facts.tools,

@@ -189,8 +189,7 @@ async function prepareCopy(context: RunContext, facts: Facts): Promise<HeldCopy>
   );
   await context.clearTables();
   const clone = context.rooms.createClone({
-    source: context.source,
-    target: context.target,
+    ...ofJob(context),
     options: context.options,
     tools: facts.tools,
     sourceVersion: facts.source.version,
@@ -206,6 +205,11 @@ async function prepareCopy(context: RunContext, facts: Facts): Promise<HeldCopy>
   });
   const database = await readWantedDatabase(context);
   return { kind: 'copy', clone, facts, connections, database, copied: null };
+}
+
+/** Both servers, with the job in the name of every session: who looks at a server sees whose it is. */
+function ofJob({ id, source, target }: RunContext): Pick<RunContext, 'source' | 'target'> {
+  return { source: { ...source, job: id }, target: { ...target, job: id } };
 }
 
 async function copyAndVerify(context: RunContext, work: HeldCopy, phases: PhaseTiming[]): Promise<RunEnd> {
@@ -251,8 +255,7 @@ async function copyAndVerify(context: RunContext, work: HeldCopy, phases: PhaseT
       try {
         verification = await timed(context, phases, 'verify', 'Comparing the target with the source.', () =>
           context.rooms.verifyDatabases({
-            source: context.source,
-            target: context.target,
+            ...ofJob(context),
             snapshot: clone.snapshot,
             connections,
             options: context.options,

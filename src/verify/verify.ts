@@ -12,6 +12,7 @@ import type { Excluded } from '../postgres/excluded.ts';
 import { withoutLending } from '../postgres/lend-create.ts';
 import { isOwnObject } from '../postgres/own-objects.ts';
 import { pruneArchive } from '../postgres/prune.ts';
+import { sessionName } from '../postgres/session.ts';
 import { SourceSnapshot } from '../postgres/snapshot.ts';
 import type { PgTools } from '../postgres/tools.ts';
 import { listUnstablePartitions } from '../postgres/unstable-partitions.ts';
@@ -199,7 +200,7 @@ function compareNames(a: string, b: string): number {
 function dump(input: VerifyInput, side: 'source' | 'target', snapshotId: string | null): Promise<Archive> {
   return dumpArchive({
     tools: input.tools,
-    settings: input[side],
+    settings: { ...input[side], applicationName: sessionName(input[side], 'dump') },
     snapshotId,
     filter: input.options,
     noOwner: input.options.noOwner,
