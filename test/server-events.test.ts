@@ -10,6 +10,7 @@ import type { JobEvent, StreamMessage } from '../src/contract/event.ts';
 import { PgsluiceError } from '../src/errors.ts';
 import type { ApiManager } from '../src/server/api-manager.ts';
 import { startServer, type RunningServer } from '../src/server/server.ts';
+import { noAccess } from './support/no-access.ts';
 
 // The sockets under load and cuts, with a stream whose every event is known in advance.
 
@@ -43,6 +44,7 @@ class ScriptedStream {
       throw new Error('not part of this test');
     };
     return {
+      access: noAccess,
       create: unused,
       list: unused,
       get: (id: string) =>

@@ -288,13 +288,16 @@ describe('the description', () => {
     const actions = ['validate', 'start', 'pause', 'resume', 'cancel', 'cutover', 'retry'].map(
       (action) => `/api/jobs/{id}/${action}`,
     );
-    const reads = ['tables', 'checks', 'logs', 'report', 'events'].map((what) => `/api/jobs/{id}/${what}`);
+    const reads = ['tables', 'checks', 'logs', 'report', 'events', 'activity', 'shares'].map(
+      (what) => `/api/jobs/{id}/${what}`,
+    );
     const single = ['run', 'accept'].map((what) => `/api/jobs/{id}/checks/{check}/${what}`);
     const groups = ['validate', 'start', 'pause', 'resume', 'cancel', 'retry'].map(
       (what) => `/api/groups/{id}/${what}`,
     );
     const lists = ['/api/agent', '/api/jobs', '/api/jobs/{id}', '/api/groups', '/api/groups/{id}'];
-    const paths = [...lists, ...actions, ...reads, ...single, ...groups, '/healthz', '/readyz', '/metrics'];
+    const access = ['/api/jobs/{id}/shares/{share}', '/api/tokens', '/api/tokens/{id}', '/api/audit'];
+    const paths = [...lists, ...access, ...actions, ...reads, ...single, ...groups, '/healthz', '/readyz', '/metrics'];
     expect(Object.keys(document.paths).toSorted()).toEqual(paths.toSorted());
     const ids = Object.values(document.paths).flatMap((path) =>
       Object.values(path).flatMap((operation) => operation.operationId ?? []),

@@ -93,6 +93,7 @@ export function onlyOwn(manager: ApiManager, own: OwnJobs): ApiManager {
       remove: (id) => manager.groups.remove(id),
     },
     single: manager.single,
+    access: manager.access,
     report: (id) => manager.report(id),
     reportHtml: (id) => manager.reportHtml(id),
     logs: (id, query) => manager.logs(id, query),

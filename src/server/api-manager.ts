@@ -18,6 +18,19 @@ export type ApiManager = Pick<
   | 'ready'
 > & {
   readonly groups: Pick<JobManager['groups'], 'create' | 'list' | 'get' | 'act' | 'remove'>;
+  readonly access: Pick<
+    JobManager['access'],
+    | 'bearerOf'
+    | 'stillHolding'
+    | 'createToken'
+    | 'tokens'
+    | 'revokeToken'
+    | 'share'
+    | 'shares'
+    | 'revokeShare'
+    | 'record'
+    | 'audit'
+  >;
   readonly single: Pick<JobManager['single'], 'run' | 'accept' | 'unaccept'>;
   /** The report as one printable page. */
   reportHtml(id: string): string | Promise<string>;

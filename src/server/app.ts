@@ -5,18 +5,26 @@ import { compress } from 'hono/compress';
 import { cors } from 'hono/cors';
 import { methodNotAllowed } from 'hono/method-not-allowed';
 import type { Logger } from 'pino';
+import { Caller } from '../contract/access.ts';
 import { PgsluiceError } from '../errors.ts';
 import type { ApiManager } from './api-manager.ts';
-import { bearerToken, originAllowed, originError, sameToken, unauthorizedError } from './auth.ts';
+import { addAccessRoutes } from './access-routes.ts';
+import { auditor } from './audit.ts';
+import { bearerToken, originAllowed, originError } from './auth.ts';
 import { addGroupRoutes } from './group-routes.ts';
+import { type Caller as GuardCaller, type Guard, TooManyFailures } from './guard.ts';
+import { headersFor } from './headers.ts';
 import { addJobRoutes } from './job-routes.ts';
 import { renderMetrics } from './metrics.ts';
+import { asked } from './permissions.ts';
 import { problem, problemOf, problemOfInput, problemResponse } from './problem.ts';
+import { sharedManager } from './share-view.ts';
 import { loadAssets, serveAsset } from './static.ts';
 
 export interface AppOptions {
   readonly manager: ApiManager;
-  readonly token: string;
+  /** Who may do what. */
+  readonly guard: Guard;
   /** Directory of the built page. */
   readonly webDir: string;
   readonly version: string;
@@ -27,6 +35,12 @@ export interface AppOptions {
   readonly allowCommands?: boolean;
   /** How many clients follow jobs, for the metrics. */
   readonly websocketClients?: () => number;
+  /** True where clients come by TLS. */
+  readonly secure?: boolean;
+  /** Canonical address of the client of a request; empty where there is no network. */
+  readonly addressOf?: (env: unknown) => string;
+  /** Ends the sockets of a token or share that was revoked. */
+  readonly ended?: (id: string) => void;
 }
 
 /** A request names two servers and some globs. */
@@ -35,33 +49,30 @@ const reading = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /** The HTTP side of the agent. Holds no state but the page's files. */
 export async function createApp(options: AppOptions): Promise<OpenAPIHono> {
-  const { manager, token, logger, version } = options;
+  const { manager, guard, logger } = options;
   const allowedOrigins = options.allowedOrigins ?? [];
   const assets = await loadAssets(options.webDir);
 
-  const app = new OpenAPIHono({
-    defaultHook: (result) => (result.success ? undefined : problemResponse(problemOfInput(result.error))),
-  });
-
-  app.onError((error, c) => {
-    const body = problemOf(error);
-    if (body.status >= 500) logger.error({ err: error, method: c.req.method, path: c.req.path }, 'request failed');
-    return problemResponse(body, headersOf(body.status));
-  });
+  const app = newRouter(logger);
   app.notFound((c) => serveAsset(assets, c.req.raw) ?? problemResponse(notFound(c.req.path, assets.size > 0)));
 
-  app.use(safeHeaders);
+  app.use(safeHeaders(headersFor(options.secure === true)));
   if (allowedOrigins.length > 0) {
     app.use(
       '/api/*',
       cors({ origin: [...allowedOrigins], allowHeaders: ['authorization', 'content-type'], maxAge: 600 }),
     );
   }
-  app.use('/api/*', originGuard(allowedOrigins), tokenGuard(token));
-  app.use('/metrics', tokenGuard(token));
+  const identify = callerGuard(guard, options.addressOf ?? (() => ''));
+  app.use('/metrics', identify, roleGuard(guard));
   app.use(
     '/api/*',
     compress(),
+    originGuard(allowedOrigins),
+    identify,
+    auditor(manager.access, logger),
+    roleGuard(guard),
+    shareDoor(sharedRouter(options)),
     bodyLimit({
       maxSize: maxBodyBytes,
       onError: () => {
@@ -88,6 +99,37 @@ export async function createApp(options: AppOptions): Promise<OpenAPIHono> {
     }),
   );
 
+  addRoutes(app, options);
+  return app;
+}
+
+function newRouter(logger: Logger): OpenAPIHono {
+  const app = new OpenAPIHono({
+    defaultHook: (result) => (result.success ? undefined : problemResponse(problemOfInput(result.error))),
+  });
+  app.onError((error, c) => {
+    const body = problemOf(error);
+    if (body.status >= 500) logger.error({ err: error, method: c.req.method, path: c.req.path }, 'request failed');
+    return problemResponse(body, headersOf(body.status, error));
+  });
+  return app;
+}
+
+/** The routes as those reach them who have come by a link to one job: over a manager that only reads, and says less. */
+function sharedRouter(options: AppOptions): OpenAPIHono {
+  const router = newRouter(options.logger);
+  const shared = { ...options, manager: sharedManager(options.manager) };
+  router.use(async (c, next) => {
+    c.set('caller', (c.env as { readonly caller: GuardCaller }).caller);
+    await next();
+  });
+  addJobRoutes(router, shared.manager, false);
+  addAgentRoutes(router, shared);
+  return router;
+}
+
+function addRoutes(app: OpenAPIHono, options: AppOptions): void {
+  const { manager, version } = options;
   addJobRoutes(app, manager, options.allowCommands === true);
   addGroupRoutes(app, manager, options.allowCommands === true);
   app.get('/api/jobs/:id/events', () =>
@@ -101,6 +143,7 @@ export async function createApp(options: AppOptions): Promise<OpenAPIHono> {
     ),
   );
   addAgentRoutes(app, options);
+  addAccessRoutes(app, { manager, ended: options.ended ?? (() => undefined) });
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' });
   app.doc31('/openapi.json', {
     openapi: '3.1.0',
@@ -110,7 +153,6 @@ export async function createApp(options: AppOptions): Promise<OpenAPIHono> {
       description: 'Moves a PostgreSQL database from one server to another while people watch.',
     },
   });
-  return app;
 }
 
 function addAgentRoutes(app: OpenAPIHono, options: AppOptions): void {
@@ -137,7 +179,11 @@ function addAgentRoutes(app: OpenAPIHono, options: AppOptions): void {
     return c.json({ status: 'ok' as const, version }, 200);
   });
   const Agent = z
-    .object({ version: z.string(), allowCommands: z.boolean().openapi({ description: 'Jobs may name programs.' }) })
+    .object({
+      version: z.string(),
+      allowCommands: z.boolean().openapi({ description: 'Jobs may name programs.' }),
+      you: Caller,
+    })
     .openapi('Agent');
   app.openapi(
     {
@@ -148,7 +194,10 @@ function addAgentRoutes(app: OpenAPIHono, options: AppOptions): void {
       security: [{ bearer: [] }],
       responses: { 200: { content: { 'application/json': { schema: Agent } }, description: 'The agent.' } },
     },
-    (c) => c.json({ version, allowCommands: options.allowCommands === true }, 200),
+    (c) => {
+      const { role, name, job } = c.get('caller');
+      return c.json({ version, allowCommands: options.allowCommands === true, you: { role, name, job } }, 200);
+    },
   );
   app.openapi(
     {
@@ -170,16 +219,17 @@ function addAgentRoutes(app: OpenAPIHono, options: AppOptions): void {
   );
 }
 
-const safeHeaders: MiddlewareHandler = async (c, next) => {
-  await next();
-  c.header('x-content-type-options', 'nosniff');
-  c.header('referrer-policy', 'no-referrer');
-  c.header('cross-origin-opener-policy', 'same-origin');
-  c.header('cross-origin-resource-policy', 'same-origin');
-  if (c.req.path.startsWith('/api/') && !c.res.headers.has('cache-control')) c.header('cache-control', 'no-store');
-};
+/** What an answer has said for itself, the page's own policy for instance, stands. */
+function safeHeaders(headers: Readonly<Record<string, string>>): MiddlewareHandler {
+  return async (c, next) => {
+    await next();
+    for (const [name, value] of Object.entries(headers)) if (!c.res.headers.has(name)) c.header(name, value);
+    if (c.req.path.startsWith('/api/') && !c.res.headers.has('cache-control')) c.header('cache-control', 'no-store');
+  };
+}
 
-function headersOf(status: number): Record<string, string> {
+function headersOf(status: number, error: unknown): Record<string, string> {
+  if (error instanceof TooManyFailures) return { 'retry-after': String(error.retryAfterSeconds) };
   if (status === 401) return { 'www-authenticate': 'Bearer realm="pgsluice"' };
   // The rest of the body is not read, so nothing else can follow on this connection.
   return status === 413 ? { connection: 'close' } : {};
@@ -196,11 +246,30 @@ function originGuard(allowed: readonly string[]): MiddlewareHandler {
   };
 }
 
-function tokenGuard(token: string): MiddlewareHandler {
+function callerGuard(guard: Guard, addressOf: (env: unknown) => string): MiddlewareHandler {
   return async (c, next) => {
-    const given = bearerToken(c.req.header('authorization'));
-    if (given === null || !sameToken(given, token)) throw unauthorizedError();
+    const address = addressOf(c.env);
+    const caller = await guard.callerOf(bearerToken(c.req.header('authorization')), address);
+    c.set('address', address);
+    c.set('caller', caller);
+    c.set('asked', asked(c.req.method, c.req.path));
     await next();
+  };
+}
+
+function roleGuard(guard: Guard): MiddlewareHandler {
+  return async (c, next) => {
+    guard.assertMay(c.get('caller'), c.req.method, c.req.path);
+    await next();
+  };
+}
+
+/** Whoever has come by a share never gets to the routes of the others. */
+function shareDoor(shared: OpenAPIHono): MiddlewareHandler {
+  return async (c, next) => {
+    const caller = c.get('caller');
+    if (caller.role !== 'share') return await next();
+    return await shared.fetch(c.req.raw, { caller });
   };
 }
 

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import type { JobRequest } from '../contract/options.ts';
 import type { ApiManager } from './api-manager.ts';
 import { createApp } from './app.ts';
+import { Guard } from './guard.ts';
 
 async function post(
   allowCommands: boolean,
@@ -14,13 +15,15 @@ async function post(
       created.push(request);
       return Promise.resolve({ id: 'abc' });
     },
+    access: { record: () => Promise.resolve() },
   } as unknown as ApiManager;
+  const logger = pino({ level: 'silent' });
   const app = await createApp({
     manager,
-    token: 'token-of-this-test',
+    guard: new Guard({ token: 'token-of-this-test', access: manager.access, logger }),
     webDir: '/nowhere',
     version: '0',
-    logger: pino({ level: 'silent' }),
+    logger,
     allowCommands,
   });
   const response = await app.request('/api/jobs', {

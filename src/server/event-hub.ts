@@ -4,23 +4,22 @@ import type { Logger } from 'pino';
 import { WebSocket, WebSocketServer } from 'ws';
 import { PgsluiceError } from '../errors.ts';
 import type { ApiManager } from './api-manager.ts';
-import {
-  bearerToken,
-  originAllowed,
-  originError,
-  parseProtocols,
-  protocolToken,
-  sameToken,
-  socketProtocol,
-  unauthorizedError,
-} from './auth.ts';
+import { bearerToken, originAllowed, originError, parseProtocols, protocolToken, socketProtocol } from './auth.ts';
 import { toFrames } from './event-frames.ts';
-import { problemOf, type ProblemBody } from './problem.ts';
+import { type Caller, type Guard, TooManyFailures } from './guard.ts';
+import { plainAnswer } from './plain-answer.ts';
+import { problemOf } from './problem.ts';
 
 export interface HubOptions {
   readonly manager: Pick<ApiManager, 'get' | 'stream'>;
-  readonly token: string;
+  /** The same for those who have come by a link to one job. */
+  readonly shared: Pick<ApiManager, 'stream'>;
+  readonly guard: Guard;
   readonly allowedOrigins: readonly string[];
+  /** Canonical address of the client. */
+  readonly addressOf: (request: IncomingMessage) => string;
+  /** Of every refusal. */
+  readonly headers: Readonly<Record<string, string>>;
   readonly logger: Logger;
   /** ms between two pings; a peer that left two unanswered is ended at the next. */
   readonly pingEveryMs?: number;
@@ -31,12 +30,14 @@ const maxBuffered = 1024 * 1024;
 const maxClients = 1000;
 /** Clients have nothing to say. */
 const maxPayload = 1024;
+const maxUrlLength = 2048;
 const defaultPingEveryMs = 25_000;
 const closeGraceMs = 1000;
 
 const ignoreReset = (): void => undefined;
 
 interface Wanted {
+  readonly caller: Caller;
   readonly jobId: string;
   readonly after: number;
 }
@@ -54,6 +55,8 @@ export class EventHub {
     handleProtocols: (offered) => (offered.has(socketProtocol) ? socketProtocol : false),
   });
   readonly #unanswered = new WeakMap<WebSocket, number>();
+  /** By whose token each client follows. */
+  readonly #bearers = new WeakMap<WebSocket, string>();
   readonly #pinger: NodeJS.Timeout;
   #closing = false;
 
@@ -79,8 +82,15 @@ export class EventHub {
     } catch (error) {
       const body = problemOf(error);
       if (body.code === 'INTERNAL') this.#options.logger.error({ err: error }, 'upgrade failed');
-      refuse(socket, body);
+      const retryAfter = error instanceof TooManyFailures ? error.retryAfterSeconds : null;
+      socket.once('finish', () => socket.destroy());
+      socket.end(plainAnswer(body, this.#options.headers, retryAfter));
     }
+  }
+
+  /** Cuts off everybody who follows by this token or share: it was revoked. */
+  endBearer(id: string): void {
+    for (const ws of this.#sockets.clients) if (this.#bearers.get(ws) === id) ws.close(1008, 'The token was revoked.');
   }
 
   /** From now on whoever is closed is told that the agent goes away, not that its job is gone. */
@@ -104,15 +114,17 @@ export class EventHub {
   }
 
   async #admit(request: IncomingMessage): Promise<Wanted> {
-    const { headers } = request;
-    const { manager, token, allowedOrigins } = this.#options;
+    const { headers, url = '/' } = request;
+    const { manager, guard, allowedOrigins, addressOf } = this.#options;
+    assertSmall(request);
     if (!originAllowed({ origin: headers.origin, host: headers.host }, allowedOrigins)) {
       throw originError(headers.origin ?? 'nowhere');
     }
     const protocols = headers['sec-websocket-protocol'];
     const given = bearerToken(headers.authorization) ?? protocolToken(protocols);
-    if (given === null || !sameToken(given, token)) throw unauthorizedError();
-    const wanted = parseEventsUrl(request.url ?? '/');
+    const caller = await guard.callerOf(given, addressOf(request));
+    const wanted = parseEventsUrl(url);
+    guard.assertMay(caller, 'GET', `/api/jobs/${encodeURIComponent(wanted.jobId)}/events`);
     if (parseProtocols(protocols).length > 0 && !parseProtocols(protocols).includes(socketProtocol)) {
       throw new PgsluiceError({
         code: 'INVALID_PROTOCOL',
@@ -129,11 +141,12 @@ export class EventHub {
       });
     }
     await manager.get(wanted.jobId);
-    return wanted;
+    return { ...wanted, caller };
   }
 
   #serve(ws: WebSocket, wanted: Wanted): void {
     const gone = new AbortController();
+    this.#bearers.set(ws, wanted.caller.id);
     ws.on('close', () => gone.abort());
     ws.on('pong', () => this.#unanswered.delete(ws));
     ws.on('error', (error) => {
@@ -150,7 +163,9 @@ export class EventHub {
 
   /** Sends as fast as the client takes it: while more than `maxBuffered` bytes wait, nothing is read from the job. */
   async #pump(ws: WebSocket, wanted: Wanted, signal: AbortSignal): Promise<void> {
-    for await (const batch of this.#options.manager.stream(wanted.jobId, wanted.after, signal)) {
+    const { manager, shared } = this.#options;
+    const source = wanted.caller.role === 'share' ? shared : manager;
+    for await (const batch of source.stream(wanted.jobId, wanted.after, signal)) {
       for (const text of toFrames(batch)) {
         if (signal.aborted) return;
         const flushed = send(ws, text);
@@ -160,7 +175,19 @@ export class EventHub {
     if (!signal.aborted) ws.close(this.#closing ? 1001 : 1000, this.#closing ? 'The agent stops.' : 'The job is gone.');
   }
 
+  /** Tokens expire, shares end with their job, and another agent of the same state may have revoked either. */
+  async #endExpired(): Promise<void> {
+    const ids = [...this.#sockets.clients].flatMap((ws) => this.#bearers.get(ws) ?? []);
+    if (ids.length === 0) return;
+    const unique = [...new Set(ids)];
+    const holding = await this.#options.guard.stillHolding(unique);
+    for (const id of unique) if (!holding.has(id)) this.endBearer(id);
+  }
+
   #ping(): void {
+    this.#endExpired().catch((error: unknown) => {
+      if (!this.#closing) this.#options.logger.warn({ err: error }, 'tokens of followers could not be looked at');
+    });
     for (const ws of this.#sockets.clients) {
       const unanswered = this.#unanswered.get(ws) ?? 0;
       if (unanswered >= 2) {
@@ -181,7 +208,7 @@ function send(ws: WebSocket, text: string): Promise<void> {
 }
 
 /** `/api/jobs/JOB/events?after=SEQ` → what is wanted; throws PgsluiceError NOT_FOUND or INVALID_REQUEST. */
-export function parseEventsUrl(url: string): Wanted {
+export function parseEventsUrl(url: string): Omit<Wanted, 'caller'> {
   const parsed = URL.canParse(url, 'http://agent') ? new URL(url, 'http://agent') : null;
   const match = /^\/api\/jobs\/([^/]+)\/events$/.exec(parsed?.pathname ?? '');
   if (parsed === null || match?.[1] === undefined) {
@@ -211,24 +238,13 @@ function decodeId(text: string): string {
   }
 }
 
-const reasons: Readonly<Record<number, string>> = {
-  400: 'Bad Request',
-  401: 'Unauthorized',
-  403: 'Forbidden',
-  404: 'Not Found',
-  503: 'Service Unavailable',
-};
-
-/** Answers the upgrade request with plain HTTP and ends the connection. */
-function refuse(socket: Duplex, body: ProblemBody): void {
-  const text = JSON.stringify(body);
-  const lines = [
-    `HTTP/1.1 ${body.status} ${reasons[body.status] ?? 'Error'}`,
-    'Content-Type: application/problem+json',
-    `Content-Length: ${Buffer.byteLength(text)}`,
-    'Connection: close',
-    ...(body.status === 401 ? ['WWW-Authenticate: Bearer realm="pgsluice"'] : []),
-  ];
-  socket.once('finish', () => socket.destroy());
-  socket.end(`${lines.join('\r\n')}\r\n\r\n${text}`);
+/** An upgrade is a GET without a body. @throws PgsluiceError BODY_TOO_LARGE. */
+function assertSmall({ headers, url = '' }: IncomingMessage): void {
+  const length = headers['content-length'] ?? '0';
+  if (length === '0' && headers['transfer-encoding'] === undefined && url.length <= maxUrlLength) return;
+  throw new PgsluiceError({
+    code: 'BODY_TOO_LARGE',
+    message: 'A request for a WebSocket has no body, and a short address.',
+    hint: 'Events of a job stand at /api/jobs/JOB/events?after=SEQ.',
+  });
 }

@@ -9,6 +9,7 @@ import type { Report } from '../../src/contract/report.ts';
 import { PgsluiceError } from '../../src/errors.ts';
 import type { ApiManager } from '../../src/server/api-manager.ts';
 import { startServer, type RunningServer } from '../../src/server/server.ts';
+import { noAccess } from './no-access.ts';
 
 export const liveToken = 'token-of-the-live-test';
 
@@ -250,6 +251,7 @@ export class ScriptedLiveJob {
       throw new Error('not part of this test');
     };
     return {
+      access: noAccess,
       create: unused,
       list: () => Promise.resolve([this.#view]),
       get: () => Promise.resolve(this.#view),
