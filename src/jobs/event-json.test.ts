@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { hideUrlPasswords, toStoredBody } from './event-json.ts';
+import { hideUrlPasswords, longestMessage, toStoredBody } from './event-json.ts';
 
 const log = (message: string) => toStoredBody({ type: 'log', level: 'info', message });
 
@@ -14,4 +14,11 @@ test('a password in a quoted URL does not get through', () => {
     'cannot reach postgres://app:***@db:5432/x now',
   );
   expect(hideUrlPasswords('see http://host:7432/path@x')).toBe('see http://host:7432/path@x');
+});
+
+test('a message without end is cut and says so', () => {
+  const { body, json } = log('x'.repeat(1_000_000));
+  expect(json.length).toBeLessThan(longestMessage + 200);
+  expect(body).toMatchObject({ message: expect.stringMatching(/^x{64000}… \(936000 more characters\)$/) as string });
+  expect(log('x'.repeat(longestMessage)).body).toMatchObject({ message: 'x'.repeat(longestMessage) });
 });

@@ -31,6 +31,9 @@ export interface EventLogOptions {
 
 /** More waiting than this means that the store has stopped taking anything. */
 const mostPending = 300_000;
+/** A batch ends there, so that one statement stays small whatever the size of the events. */
+const batchCharacters = 1_000_000;
+const mostPendingCharacters = 128_000_000;
 
 /**
  * Writes one job's events. `emit` never waits; seq is given when a batch is written, so what is coalesced leaves no gap, and an
@@ -69,11 +72,11 @@ export class EventLog {
   emit(body: JobEventBody): void {
     if (this.#broken) return;
     this.#pending.push({ at: new Date().toISOString(), ...toStoredBody(body) });
-    if (this.#pending.size > mostPending) {
+    if (this.#pending.size > mostPending || this.#pending.characters > mostPendingCharacters) {
       this.#break(
         new PgsluiceError({
           code: 'STATE_TOO_SLOW',
-          message: `The state did not take the job's events: ${mostPending} wait.`,
+          message: `The state did not take the job's events: ${this.#pending.size} wait.`,
           hint: 'Give the state a faster disk or database, then resume the job.',
           retryable: true,
         }),
@@ -120,7 +123,7 @@ export class EventLog {
   async #writeWaiting(): Promise<void> {
     try {
       do {
-        const batch = this.#pending.take(this.#batchSize);
+        const batch = this.#pending.take(this.#batchSize, batchCharacters);
         if (batch.length > 0) await this.#writeBatch(batch);
       } while (
         !this.#broken &&
@@ -157,7 +160,10 @@ export class EventLog {
       });
     }
     this.#lastSeq = lastSeq;
-    feed.push(events.map((event, i): JobEvent => ({ ...event.body, seq: first + i, at: event.at })));
+    feed.push(
+      events.map((event, i): JobEvent => ({ ...event.body, seq: first + i, at: event.at })),
+      events.map((event) => event.json.length),
+    );
     this.#options.onStored({ events: events.length, rows: effects.rows, bytes: effects.bytes });
   }
 

@@ -1,6 +1,8 @@
 import type { JobEvent } from '../contract/event.ts';
 
 const keep = 2_000;
+/** Characters of JSON that the ring holds at most, whatever the size of its events. */
+const keepCharacters = 4_000_000;
 
 /**
  * Where readers of one job's events learn that there is something new, and get the newest events without asking the store.
@@ -8,6 +10,11 @@ const keep = 2_000;
  */
 export class JobFeed {
   #ring: JobEvent[] = [];
+  /** Length of each event of the ring as JSON. */
+  #lengths: number[] = [];
+  #characters = 0;
+  /** What was answered since the last push, by cursor: readers at the same place share one array. */
+  readonly #answers = new Map<number, JobEvent[]>();
   #version = 0;
   #live = false;
   #closed = false;
@@ -24,7 +31,7 @@ export class JobFeed {
 
   /** A writer begins; its first event will follow `lastSeq`. */
   open(lastSeq: number): void {
-    if (this.#ring.at(-1)?.seq !== lastSeq) this.#ring = [];
+    if (this.#ring.at(-1)?.seq !== lastSeq) this.#cut(this.#ring.length);
     this.#live = true;
     this.#wake();
   }
@@ -40,10 +47,36 @@ export class JobFeed {
     return this.#closed;
   }
 
-  push(events: readonly JobEvent[]): void {
-    for (const event of events) this.#ring.push(event);
-    if (this.#ring.length > 2 * keep) this.#ring = this.#ring.slice(-keep);
+  /** `lengths`: of each event as JSON. */
+  push(events: readonly JobEvent[], lengths: readonly number[]): void {
+    this.#answers.clear();
+    for (const [index, event] of events.entries()) {
+      const length = lengths[index] ?? 0;
+      this.#ring.push(event);
+      this.#lengths.push(length);
+      this.#characters += length;
+    }
+    if (this.#ring.length > 2 * keep) this.#cut(this.#ring.length - keep);
+    if (this.#characters > 2 * keepCharacters) this.#cut(this.#beyond(keepCharacters));
     this.#wake();
+  }
+
+  /** How many events of the front are too many for `characters`; the newest one always stays. */
+  #beyond(characters: number): number {
+    let left = this.#characters;
+    let count = 0;
+    while (left > characters && count < this.#ring.length - 1) {
+      left -= this.#lengths[count] ?? 0;
+      count += 1;
+    }
+    return count;
+  }
+
+  #cut(count: number): void {
+    for (const length of this.#lengths.slice(0, count)) this.#characters -= length;
+    this.#ring = this.#ring.slice(count);
+    this.#lengths = this.#lengths.slice(count);
+    this.#answers.clear();
   }
 
   /** Events after `cursor`, at most `limit`; null when the ring cannot tell and the store has to be asked. */
@@ -53,7 +86,11 @@ export class JobFeed {
     const current = this.#live || this.#closed;
     if (!current || first === undefined || cursor + 1 < first.seq) return null;
     const from = cursor + 1 - first.seq;
-    return this.#ring.slice(from, from + limit);
+    const known = this.#answers.get(cursor);
+    if (known !== undefined && known.length <= limit) return known;
+    const answer = this.#ring.slice(from, from + limit);
+    this.#answers.set(cursor, answer);
+    return answer;
   }
 
   /** Wakes when the version is no longer `version`, when the signal fires, or after `timeoutMs` (null: never). */

@@ -47,3 +47,16 @@ test('memory is bounded by tables and logs, whatever the number of updates', () 
   expect(events.size).toBeLessThanOrEqual(501);
   expect(events.take(1000).at(-1)?.body).toEqual(table('t49', 99_999));
 });
+
+test('a batch ends at its length, and what waits is known in characters', () => {
+  const events = new PendingEvents(2);
+  for (let n = 0; n < 6; n += 1) events.push({ at: '', body: log(`${n}`), json: 'x'.repeat(100) });
+  expect(events.characters).toBe(600);
+  expect(events.take(10, 250)).toHaveLength(3);
+  expect(events.take(1, 0)).toHaveLength(0);
+  expect([events.size, events.characters]).toEqual([3, 300]);
+  for (let n = 0; n < 4; n += 1) events.push({ at: '', body: table('t', n), json: 'y'.repeat(10) });
+  expect(events.characters).toBe(310);
+  events.take(10);
+  expect([events.size, events.characters]).toEqual([0, 0]);
+});

@@ -18,6 +18,7 @@ export class PendingEvents {
   /** Number of the first slot of #events, counted from the beginning of time. */
   #base = 0;
   #size = 0;
+  #characters = 0;
   readonly #newest = new Map<string, number>();
 
   constructor(coalesceAbove: number) {
@@ -28,11 +29,17 @@ export class PendingEvents {
     return this.#size;
   }
 
+  /** Length of all that waits as JSON. */
+  get characters(): number {
+    return this.#characters;
+  }
+
   push(event: PendingEvent): void {
     const key = coalescingKey(event.body);
     if (key !== null) {
       const older = this.#newest.get(key);
       if (older !== undefined && this.#size > this.#coalesceAbove) {
+        this.#characters -= this.#events[older - this.#base]?.json.length ?? 0;
         this.#events[older - this.#base] = null;
         this.#size -= 1;
       }
@@ -40,16 +47,19 @@ export class PendingEvents {
     }
     this.#events.push(event);
     this.#size += 1;
+    this.#characters += event.json.length;
   }
 
-  /** Takes the oldest events, at most `max`. */
-  take(max: number): PendingEvent[] {
+  /** Takes the oldest events, at most `max`, and no more once they are `characters` long as JSON. */
+  take(max: number, characters = Number.POSITIVE_INFINITY): PendingEvent[] {
     const taken: PendingEvent[] = [];
     let slots = 0;
-    while (slots < this.#events.length && taken.length < max) {
+    let length = 0;
+    while (slots < this.#events.length && taken.length < max && length < characters) {
       const event = this.#events[slots];
       if (event !== null && event !== undefined) {
         taken.push(event);
+        length += event.json.length;
         const key = coalescingKey(event.body);
         if (key !== null && this.#newest.get(key) === this.#base + slots) this.#newest.delete(key);
       }
@@ -58,6 +68,7 @@ export class PendingEvents {
     this.#events = this.#events.slice(slots);
     this.#base += slots;
     this.#size -= taken.length;
+    this.#characters -= length;
     return taken;
   }
 
@@ -65,6 +76,7 @@ export class PendingEvents {
     this.#base += this.#events.length;
     this.#events = [];
     this.#size = 0;
+    this.#characters = 0;
     this.#newest.clear();
   }
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { JobEvent } from '../contract/event.ts';
-import { maxEventsPerFrame, maxFrameLength, toFrames } from './event-frames.ts';
+import { maxEventsPerFrame, maxFrameLength, framesOf, toFrames } from './event-frames.ts';
 
 const events = (count: number, text = 'x'): JobEvent[] =>
   Array.from({ length: count }, (_, index) => ({
@@ -25,4 +25,12 @@ test('frames stay small and keep the order', () => {
   for (const frame of frames) expect((JSON.parse(frame) as unknown[]).length).toBeLessThanOrEqual(maxEventsPerFrame);
   for (const frame of toFrames(events(50, 'y'.repeat(20_000))))
     expect(frame.length).toBeLessThan(maxFrameLength + 25_000);
+});
+
+test('the frames of a batch are made once for all of its readers', () => {
+  const batch = events(700, 'é');
+  const frames = framesOf(batch);
+  expect(frames.map((bytes) => bytes.toString())).toEqual([...toFrames(batch)]);
+  expect(framesOf(batch)).toBe(frames);
+  expect(framesOf(events(700, 'é'))).not.toBe(frames);
 });

@@ -21,6 +21,18 @@ export function* toFrames(batch: readonly StreamMessage[]): Generator<string> {
   if (parts.length > 0) yield frame(parts);
 }
 
+const made = new WeakMap<readonly StreamMessage[], readonly Buffer[]>();
+
+/** The frames of a batch as bytes. Readers at the same place are given the same batch, and share these bytes as well. */
+export function framesOf(batch: readonly StreamMessage[]): readonly Buffer[] {
+  let frames = made.get(batch);
+  if (frames === undefined) {
+    frames = [...toFrames(batch)].map((text) => Buffer.from(text));
+    made.set(batch, frames);
+  }
+  return frames;
+}
+
 function frame(parts: readonly string[]): string {
   return parts.length === 1 ? (parts[0] ?? '') : `[${parts.join(',')}]`;
 }
