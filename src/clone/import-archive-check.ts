@@ -12,6 +12,7 @@ import type { PgTools } from '../postgres/tools.ts';
 import type { MeasuredData } from './import-archive.ts';
 import { BlockReader, countLines } from './import-archive-blocks.ts';
 import { archiveEncoding } from './import-archive-entries.ts';
+import { isWholeFile } from './import-archive-frames.ts';
 import type { ArchivePlace } from './import-archive-kind.ts';
 
 const AGAIN = 'Take the archive from its origin again; if it is like that there too, make a new one.';
@@ -191,6 +192,18 @@ function countLargeObjects(toc: Toc): number {
   }, 0);
 }
 
+/** Files of large objects, for which pg_restore does not notice where they are cut. @throws PgsluiceError ARCHIVE_TORN. */
+async function checkLargeObjectFiles(place: ArchivePlace, signal: AbortSignal): Promise<void> {
+  if (place.kind !== 'directory') return;
+  for (const name of await filesBelow(place.path)) {
+    throwIfAborted(signal);
+    if (/^blob_\d+\.dat/.test(name) && !(await isWholeFile(join(place.path, name), signal))) {
+      throwIfAborted(signal);
+      throw torn(`${name}, the bytes of a large object, is cut or damaged.`);
+    }
+  }
+}
+
 /**
  * Has pg_restore read everything in the archive once and counts the rows of each table, so that one that is torn is known before
  * the target is touched. `onProgress` in tables.
@@ -227,6 +240,7 @@ export async function readThrough(
     if (toc.entries.some(({ type }) => type === 'BLOBS') && objects !== expected) {
       throw torn(`The archive holds the bytes of ${objects} large objects of ${expected}.`);
     }
+    await checkLargeObjectFiles(place, signal);
     return measured;
   } catch (error) {
     throwIfAborted(signal);

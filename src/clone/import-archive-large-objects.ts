@@ -26,18 +26,31 @@ async function* linesOf(output: AsyncIterable<Buffer>): AsyncGenerator<string> {
   if (rest !== '') yield rest;
 }
 
+export interface LoadedLargeObjects {
+  readonly objects: number;
+  readonly bytes: number;
+}
+
+/** Bytes in `SELECT pg_catalog.lowrite(0, '\x…');`, of two digits each. */
+function writtenBytes(line: string): number {
+  if (!line.startsWith('SELECT pg_catalog.lowrite(')) return 0;
+  const at = line.indexOf(`'\\x`);
+  return at < 0 ? 0 : (line.length - at - `'\\x`.length - `');`.length) / 2;
+}
+
 async function writeAll(
   context: TargetContext,
   target: Session,
   lines: AsyncIterable<string>,
-): Promise<{ objects: number }> {
+): Promise<LoadedLargeObjects> {
   let batch: string[] = [];
-  let bytes = 0;
+  let waiting = 0;
   let objects = 0;
+  let bytes = 0;
   const send = async (): Promise<void> => {
     if (batch.length > 0) await target.run(batch.join('\n'));
     batch = [];
-    bytes = 0;
+    waiting = 0;
   };
   await target.run('BEGIN');
   for await (const line of lines) {
@@ -50,39 +63,42 @@ async function writeAll(
       });
     }
     if (line.startsWith('SELECT pg_catalog.lo_open(')) objects += 1;
+    bytes += writtenBytes(line);
     batch.push(line);
-    bytes += line.length;
-    if (bytes < BATCH_BYTES) continue;
+    waiting += line.length;
+    if (waiting < BATCH_BYTES) continue;
     await context.gate.wait(context.signal);
     await send();
   }
   await send();
-  return { objects };
+  return { objects, bytes };
 }
 
 /**
  * Writes the bytes of the archive's large objects, which exist already, in one transaction; again when the connection breaks.
- * @returns how many there were. @throws PgsluiceError when they cannot be written, or the cancellation.
+ * @returns how many and how large they were. @throws PgsluiceError when they cannot be written, or the cancellation.
  */
 export async function loadLargeObjects(
   context: TargetContext,
   path: string,
   dumpIds: readonly number[],
   sessions: SessionPool,
-): Promise<number> {
-  if (dumpIds.length === 0) return 0;
+): Promise<LoadedLargeObjects> {
+  if (dumpIds.length === 0) return { objects: 0, bytes: 0 };
   for (let attempt = 0; ; attempt += 1) {
     const stream = await openData(context, path, dumpIds);
     try {
-      const { objects } = await sessions.with(async (target) => {
+      const loaded = await sessions.with(async (target) => {
         const written = await writeAll(context, target, linesOf(stream.output));
         // Before the COMMIT: an archive that broke off has its error here.
         await stream.ended;
         await target.run('COMMIT');
         return written;
       });
-      log(context, 'info', `Loaded ${objects} large ${objects === 1 ? 'object' : 'objects'}.`);
-      return objects;
+      const { objects, bytes } = loaded;
+      const noun = objects === 1 ? 'object' : 'objects';
+      log(context, 'info', `Loaded ${objects} large ${noun}, ${bytes.toLocaleString('en-US')} bytes.`);
+      return loaded;
     } catch (error) {
       throwIfAborted(context.signal);
       const wait = RETRY_AFTER_MS[attempt];

@@ -29,6 +29,7 @@ import {
 import type { ArchiveTable } from './import-archive-entries.ts';
 import type { ArchivePlace } from './import-archive-kind.ts';
 import { loadLargeObjects } from './import-archive-large-objects.ts';
+import type { LoadedLargeObjects } from './import-archive-large-objects.ts';
 import { readTargetTables, tableKey } from './import-archive-target.ts';
 import type { TargetTable } from './import-archive-target.ts';
 import { carriesLargeObjects } from './large-objects.ts';
@@ -84,6 +85,7 @@ export interface LoadedTable {
 export interface ImportRun extends CloneRun {
   /** Tables whose rows are stored. */
   readonly loaded: readonly LoadedTable[];
+  readonly largeObjects: LoadedLargeObjects;
 }
 
 /** Smallest weight of a table in bytes: what it costs in round trips. */
@@ -110,7 +112,7 @@ class Import implements ImportRun {
   #sequences: readonly SequenceValue[] | null = null;
   #targetTables: ReadonlyMap<string, TargetTable> = new Map();
   #schemaDone = false;
-  #largeObjectsDone = false;
+  #largeObjects: LoadedLargeObjects | null = null;
   #copyRuns = 0;
   /** Rows of a table may be stored although it counts as failed: only a target that is emptied first is certain. */
   #unsure = false;
@@ -136,6 +138,10 @@ class Import implements ImportRun {
 
   get loaded(): readonly LoadedTable[] {
     return [...this.#loaded.values()];
+  }
+
+  get largeObjects(): LoadedLargeObjects {
+    return this.#largeObjects ?? { objects: 0, bytes: 0 };
   }
 
   get canRetry(): boolean {
@@ -312,7 +318,7 @@ class Import implements ImportRun {
         .filter(({ table }) => this.#targetTables.get(tableKey(table.schema, table.name))?.isPartition)
         .map(({ table }) => table.entry.oid),
     );
-    const largeObjects = this.#largeObjects(sessions);
+    const largeObjects = this.#loadLargeObjects(sessions);
     // Awaited after the tables; its failure until then is no unhandled rejection.
     largeObjects.catch(() => undefined);
     const failed = await loadData(
@@ -363,17 +369,17 @@ class Import implements ImportRun {
     return { table, task: { table: description, format: 'text', range: null, weight } };
   }
 
-  async #largeObjects(sessions: SessionPool): Promise<void> {
+  async #loadLargeObjects(sessions: SessionPool): Promise<void> {
     const { options, archive } = this.#context;
-    if (this.#largeObjectsDone || !carriesLargeObjects(options)) return;
+    if (this.#largeObjects !== null || !carriesLargeObjects(options)) return;
     const ids = archive.toc.entries.filter(({ type, dumpId }) => type === 'BLOBS' && this.#chosen.has(dumpId));
-    this.#work.moved.largeObjects = await loadLargeObjects(
+    this.#largeObjects = await loadLargeObjects(
       this.#context,
       archive.place.path,
       ids.map(({ dumpId }) => dumpId),
       sessions,
     );
-    this.#largeObjectsDone = true;
+    this.#work.moved.largeObjects = this.#largeObjects.objects;
   }
 
   async #setSequences(sessions: SessionPool): Promise<void> {

@@ -135,7 +135,7 @@ async function compare(
       manifest: archive.manifest,
       loaded: run.loaded,
       sequences: (run.sequences ?? []).map((one) => told.get(JSON.stringify([one.schema, one.name])) ?? one),
-      largeObjects: outcome.moved.largeObjects,
+      largeObjects: run.largeObjects,
       accepted: acceptedDifferences(outcome),
       emit: tell,
     });

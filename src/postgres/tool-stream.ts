@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { PassThrough } from 'node:stream';
 import type { Readable } from 'node:stream';
 import { throwIfAborted } from '../errors.ts';
 import { toolFailed } from './tools.ts';
@@ -30,6 +31,8 @@ export function streamTool(input: {
   const { command, signal } = input;
   throwIfAborted(signal);
   const child = spawn(command, [...input.args], { env: input.env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  // When a program exits, Node reads to its end whatever nobody reads yet, and throws it away.
+  const output = child.stdout.pipe(new PassThrough());
   let over = false;
   let stopped = false;
   let killTimer: NodeJS.Timeout | undefined;
@@ -47,7 +50,7 @@ export function streamTool(input: {
     kill('SIGINT');
     killTimer ??= setTimeout(() => kill('SIGKILL'), KILL_AFTER_MS);
     // Unread output would keep the program waiting.
-    child.stdout.resume();
+    output.resume();
   };
   signal.addEventListener('abort', end, { once: true });
   let stderr = '';
@@ -69,7 +72,7 @@ export function streamTool(input: {
   // Awaited later than it may fail; that is no unhandled rejection.
   ended.catch(() => undefined);
   return {
-    output: child.stdout,
+    output,
     ended,
     stop: async () => {
       if (!over) end();

@@ -57,8 +57,8 @@ export interface AgainstArchiveInput {
   readonly manifest: Manifest | null;
   readonly loaded: readonly LoadedRows[];
   readonly sequences: readonly CopiedSequence[];
-  /** Large objects whose bytes were written. */
-  readonly largeObjects: number;
+  /** Large objects and their bytes as they were written. */
+  readonly largeObjects: { readonly objects: number; readonly bytes: number };
   readonly accepted: readonly AcceptedRefusal[];
   emit(event: JobEventBody): void;
 }
@@ -421,7 +421,8 @@ class Comparison {
           }
         }),
       );
-      const expected = told ?? { count: this.#input.largeObjects, bytes: found.bytes, checksum: null };
+      const { objects, bytes } = this.#input.largeObjects;
+      const expected = told ?? { count: objects, bytes, checksum: null };
       const text = (one: { count: number; bytes: number; checksum: string | null }): string =>
         `${one.count} objects, ${one.bytes} bytes${one.checksum === null ? '' : `, checksum ${one.checksum}`}`;
       const compared = { ...expected, checksum: full ? expected.checksum : null };
@@ -438,7 +439,7 @@ class Comparison {
         findings.note(
           full
             ? 'Owners, grants and comments of large objects were not compared.'
-            : 'Large objects were counted; their contents, owners, grants and comments were not compared.',
+            : 'Large objects and their bytes were counted; their contents, owners, grants and comments were not compared.',
         );
       }
       return found.count;
