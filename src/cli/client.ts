@@ -7,6 +7,7 @@ import type { JobRequestInput } from '../contract/options.ts';
 import type { Report } from '../contract/report.ts';
 import type { AcceptanceInput } from '../jobs/checks-of-job.ts';
 import type { LogQuery } from '../jobs/manager.ts';
+import type { AccessClient } from './access-client.ts';
 
 /** Jobs of this machine's state, or of a running daemon: commands do not need to know which. */
 export interface JobClient {
@@ -14,6 +15,8 @@ export interface JobClient {
   readonly kind: 'local' | 'remote';
   /** For people: the state directory, or the daemon's address. */
   readonly where: string;
+  /** Tokens, links to jobs, who did what. */
+  readonly access: AccessClient;
   create(request: JobRequestInput): Promise<JobView>;
   list(): Promise<JobView[]>;
   get(id: string): Promise<JobView>;

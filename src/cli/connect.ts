@@ -101,6 +101,7 @@ export function openLocal(context: Context, state: string, concurrency = 1): Pro
     concurrency,
     pgBinDir: context.env.pgBinDir,
     hookSecret: context.env.hookSecret,
+    archiveDir: context.env.archiveDir,
     logger: createLogger(context.env, 'silent'),
     role: 'foreground',
     // Whoever runs this command line could run the command as well.

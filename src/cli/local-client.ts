@@ -13,17 +13,20 @@ import { JobRequest, type JobRequestInput } from '../contract/options.ts';
 import type { Report } from '../contract/report.ts';
 import type { AcceptanceInput } from '../jobs/checks-of-job.ts';
 import { JobManager, type LogQuery, type ManagerConfig } from '../jobs/manager.ts';
+import { type AccessClient, localAccess, recorded } from './access-client.ts';
 import type { JobClient } from './client.ts';
 
 /** A job manager in this process; `where` is the state's directory or URL. */
 export class LocalClient implements JobClient {
   readonly kind = 'local';
   readonly where: string;
+  readonly access: AccessClient;
   readonly #manager: JobManager;
   #closing: Promise<void> | null = null;
 
   private constructor(manager: JobManager, where: string) {
     this.#manager = manager;
+    this.access = localAccess(manager.access);
     this.where = where;
   }
 
@@ -38,7 +41,7 @@ export class LocalClient implements JobClient {
   }
 
   create(request: JobRequestInput): Promise<JobView> {
-    return this.#manager.create(JobRequest.parse(request));
+    return this.#recorded('job.create', null, () => this.#manager.create(JobRequest.parse(request)));
   }
   list(): Promise<JobView[]> {
     return this.#manager.list();
@@ -47,22 +50,22 @@ export class LocalClient implements JobClient {
     return this.#manager.get(id);
   }
   act(id: string, action: JobAction): Promise<JobView> {
-    return this.#manager.act(id, action);
+    return this.#recorded(`job.${action}`, id, () => this.#manager.act(id, action));
   }
   remove(id: string): Promise<void> {
-    return this.#manager.remove(id);
+    return this.#recorded('job.delete', id, () => this.#manager.remove(id));
   }
   createGroup(request: GroupRequestInput): Promise<GroupView> {
-    return this.#manager.groups.create(GroupRequest.parse(request));
+    return this.#recorded('group.create', null, () => this.#manager.groups.create(GroupRequest.parse(request)));
   }
   group(id: string): Promise<GroupView> {
     return this.#manager.groups.get(id);
   }
   actOnGroup(id: string, action: GroupAction): Promise<GroupActionResult> {
-    return this.#manager.groups.act(id, action);
+    return this.#recorded(`group.${action}`, id, () => this.#manager.groups.act(id, action));
   }
   removeGroup(id: string): Promise<void> {
-    return this.#manager.groups.remove(id);
+    return this.#recorded('group.delete', id, () => this.#manager.groups.remove(id));
   }
   tables(id: string): Promise<TableProgress[]> {
     return this.#manager.tables(id);
@@ -77,10 +80,12 @@ export class LocalClient implements JobClient {
     return this.#manager.single.run(id, { check });
   }
   acceptCheck(id: string, check: string, acceptance: AcceptanceInput): Promise<CheckResult> {
-    return this.#manager.single.accept(id, { check }, acceptance);
+    return this.#recorded('check.accept', `${id}/${check}`, () =>
+      this.#manager.single.accept(id, { check }, acceptance),
+    );
   }
   unacceptCheck(id: string, check: string): Promise<CheckResult> {
-    return this.#manager.single.unaccept(id, { check });
+    return this.#recorded('check.unaccept', `${id}/${check}`, () => this.#manager.single.unaccept(id, { check }));
   }
   report(id: string): Promise<Report> {
     return this.#manager.report(id);
@@ -94,6 +99,10 @@ export class LocalClient implements JobClient {
   stream(id: string, after: number, signal: AbortSignal): AsyncGenerator<StreamMessage[]> {
     return this.#manager.stream(id, after, signal);
   }
+  #recorded<T>(action: string, subject: string | null, work: () => Promise<T>): Promise<T> {
+    return recorded(this.#manager.access, action, subject, work);
+  }
+
   close(reason: string): Promise<void> {
     this.#closing ??= this.#manager.stop(reason);
     return this.#closing;

@@ -3,6 +3,7 @@ import { PgsluiceError } from '../errors.ts';
 import { readVersion } from './context.ts';
 import { emptyResult, exitCodeOf, exitCodes, toErrorView } from './exit.ts';
 import { createOutput, type Output } from './output.ts';
+import { limitReach, Reach } from '../reach.ts';
 import { buildProgram } from './program.ts';
 import { errorLines } from './report-result.ts';
 import { readEnvironment } from './settings.ts';
@@ -19,6 +20,7 @@ export async function main(argv: readonly string[], env: NodeJS.ProcessEnv, outp
   let code: number = exitCodes.done;
   try {
     const context = { env: readEnvironment(env), output, version: readVersion() };
+    limitReach(new Reach(context.env.reach));
     const program = buildProgram(context, (given) => {
       code = given;
     });
@@ -37,7 +39,7 @@ export async function main(argv: readonly string[], env: NodeJS.ProcessEnv, outp
 
 /** Every command throws instead of ending the process, and says nothing itself: errors are told in one place. */
 function prepare(program: Command, output: Output): void {
-  for (const command of [program, ...program.commands]) {
+  for (const command of withSubcommands(program)) {
     command.exitOverride();
     command.configureOutput({
       writeOut: (text) => output.out(text),
@@ -45,6 +47,10 @@ function prepare(program: Command, output: Output): void {
       getOutHelpWidth: () => Math.min(120, output.columns),
     });
   }
+}
+
+function withSubcommands(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(withSubcommands)];
 }
 
 function usageError(error: CommanderError, argv: readonly string[]): PgsluiceError {

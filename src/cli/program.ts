@@ -1,3 +1,4 @@
+import { addAccessCommands } from './access-commands.ts';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { LogLevel } from '../contract/event.ts';
 import { clone } from './commands/clone.ts';
@@ -43,6 +44,10 @@ Environment:
   PGSLUICE_SECRET_KEY   encrypts stored passwords (default: a key file in the state directory)
   PGSLUICE_PG_BIN       folder with pg_dump and pg_restore
   PGSLUICE_HOOK_SECRET  signs the webhooks of --hook (X-Pgsluice-Signature)
+  PGSLUICE_ALLOW_HOSTS  servers that jobs may reach: db.example.com:5432,*.example.org,10.0.0.0/8 (default: all)
+  PGSLUICE_DENY_PRIVATE 1: no addresses of private networks nor of this machine, unless listed above by range or plain name
+  PGSLUICE_ARCHIVE_DIR  folder below which exports and imports stay
+  PGSLUICE_ALLOW_CLIENTS, PGSLUICE_TRUST_PROXY, PGSLUICE_TLS_CERT, PGSLUICE_TLS_KEY, PGSLUICE_INSECURE   as options of serve
   PGSLUICE_LOG_LEVEL    debug, info, warn, error or silent`;
 
 const firstSteps = `
@@ -85,6 +90,7 @@ export function buildProgram(context: Context, done: (code: number) => void): Co
   addImportCommand(program, context, done);
   program.commandsGroup('Run an agent with a web page:');
   addAgentCommands(program, context, done);
+  addAccessCommands(program, context, done);
   program.commandsGroup('Look after jobs:');
   addJobCommands(program, context, done);
   program.commandsGroup('Shell:');
@@ -260,6 +266,11 @@ function addAgentCommands(program: Command, context: Context, done: (code: numbe
       new Option('--port <n>', 'port, 0 for any free one (or PGSLUICE_PORT; default: 7432)').argParser(parsePortFlag),
     )
     .option('--token <token>', 'token that clients must send (or PGSLUICE_TOKEN; default: made at the first start)')
+    .option('--tls-cert <file>', 'PEM certificate chain: serves HTTPS; read again when it changes, and on SIGHUP')
+    .option('--tls-key <file>', 'its private key')
+    .option('--allow-clients <ranges>', 'addresses that may connect, for instance 10.0.0.0/8,2001:db8::/32')
+    .option('--trust-proxy <ranges>', 'proxies whose X-Forwarded-For is believed')
+    .option('--insecure', 'listen beyond this machine without TLS: something in front of it encrypts')
     .addOption(new Option('--concurrency <n>', 'jobs that run at once').argParser(parseCount).default(2))
     .option('--allow-commands', 'let jobs name commands that this agent runs, at the hand-over and as hooks')
     .addOption(
@@ -272,7 +283,8 @@ function addAgentCommands(program: Command, context: Context, done: (code: numbe
       'after',
       examples(
         'pgsluice serve',
-        'PGSLUICE_TOKEN=$(openssl rand -hex 32) pgsluice serve --host 0.0.0.0   # put TLS in front of it',
+        'pgsluice serve --host 0.0.0.0 --tls-cert chain.pem --tls-key key.pem --allow-clients 10.0.0.0/8',
+        'pgsluice serve --host 0.0.0.0 --insecure --trust-proxy 10.0.0.2   # a proxy in front of it has the certificate',
         'pgsluice serve --state postgres://agent:secret@localhost/pgsluice',
       ),
     )

@@ -9,6 +9,7 @@ import type { Report } from '../contract/report.ts';
 import { PgsluiceError } from '../errors.ts';
 import type { AcceptanceInput } from '../jobs/checks-of-job.ts';
 import type { LogQuery } from '../jobs/manager.ts';
+import { type AccessClient, remoteAccess } from './access-client.ts';
 import type { JobClient } from './client.ts';
 import { followSocket } from './remote-stream.ts';
 
@@ -20,12 +21,14 @@ const checkTimeoutMs = 150_000;
 export class RemoteClient implements JobClient {
   readonly kind = 'remote';
   readonly where: string;
+  readonly access: AccessClient;
   readonly #token: string;
 
   /** `url` without a path. */
   constructor(url: string, token: string) {
     this.where = url;
     this.#token = token;
+    this.access = remoteAccess((method, path, body) => this.#json(method, path, body));
   }
 
   create(request: JobRequestInput): Promise<JobView> {

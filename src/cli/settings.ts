@@ -1,4 +1,5 @@
 import { PgsluiceError } from '../errors.ts';
+import type { ReachRules } from '../reach.ts';
 import { defaultStateDirectory } from '../server/token.ts';
 
 export const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
@@ -17,11 +18,16 @@ export interface EnvironmentSettings {
   readonly hookSecret: string | null;
   /** Null when it was not set: the daemon then logs at info, a foreground command not at all. */
   readonly logLevel: AgentLogLevel | null;
+  /** PGSLUICE_ALLOW_HOSTS and PGSLUICE_DENY_PRIVATE: which servers jobs may reach. */
+  readonly reach: ReachRules;
+  readonly archiveDir: string | null;
   readonly sourceUrl: string | null;
   readonly targetUrl: string | null;
+  /** How the daemon is reached. */
+  readonly door: DoorSettings;
 }
 
-/** Throws PgsluiceError INVALID_PORT or INVALID_LOG_LEVEL. An empty variable counts as not set. */
+/** Throws PgsluiceError INVALID_PORT, INVALID_SWITCH or INVALID_LOG_LEVEL. An empty variable counts as not set. */
 export function readEnvironment(env: NodeJS.ProcessEnv): EnvironmentSettings {
   const read = (name: string): string | null => {
     const value = env[name];
@@ -38,9 +44,44 @@ export function readEnvironment(env: NodeJS.ProcessEnv): EnvironmentSettings {
     pgBinDir: read('PGSLUICE_PG_BIN'),
     hookSecret: read('PGSLUICE_HOOK_SECRET'),
     logLevel: parseLogLevel(read('PGSLUICE_LOG_LEVEL')),
+    reach: { allow: read('PGSLUICE_ALLOW_HOSTS'), denyPrivate: parseSwitch(read('PGSLUICE_DENY_PRIVATE'), 'PGSLUICE_DENY_PRIVATE') },
+    archiveDir: read('PGSLUICE_ARCHIVE_DIR'),
+    door: readDoor(read),
     sourceUrl: read('PGSLUICE_SOURCE_URL'),
     targetUrl: read('PGSLUICE_TARGET_URL'),
   };
+}
+
+/** Who may come in, and how. */
+export interface DoorSettings {
+  readonly allowClients: string | null;
+  readonly trustProxy: string | null;
+  readonly tlsCert: string | null;
+  readonly tlsKey: string | null;
+  /** Plain HTTP beyond this machine is meant. */
+  readonly insecure: boolean;
+}
+
+function readDoor(read: (name: string) => string | null): DoorSettings {
+  return {
+    allowClients: read('PGSLUICE_ALLOW_CLIENTS'),
+    trustProxy: read('PGSLUICE_TRUST_PROXY'),
+    tlsCert: read('PGSLUICE_TLS_CERT'),
+    tlsKey: read('PGSLUICE_TLS_KEY'),
+    insecure: parseSwitch(read('PGSLUICE_INSECURE'), 'PGSLUICE_INSECURE'),
+  };
+}
+
+/** A switch that protects must not be off because of how it was spelled. */
+function parseSwitch(text: string | null, name: string): boolean {
+  const word = text?.trim().toLowerCase() ?? 'off';
+  if (['1', 'true', 'on', 'yes'].includes(word)) return true;
+  if (['0', 'false', 'off', 'no'].includes(word)) return false;
+  throw new PgsluiceError({
+    code: 'INVALID_SWITCH',
+    message: `${name} is "${text}".`,
+    hint: 'Use 1 for on and 0 for off.',
+  });
 }
 
 export function parsePort(text: string, name: string): number {

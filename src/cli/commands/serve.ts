@@ -1,5 +1,7 @@
 import { JobManager } from '../../jobs/manager.ts';
 import { parseOrigin } from '../../server/auth.ts';
+import { parseRanges } from '../../server/client-address.ts';
+import { assertDoor, chooseTls, isThisMachine } from '../../server/door.ts';
 import { startServer, type RunningServer } from '../../server/server.ts';
 import {
   checkToken,
@@ -23,6 +25,11 @@ export interface ServeFlags {
   readonly concurrency: number;
   readonly allowOrigin: readonly string[];
   readonly allowCommands?: true;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly allowClients?: string;
+  readonly trustProxy?: string;
+  readonly insecure?: true;
 }
 
 /** A stop must be over in 5 s; what is not by then is left to the operating system and to the next start. */
@@ -33,7 +40,15 @@ export async function serve(context: Context, flags: ServeFlags): Promise<number
   const { env, output, version } = context;
   const allowedOrigins = flags.allowOrigin.map(parseOrigin);
   if (flags.token !== undefined) process.title = 'pgsluice serve';
+  const host = flags.host ?? env.host;
+  const tls = chooseTls(flags.tlsCert ?? env.door.tlsCert, flags.tlsKey ?? env.door.tlsKey);
+  const clients = {
+    allowed: parseRanges(flags.allowClients ?? env.door.allowClients, '--allow-clients'),
+    proxies: parseRanges(flags.trustProxy ?? env.door.trustProxy, '--trust-proxy'),
+  };
+  const door = { host, tls, insecure: flags.insecure === true || env.door.insecure };
   const givenToken = flags.token ?? env.token;
+  assertDoor({ ...door, token: givenToken });
   if (givenToken !== null) checkToken(givenToken);
   const state = flags.state ?? env.state;
   const directory = localDirectory(state);
@@ -48,6 +63,7 @@ export async function serve(context: Context, flags: ServeFlags): Promise<number
       concurrency: flags.concurrency,
       pgBinDir: env.pgBinDir,
       hookSecret: env.hookSecret,
+      archiveDir: env.archiveDir,
       logger,
       role: 'daemon',
       allowCommands: flags.allowCommands === true,
@@ -55,8 +71,10 @@ export async function serve(context: Context, flags: ServeFlags): Promise<number
     () => logger.info('stopped before it was ready'),
   );
   let server: RunningServer | null = null;
+  let reload: (() => void) | null = null;
   try {
     const token = await resolveToken(givenToken, directory);
+    assertDoor({ ...door, token: token.token });
     server = await startServer({
       manager,
       token: token.token,
@@ -65,14 +83,21 @@ export async function serve(context: Context, flags: ServeFlags): Promise<number
       logger,
       allowedOrigins,
       allowCommands: flags.allowCommands === true,
-      host: flags.host ?? env.host,
+      host,
+      clients,
+      ...(tls === null ? {} : { tls }),
       port: flags.port ?? env.port,
     });
-    await writeDaemonFile(directory, { url: server.url, token: token.token, pid: process.pid });
+    await writeDaemonFile(directory, { url: server.localUrl, token: token.token, pid: process.pid });
     output.out(welcome(server.url, token));
     const weakness = weaknessOf(token.token);
     if (weakness !== null) logger.warn(weakness);
     logger.info({ url: server.url, version }, 'listening');
+    if (tls === null && !isThisMachine(host)) {
+      logger.warn('tokens and logs travel unencrypted unless something in front of this agent encrypts them');
+    }
+    reload = server.reloadTls;
+    process.on('SIGHUP', reload);
     const signal = await new Promise<string>((resolve) => interrupts.handle(resolve));
     logger.info({ signal }, 'stopping');
     server.stopListening();
@@ -86,6 +111,7 @@ export async function serve(context: Context, flags: ServeFlags): Promise<number
     await manager.stop('The agent was asked to stop.');
     await server?.close();
     await removeDaemonFile(directory, process.pid);
+    if (reload !== null) process.off('SIGHUP', reload);
     clearTimeout(late);
     interrupts.dispose();
   }
