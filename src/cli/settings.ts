@@ -44,7 +44,10 @@ export function readEnvironment(env: NodeJS.ProcessEnv): EnvironmentSettings {
     pgBinDir: read('PGSLUICE_PG_BIN'),
     hookSecret: read('PGSLUICE_HOOK_SECRET'),
     logLevel: parseLogLevel(read('PGSLUICE_LOG_LEVEL')),
-    reach: { allow: read('PGSLUICE_ALLOW_HOSTS'), denyPrivate: parseSwitch(read('PGSLUICE_DENY_PRIVATE'), 'PGSLUICE_DENY_PRIVATE') },
+    reach: {
+      allow: read('PGSLUICE_ALLOW_HOSTS'),
+      denyPrivate: parseSwitch(read('PGSLUICE_DENY_PRIVATE'), 'PGSLUICE_DENY_PRIVATE'),
+    },
     archiveDir: read('PGSLUICE_ARCHIVE_DIR'),
     door: readDoor(read),
     sourceUrl: read('PGSLUICE_SOURCE_URL'),
