@@ -24,7 +24,8 @@ const publication = 'pgsluice_bench';
 
 interface Round {
   readonly ours: number;
-  readonly native: number;
+  /** null when it is left out. */
+  readonly native: number | null;
   readonly walBytes: number;
   readonly agentBytes: number | null;
   readonly agentCpu: number | null;
@@ -46,10 +47,11 @@ export async function live(
     const rounds: Round[] = [];
     for (let round = 0; round < options.rounds; round += 1) {
       signal.throwIfAborted();
-      const measured = await oneRound(servers, workload, options.scale, round % 2 === 0, workDir, signal);
+      const takesPart = options.alone ? onlyOurs : round % 2 === 0 ? oursFirst : nativeFirst;
+      const measured = await oneRound(servers, workload, options.scale, takesPart, workDir, signal);
       rounds.push(measured);
       print(
-        `${name} ${round + 1}: ours ${seconds(measured.ours)} s, native ${seconds(measured.native)} s, backlog ${gigabytes(measured.walBytes)}, agent ${megabytes(measured.agentBytes)}`,
+        `${name} ${round + 1}: ours ${seconds(measured.ours)} s, native ${measured.native === null ? '—' : seconds(measured.native)} s, backlog ${gigabytes(measured.walBytes)}, agent ${megabytes(measured.agentBytes)}`,
       );
     }
     results.push({ workload: name, rounds });
@@ -59,20 +61,28 @@ export async function live(
     table(
       ['workload', 'ours s', 'native s', 'ratio', 'min–max', 'agent CPU s', 'agent peak', 'target CPU ours/native'],
       results.map(({ workload, rounds }) => {
-        const ratios = spread(
-          pairedRatios(
-            rounds.map((round) => round.ours),
-            rounds.map((round) => round.native),
-          ),
-        );
+        const pairs = rounds.flatMap(({ ours: own, native: theirs }) => (theirs === null ? [] : [{ own, theirs }]));
+        const ratios =
+          pairs.length === 0
+            ? null
+            : spread(
+                pairedRatios(
+                  pairs.map(({ own }) => own),
+                  pairs.map(({ theirs }) => theirs),
+                ),
+              );
         const middle = (values: readonly number[]): string => seconds(spread(values).median);
         const known = (pick: (round: Round) => number | null): number[] => rounds.map((round) => pick(round) ?? 0);
         return [
           workload,
           middle(rounds.map((round) => round.ours)),
-          middle(rounds.map((round) => round.native)),
-          ratios.median.toFixed(2),
-          `${ratios.min.toFixed(2)}–${ratios.max.toFixed(2)}`,
+          ...(ratios === null
+            ? ['—', '—', '—']
+            : [
+                middle(pairs.map(({ theirs }) => theirs)),
+                ratios.median.toFixed(2),
+                `${ratios.min.toFixed(2)}–${ratios.max.toFixed(2)}`,
+              ]),
           middle(known((round) => round.agentCpu)),
           megabytes(Math.max(...known((round) => round.agentBytes))),
           `${middle(known((round) => round.targetCpu.ours))}/${middle(known((round) => round.targetCpu.native))}`,
@@ -83,11 +93,16 @@ export async function live(
   print(`\nAll figures: ${await writeResult('live', { machine, options, results })}`);
 }
 
+type Tool = 'ours' | 'native';
+const onlyOurs: readonly Tool[] = ['ours'];
+const oursFirst: readonly Tool[] = ['ours', 'native'];
+const nativeFirst: readonly Tool[] = ['native', 'ours'];
+
 async function oneRound(
   servers: BenchServers,
   workload: LiveWorkload,
   scale: number,
-  oursFirst: boolean,
+  takesPart: readonly Tool[],
   workDir: string,
   signal: AbortSignal,
 ): Promise<Round> {
@@ -113,19 +128,19 @@ async function oneRound(
 
     let own = null;
     let theirs = null;
-    for (const who of oursFirst ? (['ours', 'native'] as const) : (['native', 'ours'] as const)) {
+    for (const who of takesPart) {
       if (who === 'ours') own = await runOurs(servers, until, workDir, signal);
       else theirs = await runNative(servers, until, signal);
     }
-    if (own === null || theirs === null) throw new Error('both take part in a round');
-    await assertEqual(servers);
+    if (own === null) throw new Error('pgsluice takes part in every round');
+    await assertEqual(servers, takesPart);
     return {
       ours: own.seconds,
-      native: theirs.seconds,
+      native: theirs?.seconds ?? null,
       walBytes: Number(parseLsn(until) - parseLsn(from)),
       agentBytes: own.mainBytes,
       agentCpu: own.cpu,
-      targetCpu: { ours: own.targetCpu, native: theirs.targetCpu },
+      targetCpu: { ours: own.targetCpu, native: theirs?.targetCpu ?? null },
     };
   } finally {
     await target.run(
@@ -244,15 +259,13 @@ function difference(after: number | null, before: number | null): number | null 
 }
 
 /** A tool that lost rows must not count as fast. */
-async function assertEqual({ source, target }: BenchServers): Promise<void> {
+async function assertEqual({ source, target }: BenchServers, tools: readonly Tool[]): Promise<void> {
   const sum = `SELECT c.relname AS name, (xpath('/row/s/text()', query_to_xml(format(
       'SELECT count(*) || '':'' || coalesce(sum(hashtextextended(x::text, 0)::numeric), 0) AS s FROM %s x', c.oid::regclass), false, true, '')))[1]::text AS content
     FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace ORDER BY 1`;
-  const [here, there, theirs] = await Promise.all([
-    source.query(sum, database),
-    target.query(sum, ours),
-    target.query(sum, native),
-  ]);
-  if (JSON.stringify(here) !== JSON.stringify(there)) throw new Error('pgsluice lost or changed rows');
-  if (JSON.stringify(here) !== JSON.stringify(theirs)) throw new Error('the subscription lost or changed rows');
+  const here = JSON.stringify(await source.query(sum, database));
+  for (const tool of tools) {
+    const there = JSON.stringify(await target.query(sum, tool === 'ours' ? ours : native));
+    if (here !== there) throw new Error(`${tool === 'ours' ? 'pgsluice' : 'the subscription'} lost or changed rows`);
+  }
 }

@@ -21,6 +21,7 @@ live               applying a recorded backlog of WAL beside PostgreSQL's own su
   --jobs N           tables and indexes at once, for every tool (default 2)
   --scale F          size of the workloads; 1 is about 1.2 GB mixed, pgbench -s 100, 2,000 tables (default 1)
   --live LIST        live: of ${liveWorkloadNames.join(',')} (default: all)
+  --alone            live: leave out the subscription; for the agent's memory on a backlog of many GB (--scale 20: 5 GB of insertions)
   --no-verified      leave out the extra run of pgsluice with its full verification
   --sizes LIST       memory: sizes of the databases (default 1GB,5GB)
   --no-postgres-state   memory: only the embedded state, not the one in PostgreSQL
@@ -36,6 +37,7 @@ export interface BenchOptions {
   readonly rounds: number;
   readonly jobs: number;
   readonly scale: number;
+  readonly alone: boolean;
   readonly verified: boolean;
   /** Bytes. */
   readonly sizes: readonly number[];
@@ -55,6 +57,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       jobs: { type: 'string', default: '2' },
       scale: { type: 'string', default: '1' },
       sizes: { type: 'string', default: '1GB,5GB' },
+      alone: { type: 'boolean', default: false },
       'no-verified': { type: 'boolean', default: false },
       'no-postgres-state': { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
@@ -73,6 +76,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     rounds: whole(values.rounds, '--rounds'),
     jobs: whole(values.jobs, '--jobs'),
     scale: positive(values.scale, '--scale'),
+    alone: values.alone,
     verified: !values['no-verified'],
     sizes: values.sizes.split(',').map(parseSize),
     postgresState: !values['no-postgres-state'],
