@@ -94,6 +94,9 @@ const RETRY_MS = 1500;
  */
 const BOUNDS = `SET statement_timeout = '60s'; SET lock_timeout = '5s'; SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit'`;
 
+/** Longer than the bound that the server itself is given: one that does not keep to it is not waited for. */
+const ANSWER_MS = 75_000;
+
 /** With --create-database a target that does not exist yet is looked at from another database of its server. */
 export async function reachTarget(
   settings: ConnectionSettings,
@@ -125,6 +128,7 @@ export async function reach(
       readOnly: true,
       retryForMs: RETRY_MS,
       pipeline: true,
+      answerWithinMs: ANSWER_MS,
     });
     await session.run(BOUNDS);
     const version = await readServerVersion(session);

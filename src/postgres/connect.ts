@@ -15,6 +15,7 @@ import {
 import { type ConnectionSettings, type Side, describeSettings, isUnixSocket } from './settings.ts';
 import { settleSql } from './settle.ts';
 import { SQLSTATE, sqlStateOf } from './sqlstate.ts';
+import { WireGuard, guardNextListener } from './wire-guard.ts';
 
 export interface ConnectInput {
   readonly settings: ConnectionSettings;
@@ -51,9 +52,17 @@ export function looksLikePostgres(chunk: Buffer): boolean {
   return length >= 8 && length <= 30_000;
 }
 
+/** Of the streams that a driver reads; they go with them. */
+const guards = new WeakMap<Socket, WireGuard>();
+
 /** node-postgres connects its stream itself; ours is connected already, so connecting it only announces that. */
-function asConnected(stream: Socket): Socket {
+function asConnected({ stream, encrypted }: Dialled, { settings, side }: ConnectInput): Socket {
+  const mayCleartext = encrypted || settings.sslmode === 'disable' || isUnixSocket(settings.host);
+  const guard = new WireGuard({ mayCleartext });
+  guards.set(stream, guard);
   stream.connect = (): Socket => {
+    // The driver listens right after this.
+    guardNextListener(stream, guard, { side, settings, doing: 'talking to that server' });
     process.nextTick(() => stream.emit('connect'));
     return stream;
   };
@@ -70,7 +79,7 @@ function clientConfig(dialled: Dialled, input: ConnectInput): pg.ClientConfig {
     application_name: input.applicationName,
     ssl: false,
     pipeline: input.pipeline ?? false,
-    stream: () => asConnected(dialled.stream),
+    stream: () => asConnected(dialled, input),
     // A function, so that neither PGPASSWORD nor a password file is consulted.
     password: () => {
       if (settings.password === null) throw new Error(NO_PASSWORD);
@@ -134,7 +143,9 @@ async function start<T>(dialled: Dialled, input: ConnectInput, deadline: AbortSi
   try {
     const loggingIn = logIn(clientConfig(dialled, input), dialled);
     stream.resume();
-    return await within(stream, deadline, loggingIn);
+    const loggedIn = await within(stream, deadline, loggingIn);
+    guards.get(stream)?.open();
+    return loggedIn;
   } catch (error) {
     stream.destroy();
     if (deadline.aborted) throw deadline.reason;

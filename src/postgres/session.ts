@@ -23,6 +23,8 @@ export interface SessionOptions {
    * cannot COPY, and after a failed statement a COMMIT that was sent already resolves, with command ROLLBACK.
    */
   readonly pipeline?: boolean;
+  /** How long the next answer may take, in ms, whatever bound the server was given; for ever when left out. */
+  readonly answerWithinMs?: number;
   readonly onRetry?: (why: string, attempt: number) => void;
   /** Notices and warnings of the server. */
   readonly onNotice?: (message: string) => void;
@@ -49,6 +51,8 @@ export class Session {
   readonly #signal: AbortSignal;
   readonly #context: ExplainContext;
   readonly #onAbort: () => void;
+  readonly #answerWithinMs: number | null;
+  #answeredAt = 0;
   #closing: Promise<void> | null = null;
 
   /** Only for {@link openSession}. */
@@ -62,6 +66,7 @@ export class Session {
     this.#signal = options.signal;
     this.#context = { side: options.side, settings, doing: options.purpose };
     this.processId = connected.processId;
+    this.#answerWithinMs = options.answerWithinMs ?? null;
     const onNotice = options.onNotice;
     if (onNotice !== undefined) {
       this.client.on('notice', (notice) => onNotice(notice.message ?? ''));
@@ -90,7 +95,9 @@ export class Session {
   async query<R extends pg.QueryResultRow>(sql: string, params?: readonly unknown[]): Promise<R[]> {
     this.#refuseWhenClosed();
     try {
-      const result = await (params === undefined ? this.client.query<R>(sql) : this.client.query<R>(sql, [...params]));
+      const result = await this.#inTime(
+        params === undefined ? this.client.query<R>(sql) : this.client.query<R>(sql, [...params]),
+      );
       return result.rows;
     } catch (error) {
       throw this.explain(error);
@@ -101,9 +108,40 @@ export class Session {
   async run(sql: string): Promise<void> {
     this.#refuseWhenClosed();
     try {
-      await this.client.query(sql);
+      await this.#inTime(this.client.query(sql));
     } catch (error) {
       throw this.explain(error);
+    }
+  }
+
+  /** A server that says nothing in time, though it was told to end what takes long, is not asked anything more. */
+  async #inTime<T>(answer: Promise<T>): Promise<T> {
+    const within = this.#answerWithinMs;
+    if (within === null) return await answer;
+    // Statements that were sent together are answered one after the other: each answer begins the time anew.
+    const asked = Date.now();
+    let timer: NodeJS.Timeout;
+    const look = (): void => {
+      const left = Math.max(asked, this.#answeredAt) + within - Date.now();
+      if (left > 0) {
+        timer = setTimeout(look, left);
+        return;
+      }
+      const error = connectionError(this.#context, {
+        code: 'NO_ANSWER',
+        says: `has not answered a statement within ${Math.round(within / 1000)} s, though it was told to end what takes longer.`,
+        hint: 'Check that it is a PostgreSQL server, and what stands between it and this machine (proxy, pooler, firewall).',
+        retryable: true,
+      });
+      this.#fate.error ??= error;
+      this.#stream.destroy(error);
+    };
+    timer = setTimeout(look, within);
+    try {
+      return await answer;
+    } finally {
+      this.#answeredAt = Date.now();
+      clearTimeout(timer);
     }
   }
 
