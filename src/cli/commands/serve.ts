@@ -96,8 +96,11 @@ export async function serve(context: Context, flags: ServeFlags): Promise<number
     if (tls === null && !isThisMachine(host)) {
       logger.warn('tokens and logs travel unencrypted unless something in front of this agent encrypts them');
     }
-    reload = server.reloadTls;
-    process.on('SIGHUP', reload);
+    if (tls !== null) {
+      const running = server;
+      reload = () => running.reloadTls();
+      process.on('SIGHUP', reload);
+    }
     const signal = await new Promise<string>((resolve) => interrupts.handle(resolve));
     logger.info({ signal }, 'stopping');
     server.stopListening();
