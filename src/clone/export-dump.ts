@@ -16,8 +16,8 @@ import type { ExportContext } from './export-context.ts';
 import { copiedSentence } from './progress.ts';
 import type { CopyProgress } from './progress.ts';
 
-/** As long as a lock of ours may make pg_dump wait behind somebody who waits for us. */
-const LOCK_WAIT_MS = 1500;
+/** It holds locks while it waits for others: below the usual deadlock_timeout, so that nobody who waits for us is its victim. */
+const LOCK_WAIT_MS = 800;
 const retryConnectMs = 30_000;
 
 export interface DumpPlan {
@@ -144,7 +144,9 @@ export async function dumpDirectory(input: DumpInput): Promise<DumpedRows> {
 
 /** Words of pg_dump that another session's exclusive lock has beaten it. Pure. */
 export function isLockWait(text: string): boolean {
-  return /canceling statement due to lock timeout|could not obtain lock on relation/.test(text);
+  return /canceling statement due to (lock|statement) timeout|could not obtain lock on relation|deadlock detected/.test(
+    text,
+  );
 }
 
 function locked(cause: unknown): PgsluiceError {

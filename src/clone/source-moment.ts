@@ -40,8 +40,15 @@ export interface SourceMoment {
 const ATTEMPTS = 5;
 const LOCK_CHUNK = 500;
 const LOCK_TIMEOUT_MS = 1500;
-/** pg_dump gives way sooner: whoever waits for its locks waits for ours as well. */
-const DUMP_LOCK_WAIT_MS = 1500;
+/**
+ * How long locks are waited for while others are held: below deadlock_timeout in all. A session that comes to wait for us looks for a
+ * deadlock once, after that timeout, and must not find one and be its victim (PostgreSQL documentation, 20.12).
+ */
+const HOLDING_PATIENCE = `
+SELECT set_config(s.name, least(1000, (SELECT setting::int FROM pg_settings WHERE name = 'deadlock_timeout') * 4 / 5)::text, true)
+FROM (VALUES ('lock_timeout'), ('statement_timeout')) AS s (name)`;
+/** pg_dump holds locks while it waits for others: below the usual deadlock_timeout for the same reason. */
+const DUMP_LOCK_WAIT_MS = 800;
 const GIVE_WAY_MS = [500, 1000, 2000, 4000];
 
 /** Every row version of the catalogue tables that pg_dump reads, as one hash: equal means that no DDL has committed in between. */
@@ -117,7 +124,7 @@ async function withLockWaits<T>(context: MomentContext, holder: Session, work: (
     } catch (error) {
       if (holder.lost) throw error;
       await holder.run('ROLLBACK TO SAVEPOINT locks');
-      if (sqlStateOf(error) !== SQLSTATE.lockNotAvailable) throw error;
+      if (!givesWay(error)) throw error;
       await tellLocked(context, holder);
     }
   }
@@ -133,12 +140,15 @@ async function tellLocked(context: MomentContext, session: Session): Promise<voi
  * under it without an error. It is a reader's lock: reading and writing go on.
  */
 async function lockTables(context: MomentContext, holder: Session, tables: readonly SourceTable[]): Promise<void> {
-  for (let at = 0; at < tables.length; at += LOCK_CHUNK) {
-    const names = tables.slice(at, at + LOCK_CHUNK).map((table) => qualified(table.schema, table.name));
-    await withLockWaits(context, holder, () =>
-      holder.run(`LOCK TABLE ONLY ${names.join(', ONLY ')} IN ACCESS SHARE MODE`),
-    );
-  }
+  // All or none: who holds the lock we wait for may itself wait for one that we have taken before.
+  await withLockWaits(context, holder, async () => {
+    await holder.run(HOLDING_PATIENCE);
+    for (let at = 0; at < tables.length; at += LOCK_CHUNK) {
+      const names = tables.slice(at, at + LOCK_CHUNK).map((table) => qualified(table.schema, table.name));
+      await holder.run(`LOCK TABLE ONLY ${names.join(', ONLY ')} IN ACCESS SHARE MODE`);
+    }
+    await holder.run('SET LOCAL statement_timeout = 0');
+  });
 }
 
 function isLocked(error: unknown): boolean {
@@ -167,6 +177,12 @@ async function withoutExcluded(
     extensions: installed.filter(({ name }) => !excluded.extensions.includes(name)),
     excluded,
   };
+}
+
+/** Somebody else has the lock, or waits for one of ours while we wait for theirs. */
+function givesWay(error: unknown): boolean {
+  const state = sqlStateOf(error);
+  return state === SQLSTATE.lockNotAvailable || state === SQLSTATE.deadlockDetected || state === SQLSTATE.queryCanceled;
 }
 
 /** DDL that ran between the snapshot and the locks: worth a new snapshot. */

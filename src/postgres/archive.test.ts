@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { parseArchiveSql, withoutAttver } from './archive.ts';
+import { parseArchiveSql, saysOwnDiskFull, withoutAttver } from './archive.ts';
 
 const sql = `--
 -- PostgreSQL database dump
@@ -83,4 +83,18 @@ test("the server's own column bookkeeping is taken out, what a person set stays"
   expect(withoutAttver("COMMENT ON TABLE t IS 'SET (pg_attver=3)';")).toBe(
     "COMMENT ON TABLE t IS 'SET (pg_attver=3)';",
   );
+});
+
+test('a full disk of this machine is told apart from one of the server', () => {
+  expect(
+    saysOwnDiskFull(
+      'pg_dump ended with exit code 1: pg_dump: error: could not write to output file: No space left on device',
+    ),
+  ).toBe(true);
+  expect(saysOwnDiskFull('ENOSPC: no space left on device, write')).toBe(true);
+  expect(
+    saysOwnDiskFull(
+      'pg_dump: error: query failed: ERROR:  could not write to file "base/pgsql_tmp/1": No space left on device',
+    ),
+  ).toBe(false);
 });

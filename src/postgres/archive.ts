@@ -158,7 +158,7 @@ export function parseArchiveSql(sql: string, section: ArchiveEntry['section']): 
 const LINGER_MS = 10_000;
 
 /** pg_dump bounds its LOCK TABLE by a timeout of the statement. */
-const lockTimedOut = /canceling statement due to (statement|lock) timeout/;
+const lockTimedOut = /canceling statement due to (statement|lock) timeout|deadlock detected/;
 
 function sourceLocked(cause: unknown): PgsluiceError {
   return new PgsluiceError({
@@ -206,7 +206,7 @@ const escapesInLiterals = /^SET standard_conforming_strings = off;$/m;
 /**
  * Dumps the schema of one database: everything pg_dump writes but table data, sequence values and large objects.
  * Literals are as the SQL standard has them, whatever the database sets for itself.
- * @throws PgsluiceError PG_TOOL_FAILED with pg_dump's own words, or the cancellation.
+ * @throws PgsluiceError PG_TOOL_FAILED with pg_dump's own words, SOURCE_LOCKED, OUT_OF_LOCKS, AGENT_DISK_FULL, or the cancellation.
  */
 export async function dumpArchive(input: DumpInput): Promise<Archive> {
   const dump = await dumpWith(input, {});
@@ -215,7 +215,30 @@ export async function dumpArchive(input: DumpInput): Promise<Archive> {
   return { entries: (await dumpWith(input, { PGOPTIONS: '-c standard_conforming_strings=on' })).entries };
 }
 
-async function dumpWith(input: DumpInput, env: Record<string, string>): Promise<PrintedArchive> {
+/** Words of a program, or of this one, about a disk of this machine; those of a server stand behind its ERROR. Pure. */
+export function saysOwnDiskFull(message: string): boolean {
+  return /No space left on device|Disk quota exceeded|ENOSPC|EDQUOT/.test(message) && !/\bERROR:/.test(message);
+}
+
+async function onOwnDisk<T>(workDir: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof Error) || !saysOwnDiskFull(error.message)) throw error;
+    throw new PgsluiceError({
+      code: 'AGENT_DISK_FULL',
+      message: "The disk of pgsluice's own machine is full: the source's definitions could not be written there.",
+      hint: `Free space on the disk that holds ${workDir}, then retry the job.`,
+      cause: error,
+    });
+  }
+}
+
+function dumpWith(input: DumpInput, env: Record<string, string>): Promise<PrintedArchive> {
+  return onOwnDisk(input.workDir, () => dumpToFile(input, env));
+}
+
+async function dumpToFile(input: DumpInput, env: Record<string, string>): Promise<PrintedArchive> {
   await mkdir(input.workDir, { recursive: true, mode: 0o700 });
   const file = join(input.workDir, `schema-${randomUUID()}.dump`);
   const onStderrLine = input.onLine === undefined ? {} : { onStderrLine: input.onLine };
