@@ -73,6 +73,8 @@ export const LiveProgress = z
     lagSeconds: z.number(),
     sourceLsn: z.string(),
     appliedLsn: z.string(),
+    /** The last commit of the source that the target has stored, as far as it is known; `appliedLsn` may be ahead where nothing of the job was written. */
+    storedLsn: z.string().optional(),
     applied: AppliedCounts,
     /** Rows a second over the last seconds, by kind. */
     perSecond: AppliedCounts,

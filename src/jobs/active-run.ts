@@ -6,6 +6,7 @@ import { cancelledError, type ErrorReport, PgsluiceError, throwIfAborted } from 
 import { PauseGate } from '../gate.ts';
 import { Pace } from '../pace.ts';
 import { type AcceptanceRow, acceptancesOf } from '../store/acceptance-queries.ts';
+import { lastProgress } from '../store/event-queries.ts';
 import { clearChecks, clearTables, type JobPatch, type JobRow, standingNames } from '../store/job-queries.ts';
 import type { ResultStatus } from './job-report.ts';
 import { JobHooks, hookTodo } from './hooks.ts';
@@ -348,6 +349,7 @@ export class ActiveRun {
         await this.writer.patch({ targetTouched: true });
       },
       standingNames: () => standingNames(store.db),
+      lastStored: async () => (await lastProgress(store.db, this.id))?.storedLsn ?? null,
       clearChecks: async () => {
         await this.writer.log.drain();
         await clearChecks(store.db, this.id);

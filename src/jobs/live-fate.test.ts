@@ -7,7 +7,14 @@ const error = (code: string): PgsluiceError => new PgsluiceError({ code, message
 test('what a person can mend keeps the slot; what nobody can does not', () => {
   for (const code of ['SCHEMA_DRIFT', 'DISK_FULL', 'PERMISSION_DENIED', 'AUTHENTICATION_FAILED', 'PROGRESS_TAKEN'])
     expect(fateOf(error(code))).toBe('pause');
-  for (const code of ['SLOT_LOST', 'SLOT_GIVEN_UP', 'TARGET_DIVERGED', 'CUTOVER_SPLIT', 'PROGRESS_MISSING'])
+  for (const code of [
+    'SLOT_LOST',
+    'SLOT_GIVEN_UP',
+    'TARGET_DIVERGED',
+    'TARGET_WENT_BACK',
+    'CUTOVER_SPLIT',
+    'PROGRESS_MISSING',
+  ])
     expect(fateOf(error(code))).toBe('fail');
   expect(fateOf(new TypeError('a fault of the program'))).toBe('fail');
 });

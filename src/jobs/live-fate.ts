@@ -7,6 +7,7 @@ const beyondRepair: ReadonlySet<string> = new Set([
   'SLOT_LOST',
   'SLOT_GIVEN_UP',
   'TARGET_DIVERGED',
+  'TARGET_WENT_BACK',
   'CUTOVER_SPLIT',
   'PROGRESS_MISSING',
   'PUBLICATION_MISSING',

@@ -3,7 +3,7 @@ import type { CutoverStep, Guardrail, LiveProgress } from '../contract/live.ts';
 import { PgsluiceError } from '../errors.ts';
 import { type GuardrailReading, isCalm } from '../live/calm.ts';
 import type { Followed } from '../live/monitor.ts';
-import type { Lsn } from '../postgres/lsn.ts';
+import { formatLsn, type Lsn } from '../postgres/lsn.ts';
 import type { LiveDrift } from './live-drift-types.ts';
 import type { Guards, LiveRooms } from './live-rooms-types.ts';
 import { linked, type LiveWork, slotError, stateOf } from './live-work.ts';
@@ -29,7 +29,7 @@ export class LiveWatch {
   /** From where it follows; null before that is known. */
   #begin: Lsn | null = null;
   #slotStands: boolean;
-  #followed: Followed | null = null;
+  #followed: (Followed & { readonly applied: Lsn }) | null = null;
   #steps: readonly CutoverStep[] = [];
   #verdict: PgsluiceError | null = null;
   readonly #onLost: (error: PgsluiceError) => void;
@@ -149,7 +149,7 @@ export class LiveWatch {
   }
 
   /** From now on the figures are those of `followed`. */
-  follow(followed: Followed, applied: Lsn): void {
+  follow(followed: Followed & { readonly applied: Lsn }, applied: Lsn): void {
     this.#begin = applied;
     this.#followed = followed;
   }
@@ -170,7 +170,12 @@ export class LiveWatch {
   }
 
   read(): LiveProgress {
-    return { ...this.#monitor.read(), cutover: [...this.#steps] };
+    const stored = this.#followed?.applied ?? 0n;
+    return {
+      ...this.#monitor.read(),
+      cutover: [...this.#steps],
+      ...(stored === 0n ? {} : { storedLsn: formatLsn(stored) }),
+    };
   }
 
   tell(): void {

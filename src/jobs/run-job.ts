@@ -49,6 +49,8 @@ export interface RunContext {
   touchTarget(): Promise<void>;
   /** Slots and publications of all live jobs that the store knows, as far as they may stand: no leftovers. */
   standingNames(): Promise<readonly string[]>;
+  /** The last commit that the target had stored for this job, as an earlier run has told (LiveProgress.storedLsn); null: none is known. */
+  lastStored(): Promise<string | null>;
   /**
    * Calls the job's hooks of this moment. Answers the failure that stops what would come next; after the cutover nothing does, and
    * a failure stands in the report. @throws the cancellation.

@@ -1,6 +1,7 @@
 import { PgsluiceError, throwIfAborted } from '../errors.ts';
 import type { PhaseTiming } from '../contract/report.ts';
-import { formatLsn, type Lsn } from '../postgres/lsn.ts';
+import { targetWentBack } from '../live/progress.ts';
+import { formatLsn, type Lsn, parseLsn } from '../postgres/lsn.ts';
 import { asReport } from './as-report.ts';
 import { LiveMetrics } from './live-metrics.ts';
 import type { LivePlace, TargetProgress } from './live-rooms-types.ts';
@@ -132,6 +133,8 @@ async function underWatch(work: LiveWork, watch: LiveWatch): Promise<RunEnd> {
   if (standing !== null) {
     const copy = openCopy(work, standing);
     const applied = standing.applied ?? 0n;
+    const stored = context.goesOn ? await context.lastStored() : null;
+    if (stored !== null && applied < parseLsn(stored)) throw targetWentBack(parseLsn(stored), applied);
     return await followAndFinish(work, watch, { copy, applied, takeUp: () => copy.staged.schema() });
   }
   if (!context.goesOn) await context.clearTables();

@@ -7,7 +7,7 @@ import { type Lsn, formatLsn } from '../postgres/lsn.ts';
 import { type Session, backoffMs, openSession } from '../postgres/session.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import { Applier } from './applier.ts';
-import { takeOver } from './progress.ts';
+import { takeOver, targetWentBack } from './progress.ts';
 import { openChangeStream } from './stream.ts';
 import type { ChangeStream, StreamItem, TableGate, Transaction } from './types.ts';
 
@@ -119,8 +119,8 @@ export class Follower {
 
   /**
    * Follows until the signal fires; connects anew whenever a connection ends.
-   * @throws the signal's reason; PgsluiceError for what does not pass by itself: SCHEMA_DRIFT, TARGET_DIVERGED, SLOT_LOST,
-   * PROGRESS_TAKEN, or what the target refuses. It may be run again after SCHEMA_DRIFT was answered.
+   * @throws the signal's reason; PgsluiceError for what does not pass by itself: SCHEMA_DRIFT, TARGET_DIVERGED, TARGET_WENT_BACK,
+   * SLOT_LOST, PROGRESS_TAKEN, or what the target refuses. It may be run again after SCHEMA_DRIFT was answered.
    */
   async run(): Promise<void> {
     this.#over = false;
@@ -209,7 +209,10 @@ export class Follower {
     try {
       const state = await takeOver(session, job);
       this.#epoch = state.epoch;
-      this.#applied = state.applied ?? 0n;
+      const applied = state.applied ?? 0n;
+      // The slot was told that it may forget what the target has committed: what is gone there now comes from nowhere again.
+      if (applied < this.#applied) throw targetWentBack(this.#applied, applied);
+      this.#applied = applied;
       if (this.#applied > this.#done) this.#done = this.#applied;
       return { applied: this.#applied, epoch: state.epoch, gates: state.tables };
     } finally {

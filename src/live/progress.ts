@@ -63,6 +63,15 @@ function progressMissing(job: string): PgsluiceError {
   });
 }
 
+/** The target has less than it once said it had: another server in its place, or an older state of it. */
+export function targetWentBack(had: Lsn, has: Lsn): PgsluiceError {
+  return new PgsluiceError({
+    code: 'TARGET_WENT_BACK',
+    message: `The target has lost changes that it had committed: it stood at ${formatLsn(had)} of the source's WAL and now stands at ${formatLsn(has)}, as after a failover to a standby that was behind, or a restored backup.`,
+    hint: 'The source no longer keeps those changes. Retry the job: it copies everything anew. Let the target fail over only to a synchronous standby.',
+  });
+}
+
 /** Makes schema, tables and the job's row where they are absent; leaves what is there alone. One transaction. */
 export async function ensureProgress(target: Session, job: string): Promise<void> {
   await target.run(

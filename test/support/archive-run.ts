@@ -47,6 +47,7 @@ async function runHere(kind: 'export' | 'import', input: ArchiveRunInput): Promi
     totals: () => ({ tables: 0, tablesDone: 0, tablesFailed: 0, rows: 0, bytes: 0, fraction: 0 }),
     touchTarget: () => Promise.resolve(),
     standingNames: () => Promise.resolve([]),
+    lastStored: () => Promise.resolve(null),
     hook: () => Promise.resolve(null),
     clearChecks: () => Promise.resolve(),
     clearTables: () => Promise.resolve(),
