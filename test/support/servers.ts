@@ -39,6 +39,8 @@ export interface TestServerOptions {
   /** Paths of PEM files; they are copied to where the server may read them. */
   readonly ssl?: { readonly cert: string; readonly key: string; readonly ca?: string };
   readonly port?: number;
+  /** A data directory that is copied instead of a new one. */
+  readonly template?: string;
 }
 
 /** What scenarios need of a server, wherever it runs (here, or in a container). */
@@ -89,7 +91,7 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
     settings: { ...quick, ...tlsSettings(options), ...options.settings },
     hba: options.hba ?? [],
     port: options.port ?? 0,
-    template: await clusterTemplate(binDir, user),
+    template: options.template ?? (await clusterTemplate(binDir, user)),
   });
   await local.create();
   if (options.ssl !== undefined) {
