@@ -9,7 +9,7 @@ import { followSocket } from '../src/cli/remote-stream.ts';
 import type { JobEvent, StreamMessage } from '../src/contract/event.ts';
 import { PgsluiceError } from '../src/errors.ts';
 import type { ApiManager } from '../src/server/api-manager.ts';
-import { startServer, type RunningServer } from '../src/server/server.ts';
+import { startServer, type RunningServer, type Timeouts } from '../src/server/server.ts';
 import { noAccess } from './support/no-access.ts';
 
 // The sockets under load and cuts, with a stream whose every event is known in advance.
@@ -82,7 +82,7 @@ class ScriptedStream {
   }
 }
 
-async function serve(manager: ApiManager): Promise<RunningServer> {
+async function serve(manager: ApiManager, timeouts: Partial<Timeouts> = {}): Promise<RunningServer> {
   const server = await startServer({
     manager,
     token,
@@ -91,6 +91,7 @@ async function serve(manager: ApiManager): Promise<RunningServer> {
     logger: pino({ level: 'silent' }),
     host: '127.0.0.1',
     port: 0,
+    timeouts,
   });
   servers.push(server);
   return server;
@@ -267,4 +268,24 @@ test('a client that sends much is cut off', async () => {
   await once(ws, 'open');
   ws.send('x'.repeat(5000));
   expect((await once(ws, 'close'))[0]).toBe(1009);
+});
+
+test('a slow client is not taken for a dead one while it takes what waits, a dead one is ended', async () => {
+  const script = new ScriptedStream(2_000_000, 'x'.repeat(500));
+  const server = await serve(script.manager(), { pingMs: 500 });
+  const slow = new WebSocket(eventsUrl(server), protocols(token), { autoPong: false });
+  await once(slow, 'open');
+  slow.on('message', () => {
+    slow.pause();
+    setTimeout(() => slow.resume(), 20);
+  });
+  const dead = new WebSocket(eventsUrl(server), protocols(token));
+  await once(dead, 'open');
+  dead.pause();
+  const ended = once(dead, 'close');
+  await delay(3_500);
+  expect(slow.readyState).toBe(WebSocket.OPEN);
+  dead.resume();
+  expect((await ended)[0]).toBe(1006);
+  slow.terminate();
 });

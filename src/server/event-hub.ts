@@ -5,7 +5,7 @@ import { WebSocket, WebSocketServer } from 'ws';
 import { PgsluiceError } from '../errors.ts';
 import type { ApiManager } from './api-manager.ts';
 import { bearerToken, originAllowed, originError, parseProtocols, protocolToken, socketProtocol } from './auth.ts';
-import { toFrames } from './event-frames.ts';
+import { framesOf } from './event-frames.ts';
 import { type Caller, type Guard, TooManyFailures } from './guard.ts';
 import { plainAnswer } from './plain-answer.ts';
 import { problemOf } from './problem.ts';
@@ -26,8 +26,8 @@ export interface HubOptions {
 }
 
 /** A client may lag this many bytes behind before its stream waits; with its socket that bounds memory per client. */
-const maxBuffered = 1024 * 1024;
-const maxClients = 1000;
+const maxBuffered = 256 * 1024;
+const maxClients = 2000;
 /** Clients have nothing to say. */
 const maxPayload = 1024;
 const maxUrlLength = 2048;
@@ -161,15 +161,20 @@ export class EventHub {
     });
   }
 
-  /** Sends as fast as the client takes it: while more than `maxBuffered` bytes wait, nothing is read from the job. */
+  /**
+   * Sends as fast as the client takes it: while more than `maxBuffered` bytes wait, nothing is read from the job. That a
+   * full buffer empties is a sign of life: on a slow line the answer to a ping comes behind all that waits.
+   */
   async #pump(ws: WebSocket, wanted: Wanted, signal: AbortSignal): Promise<void> {
     const { manager, shared } = this.#options;
     const source = wanted.caller.role === 'share' ? shared : manager;
     for await (const batch of source.stream(wanted.jobId, wanted.after, signal)) {
-      for (const text of toFrames(batch)) {
+      for (const frame of framesOf(batch)) {
         if (signal.aborted) return;
-        const flushed = send(ws, text);
-        if (ws.bufferedAmount >= maxBuffered) await flushed;
+        const flushed = send(ws, frame);
+        if (ws.bufferedAmount < maxBuffered) continue;
+        await flushed;
+        this.#unanswered.delete(ws);
       }
     }
     if (!signal.aborted) ws.close(this.#closing ? 1001 : 1000, this.#closing ? 'The agent stops.' : 'The job is gone.');
@@ -201,9 +206,9 @@ export class EventHub {
 }
 
 /** Resolves when the bytes have left for the operating system, or will never leave: the close event tells the rest. */
-function send(ws: WebSocket, text: string): Promise<void> {
+function send(ws: WebSocket, text: Buffer): Promise<void> {
   return new Promise((resolve) => {
-    ws.send(text, () => resolve());
+    ws.send(text, { binary: false }, () => resolve());
   });
 }
 

@@ -51,10 +51,12 @@ export interface Timeouts {
   readonly requestMs: number;
   /** How often both are looked at. */
   readonly checkMs: number;
+  /** Between two pings of a WebSocket; a peer that left two unanswered is ended at the next. */
+  readonly pingMs: number;
 }
 
 /** A client that sends its request byte by byte holds a connection no longer than that; bodies are small (app.ts). */
-const defaultTimeouts: Timeouts = { headersMs: 10_000, requestMs: 30_000, checkMs: 2_000 };
+const defaultTimeouts: Timeouts = { headersMs: 10_000, requestMs: 30_000, checkMs: 2_000, pingMs: 25_000 };
 /** Beyond the followers that the hub takes, so that there is always room for a request. */
 const mostConnections = 4_000;
 
@@ -67,6 +69,7 @@ const closeGraceMs = 1000;
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { manager, logger, token, tls, clients = everybody } = options;
+  const { headersMs, requestMs, checkMs, pingMs } = { ...defaultTimeouts, ...options.timeouts };
   const guard = new Guard({ token, access: manager.access, logger });
   const hub = new EventHub({
     manager,
@@ -76,6 +79,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     addressOf: (request) => addressOf(request, clients),
     headers: headersFor(tls !== undefined),
     logger,
+    pingEveryMs: pingMs,
   });
   const app = await createApp({
     ...options,
@@ -86,7 +90,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     ended: (id) => hub.endBearer(id),
   });
   const answer = getRequestListener(app.fetch);
-  const { headersMs, requestMs, checkMs } = { ...defaultTimeouts, ...options.timeouts };
   const bounds = { headersTimeout: headersMs, requestTimeout: requestMs, connectionsCheckingInterval: checkMs };
   const secure =
     tls === undefined ? null : createTlsServer({ ...bounds, ...readTls(tls), handshakeTimeout: bounds.headersTimeout });
