@@ -70,6 +70,8 @@ function parseRule(entry: string): HostRule {
   return { name: new RegExp(`^${pattern}$`, 'u'), range: null, ports, own: !/[.*?]/.test(name) };
 }
 
+const opens = ({ ports }: HostRule, port: number): boolean => ports === null || (port >= ports[0] && port <= ports[1]);
+
 const hint =
   'Name a server that this agent may reach, or ask whoever runs it to add the host to PGSLUICE_ALLOW_HOSTS (a host of a private network by its address range).';
 
@@ -109,9 +111,7 @@ export class Reach {
     if (!this.restricted) return null;
     const name = nameOf(host);
     const matching = this.#rules?.filter(
-      (rule) =>
-        (rule.ports === null || (port >= rule.ports[0] && port <= rule.ports[1])) &&
-        (rule.name?.test(name) ?? rule.range?.has(address)),
+      (rule) => opens(rule, port) && (rule.name?.test(name) ?? rule.range?.has(address)),
     );
     if (matching !== undefined && matching.length === 0) return 'it is none of the hosts that were allowed';
     if (!this.#denyPrivate || !isPrivateAddress(address) || matching?.some((rule) => rule.own) === true) return null;
@@ -128,12 +128,11 @@ export class Reach {
   assertNamed(host: string, port: number): void {
     const bare = canonicalAddress(host);
     if (bare !== null) return this.assertAddress(host, bare, port);
-    if (
-      this.#rules === null ||
-      this.#rules.some((rule) => rule.range !== null || rule.name?.test(nameOf(host)) === true)
-    ) {
-      return;
-    }
+    const name = nameOf(host);
+    const may = this.#rules?.some(
+      (rule) => opens(rule, port) && (rule.range !== null || rule.name?.test(name) === true),
+    );
+    if (may !== false) return;
     throw notAllowed(host, port, 'it is none of the hosts that were allowed');
   }
 

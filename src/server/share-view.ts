@@ -12,14 +12,20 @@ export function hiddenWords({ options, source, target, archive }: JobView): stri
   const callees = [...options.hooks, ...(options.handOver === null ? [] : [options.handOver])];
   const words = callees.flatMap(({ command, webhook }) => [
     ...(command ?? []),
-    ...(webhook === undefined ? [] : [webhook, new URL(webhook).origin, new URL(webhook).host]),
+    ...(webhook === undefined ? [] : [webhook, ...placesOf(webhook)]),
   ]);
   const users = [source, target].flatMap((side) => (side === null ? [] : [`${side.user}@`]));
   const folder = archive === null ? [] : [archive.slice(0, -basename(archive).length)];
-  // A short word would take pieces out of others.
+  // Where the database stands is shown. A short word would take pieces out of others.
+  const shown = new Set([hidden, source?.host, target?.host]);
   return [...new Set([...words, ...users, ...folder])]
-    .filter((word) => word.length > 2 && word !== hidden)
+    .filter((word) => word.length > 2 && !shown.has(word))
     .toSorted((a, b) => b.length - a.length);
+}
+
+function placesOf(webhook: string): string[] {
+  const { origin, host, hostname } = new URL(webhook);
+  return [origin, host, hostname];
 }
 
 /** `value` with the words taken out of every text in it. Pure. */

@@ -11,6 +11,8 @@ interface Failures {
 const free = 3;
 /** From so many on an address has to wait before it is heard again. */
 const blockedFrom = 10;
+/** More than the longest delay, or the delay would outlast the block. */
+const firstBlockMs = 5_000;
 const longestBlockMs = 300_000;
 const longestDelayMs = 2_000;
 const forgetMs = 900_000;
@@ -49,7 +51,7 @@ export class FailureThrottle {
     const before = this.#seen.get(key);
     const count = before === undefined || now - before.last > forgetMs ? 1 : before.count + 1;
     const over = count - blockedFrom;
-    const until = over < 0 ? 0 : now + Math.min(longestBlockMs, 1000 * 2 ** Math.min(over, 20));
+    const until = over < 0 ? 0 : now + Math.min(longestBlockMs, firstBlockMs * 2 ** Math.min(over, 20));
     // Anew at the end, so that the order is that of the last failure.
     this.#seen.delete(key);
     this.#seen.set(key, { count, last: now, until });
