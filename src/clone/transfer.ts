@@ -249,6 +249,9 @@ async function wireTransfer(input: TransferInput, from: WireConnection): Promise
   const to = await copyIn.ready.catch((error: unknown) => Promise.reject(new TransferError('target', error)));
 
   const valve = new Valve(from.stream);
+  let fed = false;
+  // Until all rows were handed over, the target owes nothing but to take those that it was sent.
+  input.target.owes(() => fed || valve.shutBy('full'));
   const releaseGate = input.gate.onChange((paused) => valve.set('paused', paused));
   // The job may have been paused while the sessions were opened.
   valve.set('paused', input.gate.paused);
@@ -281,10 +284,12 @@ async function wireTransfer(input: TransferInput, from: WireConnection): Promise
     );
     const sourceRows = await Promise.race([sourceDone, targetFailed]);
     to.endCopyFrom();
+    fed = true;
     const targetRows = await copyIn.done.catch((error: unknown) => Promise.reject(new TransferError('target', error)));
     assertSameRows(sourceRows, targetRows);
     return { rows: targetRows, bytes: copyOut.walker.bytes };
   } finally {
+    input.target.owes(null);
     releaseGate();
     if (dueTimer !== null) clearTimeout(dueTimer);
     to.stream.removeListener('drain', onDrain);
@@ -308,8 +313,11 @@ function copyDataHeader(length: number): Buffer {
  */
 export async function feedCopy(target: Session, copyIn: string, data: AsyncIterable<Buffer>): Promise<number> {
   if (wireConnection(target.client) === null) {
+    target.owes(() => false);
     const writer = target.client.query(copyFrom(copyIn));
-    await pipeline(data, writer).catch((error: unknown) => Promise.reject(new TransferError('target', error)));
+    await pipeline(data, writer)
+      .catch((error: unknown) => Promise.reject(new TransferError('target', error)))
+      .finally(() => target.owes(null));
     return writer.rowCount ?? Number.NaN;
   }
   const running = new CopyIn(copyIn);
@@ -322,6 +330,8 @@ export async function feedCopy(target: Session, copyIn: string, data: AsyncItera
       failure.cause = error;
     },
   );
+  let fed = false;
+  target.owes(() => fed || to.stream.writableNeedDrain);
   try {
     for await (const chunk of data) {
       if (failure.cause !== null) break;
@@ -334,15 +344,22 @@ export async function feedCopy(target: Session, copyIn: string, data: AsyncItera
     }
   } catch (error) {
     to.sendCopyFail('the data could not be read to its end');
+    fed = true;
     await ended;
+    target.owes(null);
     throw new TransferError('source', error);
   }
   if (failure.cause === null) to.endCopyFrom();
-  return running.done.catch((error: unknown) => Promise.reject(new TransferError('target', error)));
+  fed = true;
+  return running.done
+    .catch((error: unknown) => Promise.reject(new TransferError('target', error)))
+    .finally(() => target.owes(null));
 }
 
 /** The same through pg-copy-streams: the reference, and the way out should the driver's connection ever look different. */
 export async function streamTransfer(input: TransferInput): Promise<Transferred> {
+  input.source.owes(() => false);
+  input.target.owes(() => false);
   const reader = input.source.client.query(copyTo(input.copyOut));
   const writer = input.target.client.query(copyFrom(input.copyIn));
   let bytes = 0;
@@ -367,6 +384,8 @@ export async function streamTransfer(input: TransferInput): Promise<Transferred>
     throw failed ?? new TransferError('source', error);
   } finally {
     ended.abort();
+    input.source.owes(null);
+    input.target.owes(null);
   }
   assertSameRows(reader.rowCount, writer.rowCount);
   return { rows: writer.rowCount ?? 0, bytes };

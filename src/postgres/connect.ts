@@ -31,9 +31,11 @@ export interface Connected {
   readonly client: pg.Client;
   readonly stream: Socket;
   readonly encrypted: boolean;
-  /** Becomes true when the connection has died; from the first moment on, so that nothing is missed in between. */
   /** `pg_backend_pid()`; a pooler announces another one in BackendKeyData. */
   readonly processId: number;
+  /** When the server was started, and its clock as the session began, as the server writes them. */
+  readonly server: { readonly startedAt: string; readonly at: string };
+  /** Becomes true when the connection has died; from the first moment on, so that nothing is missed in between. */
   readonly fate: { error: Error | null; ended: boolean };
 }
 
@@ -110,7 +112,7 @@ async function within<T>(stream: Socket, deadline: AbortSignal, work: Promise<T>
   }
 }
 
-type Started = Omit<Connected, 'processId'>;
+type Started = Omit<Connected, 'processId' | 'server'>;
 
 /** Logs in with node-postgres over a socket that is dialled; `config` hands it that socket. */
 export type LogIn<T> = (config: pg.ClientConfig, dialled: Dialled) => Promise<T>;
@@ -294,9 +296,10 @@ async function settled(
   context: ExplainContext,
 ): Promise<Connected> {
   const { client, stream } = started;
-  const settle = async (guard: number | null): Promise<number> => {
-    const result = await client.query<{ pid: number }>(settleSql(input.readOnly, guard));
-    return result.rows[0]?.pid ?? 0;
+  const settle = async (guard: number | null): Promise<Pick<Connected, 'processId' | 'server'>> => {
+    const result = await client.query<{ pid: number; server: string; at: string }>(settleSql(input.readOnly, guard));
+    const [row] = result.rows;
+    return { processId: row?.pid ?? 0, server: { startedAt: row?.server ?? '', at: row?.at ?? '' } };
   };
   try {
     return await within(
@@ -304,8 +307,8 @@ async function settled(
       deadline,
       (async () => {
         const announced: unknown = Reflect.get(client, 'processID');
-        const processId = await settle(typeof announced === 'number' ? announced : 0);
-        if (processId === announced) return { ...started, processId };
+        const found = await settle(typeof announced === 'number' ? announced : 0);
+        if (found.processId === announced) return { ...started, ...found };
         const endpoint = describeSettings(input.settings);
         if (!keepsSessions.has(endpoint)) {
           if (await poolsTransactions(input, started, deadline, context)) {
@@ -314,7 +317,7 @@ async function settled(
           if (keepsSessions.size >= 1000) keepsSessions.clear();
           keepsSessions.add(endpoint);
         }
-        return { ...started, processId: await settle(null) };
+        return { ...started, ...(await settle(null)) };
       })(),
     );
   } catch (error) {

@@ -89,6 +89,7 @@ class Loan {
   readonly #gate: PauseGate;
   readonly #onQuery: RelayInput['onQuery'];
   readonly #onOver: (stream: Duplex) => void;
+  readonly #fromServer = new ServerWatch();
 
   constructor(client: Socket, input: RelayInput, onOver: (stream: Duplex) => void) {
     this.#client = client;
@@ -97,9 +98,14 @@ class Loan {
     this.#onOver = onOver;
   }
 
+  /** Whether the server owes the program an answer: between its statements it may take as long as it likes. */
+  get owes(): boolean {
+    return this.#fromServer.owes;
+  }
+
   submit({ stream }: LentConnection): void {
     const client = this.#client;
-    const fromServer = new ServerWatch();
+    const fromServer = this.#fromServer;
     const fromClient = new ClientWatch();
     let over = false;
     let dueTimer: NodeJS.Timeout | null = null;
@@ -145,7 +151,10 @@ class Loan {
       guarded(() => {
         const sent = fromClient.feed(chunk);
         for (const sql of sent.queries) fromServer.expect(this.#onQuery(sql));
-        if (sent.forward.length > 0) stream.write(sent.forward);
+        if (sent.forward.length > 0) {
+          fromServer.asked();
+          stream.write(sent.forward);
+        }
         if (sent.over) end();
       }),
     );
@@ -266,6 +275,7 @@ export class SessionRelay {
       stream.end(message('X'));
       void this.#forget(session);
     });
+    session.owes(() => loan.owes);
     (session.client.query as unknown as Submit).call(session.client, loan);
   }
 

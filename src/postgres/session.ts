@@ -6,7 +6,8 @@ import { PgsluiceError, throwIfAborted } from '../errors.ts';
 import { sendCancel } from './cancel.ts';
 import { type Connected, connectOnce } from './connect.ts';
 import { type ExplainContext, connectionError, explainError } from './explain.ts';
-import type { ConnectionSettings, Side } from './settings.ts';
+import { LineWatch, type LookAtSession, SILENCE_MS } from './line-watch.ts';
+import { type ConnectionSettings, type Side, isUnixSocket } from './settings.ts';
 
 export interface SessionOptions {
   /** When it fires, the session cancels what runs and closes. */
@@ -26,14 +27,25 @@ export interface SessionOptions {
   /** How long the next answer may take, in ms, whatever bound the server was given; for ever when left out. */
   readonly answerWithinMs?: number;
   readonly onRetry?: (why: string, attempt: number) => void;
+  /** Whether the line is watched (line-watch.ts) while the server owes an answer; true when left out, never for a `pipeline`. */
+  readonly watched?: boolean;
   /** Notices and warnings of the server. */
   readonly onNotice?: (message: string) => void;
 }
+
+/** Without track_activities, or of another role, nothing can be said. */
+const LOOK = `
+SELECT (SELECT CASE WHEN a.state IS NULL OR a.state = 'disabled' THEN 'unknown'
+               WHEN a.state LIKE 'idle%' OR a.wait_event_type = 'Client' THEN 'waits for us' ELSE 'works' END
+        FROM pg_stat_activity a WHERE a.pid = $1) AS found,
+       pg_postmaster_start_time()::text = $2 OR pg_postmaster_start_time() > $3::timestamptz AS same`;
 
 const CANCEL_TIMEOUT_MS = 1000;
 /** How long a cancelled statement may take to end before the socket is cut. */
 const DRAIN_MS = 800;
 const GOODBYE_MS = 500;
+/** How long another connection may take to say what a silent session does. */
+const LOOK_MS = 10_000;
 
 /**
  * One connection with one lifecycle: open → closed. It is opened by {@link openSession}, and closed by `close`, by
@@ -53,6 +65,9 @@ export class Session {
   readonly #onAbort: () => void;
   readonly #answerWithinMs: number | null;
   #answeredAt = 0;
+  readonly #server: Connected['server'];
+  readonly #watch: LineWatch | null;
+  #owed: (() => boolean) | null = null;
   #closing: Promise<void> | null = null;
 
   /** Only for {@link openSession}. */
@@ -67,6 +82,7 @@ export class Session {
     this.#context = { side: options.side, settings, doing: options.purpose };
     this.processId = connected.processId;
     this.#answerWithinMs = options.answerWithinMs ?? null;
+    this.#server = connected.server;
     const onNotice = options.onNotice;
     if (onNotice !== undefined) {
       this.client.on('notice', (notice) => onNotice(notice.message ?? ''));
@@ -74,8 +90,55 @@ export class Session {
     this.#onAbort = () => {
       void this.close();
     };
+    this.#watch =
+      options.watched === false || options.pipeline === true || isUnixSocket(settings.host) ? null : this.#watchLine();
+    if (this.#watch !== null) this.client.once('end', () => this.#watch?.stop());
     options.signal.addEventListener('abort', this.#onAbort, { once: true });
     if (options.signal.aborted) this.#onAbort();
+  }
+
+  /**
+   * By which rule the server owes us an answer, where a statement that runs does not mean that, as while it takes rows from us; null
+   * for the usual one. A line on which nothing moves meanwhile is asked about, and given up when it is dead.
+   */
+  owes(rule: (() => boolean) | null): void {
+    this.#owed = rule;
+  }
+
+  #watchLine(): LineWatch {
+    const stream = this.#stream;
+    return new LineWatch({
+      stream,
+      side: this.side,
+      silenceMs: this.settings.silenceMs ?? SILENCE_MS,
+      owed: () => this.usable && !stream.isPaused() && (this.#owed === null ? this.#busy() : this.#owed()),
+      look: () => this.#look(),
+      isUnreachable: (error) =>
+        error instanceof PgsluiceError && error.code !== 'TOO_MANY_CONNECTIONS' && isRetried(error),
+      onDead: (error) => {
+        this.#fate.error ??= error;
+        stream.destroy(error);
+      },
+    });
+  }
+
+  /** What the server says of this session, by another connection; one that is of no use any more is ended there, with its locks. */
+  async #look(): Promise<LookAtSession> {
+    const { settings, side } = this;
+    const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(LOOK_MS)]);
+    const other = await openSession(settings, { signal, side, purpose: 'watch', watched: false });
+    try {
+      const [row] = await other.query<{ found: LookAtSession | null; same: boolean }>(LOOK, [
+        this.processId,
+        this.#server.startedAt,
+        this.#server.at,
+      ]);
+      // Behind one address there may be several servers.
+      if (row?.found === undefined || row.found === null) return row?.same === true ? 'gone' : 'unknown';
+      return row.found;
+    } finally {
+      await other.close();
+    }
   }
 
   /** True when the connection died without anybody here closing it. */
@@ -180,6 +243,7 @@ export class Session {
 
   async #close(): Promise<void> {
     this.#signal.removeEventListener('abort', this.#onAbort);
+    this.#watch?.stop();
     if (this.#fate.ended) return;
     if (this.#busy() && !this.#stream.destroyed) {
       try {

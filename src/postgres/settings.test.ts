@@ -206,3 +206,15 @@ test('whatever stands unescaped in a password, no piece of it is shown or taken 
   }
   expect(refused).toBeGreaterThan(200);
 });
+
+test('tcp_user_timeout is how long a line may be silent; 0 and nothing leave the default, less than a second is a second', () => {
+  const silence = (query: string): number | undefined =>
+    parseEndpoint({ url: `postgres://u@h/d?${query}` }, 'source').silenceMs;
+  expect(['', 'tcp_user_timeout=0', 'tcp_user_timeout=5000', 'tcp_user_timeout=5'].map(silence)).toEqual([
+    undefined,
+    undefined,
+    5000,
+    1000,
+  ]);
+  expect(() => silence('tcp_user_timeout=5s')).toThrow(/whole number of milliseconds/);
+});

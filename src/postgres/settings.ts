@@ -25,6 +25,8 @@ export interface ConnectionSettings {
   readonly own?: true;
   /** Covers name resolution, TCP, TLS and authentication together. */
   readonly connectTimeoutMs: number;
+  /** How long a line may be silent while the server owes an answer, before it is asked about (line-watch.ts); ms. */
+  readonly silenceMs?: number;
 }
 
 /** How a person names a server: a URL, or fields; a field given beside the URL wins over it. */
@@ -54,7 +56,6 @@ const IGNORED_PARAMETERS: ReadonlySet<string> = new Set([
   'keepalives_idle',
   'keepalives_interval',
   'keepalives_count',
-  'tcp_user_timeout',
   'options',
   'client_encoding',
   'fallback_application_name',
@@ -113,6 +114,7 @@ interface Parts {
   sslrootcert?: string;
   applicationName?: string;
   connectTimeout?: string;
+  silence?: string;
 }
 
 function parsePort(side: Side, text: string): number {
@@ -187,6 +189,9 @@ function applyParameter(side: Side, parts: Parts, name: string, value: string): 
     case 'connect_timeout':
       parts.connectTimeout = value;
       return true;
+    case 'tcp_user_timeout':
+      parts.silence = value;
+      return true;
     default:
       return IGNORED_PARAMETERS.has(name);
   }
@@ -232,7 +237,7 @@ function parseUrl(side: Side, url: string): Parts {
     throw invalid(
       side,
       `URL has the parameter "${name}", which pgsluice does not know.`,
-      `Remove ${name}=… from the URL. Known are sslmode, sslrootcert, application_name, connect_timeout, host, port, user, password and dbname.`,
+      `Remove ${name}=… from the URL. Known are sslmode, sslrootcert, application_name, connect_timeout, tcp_user_timeout, host, port, user, password and dbname.`,
     );
   }
   return parts;
@@ -274,6 +279,22 @@ function chooseTimeout(side: Side, text: string | undefined): number {
   const seconds = Number(text);
   // libpq's 0 waits for ever; every wait here is bounded.
   return seconds === 0 ? DEFAULT_CONNECT_TIMEOUT_MS : Math.min(seconds, MAX_CONNECT_TIMEOUT_S) * 1000;
+}
+
+/** Shorter ones would ask about every statement that takes a moment. */
+const LEAST_SILENCE_MS = 1000;
+
+function chooseSilence(side: Side, text: string | undefined): { silenceMs?: number } {
+  if (text === undefined) return {};
+  if (!/^\d{1,9}$/.test(text)) {
+    throw invalid(
+      side,
+      'URL has a tcp_user_timeout that is not a whole number of milliseconds.',
+      'Write tcp_user_timeout=20000.',
+    );
+  }
+  // libpq's 0 leaves it to the system, which takes a quarter of an hour.
+  return text === '0' ? {} : { silenceMs: Math.max(LEAST_SILENCE_MS, Number(text)) };
 }
 
 /** Where PostgreSQL puts its Unix socket when nobody says: Debian's and Red Hat's place, else the one of the sources. */
@@ -342,6 +363,7 @@ export function parseEndpoint(input: EndpointLike, side: Side): ConnectionSettin
     sslrootcert,
     applicationName: given(parts.applicationName) ?? 'pgsluice',
     connectTimeoutMs: chooseTimeout(side, given(parts.connectTimeout)),
+    ...chooseSilence(side, given(parts.silence)),
   };
 }
 

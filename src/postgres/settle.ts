@@ -43,13 +43,14 @@ const rows = (settings: Iterable<readonly [string, string]>): string =>
   [...settings].map(([name, value]) => `(${quoteLiteral(name)}, ${quoteLiteral(value)})`).join(', ');
 
 /**
- * One statement, one round trip, one row: the server process that answered and how many settings it took. With a
- * `processId` only that server process takes them; another one, as behind a pooler, changes nothing.
+ * One statement, one round trip, one row: the server process that answered, when its server was started and what time it has, and how
+ * many settings it took. With a `processId` only that server process takes them; another one, as behind a pooler, changes nothing.
  */
 export function settleSql(readOnly: boolean, processId: number | null): string {
   const all: [string, string][] = [...SETTINGS, ['default_transaction_read_only', readOnly ? 'on' : 'off']];
   return `
-    select pg_catalog.pg_backend_pid() as pid, pg_catalog.count(pg_catalog.set_config(s.name, v.value, false))::int as settled
+    select pg_catalog.pg_backend_pid() as pid, pg_catalog.pg_postmaster_start_time()::text as server,
+      pg_catalog.clock_timestamp()::text as at, pg_catalog.count(pg_catalog.set_config(s.name, v.value, false))::int as settled
     from (
       values ${rows(all)}
       union all

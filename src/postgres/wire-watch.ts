@@ -1,5 +1,13 @@
 /** Message types that are looked at on the way (PostgreSQL documentation, 55.7 "Message Formats"). */
-const type = { copyData: 0x64, copyDone: 0x63, copyOut: 0x48, error: 0x45, query: 0x51, terminate: 0x58 } as const;
+const type = {
+  copyData: 0x64,
+  copyDone: 0x63,
+  copyOut: 0x48,
+  error: 0x45,
+  query: 0x51,
+  ready: 0x5a,
+  terminate: 0x58,
+} as const;
 const HEADER_BYTES = 5;
 
 /** What one `COPY … TO STDOUT` has delivered; both figures only grow. */
@@ -19,6 +27,17 @@ export class ServerWatch {
   #meter: CopyMeter | null = null;
   #bytes = 0;
   #rows = 0;
+  #owes = false;
+
+  /** True from a question on until the server is ready for another one. */
+  get owes(): boolean {
+    return this.#owes;
+  }
+
+  /** The server was sent something that it has to answer. */
+  asked(): void {
+    this.#owes = true;
+  }
 
   /** The COPY that was just asked for is counted by `meter`; null counts none. */
   expect(meter: CopyMeter | null): void {
@@ -56,8 +75,9 @@ export class ServerWatch {
     const length = data.readUInt32BE(at + 1);
     if (length < 4) throw new RangeError(`message of length ${length}`);
     this.#remaining = length - 4;
-    if (this.#meter === null) return;
     const kind = data[at];
+    if (kind === type.ready) this.#owes = false;
+    if (this.#meter === null) return;
     if (kind === type.copyData) {
       this.#rows += 1;
       this.#bytes += length - 4;
