@@ -19,8 +19,13 @@ export interface Daemon {
 }
 
 /** Starts the built daemon as a user would: `pgsluice serve` with its state in `state`. */
-export async function startDaemon(state: string, port = 0, env: Record<string, string> = {}): Promise<Daemon> {
-  const child = spawn(process.execPath, [join(root, 'bin/pgsluice.js'), 'serve', '--port', String(port)], {
+export async function startDaemon(
+  state: string,
+  port = 0,
+  env: Record<string, string> = {},
+  args: readonly string[] = [],
+): Promise<Daemon> {
+  const child = spawn(process.execPath, [join(root, 'bin/pgsluice.js'), 'serve', '--port', String(port), ...args], {
     cwd: tmpdir(),
     env: { PATH: process.env['PATH'] ?? '', HOME: state, TMPDIR: tmpdir(), PGSLUICE_STATE: state, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -57,6 +62,19 @@ export async function startDaemon(state: string, port = 0, env: Record<string, s
       await gone;
     },
   };
+}
+
+/** Starts a daemon and ends it without warning `ms` later, wherever it is then; resolves when the process is gone. */
+export async function killStarting(state: string, ms: number, env: Record<string, string> = {}): Promise<void> {
+  const child = spawn(process.execPath, [join(root, 'bin/pgsluice.js'), 'serve', '--port', '0'], {
+    cwd: tmpdir(),
+    env: { PATH: process.env['PATH'] ?? '', HOME: state, TMPDIR: tmpdir(), PGSLUICE_STATE: state, ...env },
+    stdio: 'ignore',
+  });
+  const gone = new Promise((resolve) => child.once('exit', resolve));
+  const timer = setTimeout(() => child.kill('SIGKILL'), ms);
+  await gone;
+  clearTimeout(timer);
 }
 
 async function waitForFile(path: string, child: ChildProcess, output: () => string): Promise<string> {
