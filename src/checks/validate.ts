@@ -1,9 +1,10 @@
-import { PgsluiceError, throwIfAborted } from '../errors.ts';
+import { throwIfAborted } from '../errors.ts';
 import type { ErrorReport } from '../errors.ts';
 import type { CheckResult } from '../contract/check.ts';
 import type { JobOptions } from '../contract/options.ts';
 import type { ApplicationState } from '../postgres/applications/read-applications.ts';
 import { maintenanceDatabases } from '../postgres/database-facts.ts';
+import { explainError } from '../postgres/explain.ts';
 import { openSession } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
@@ -141,8 +142,9 @@ export async function reach(
   } catch (error) {
     await session?.close();
     throwIfAborted(signal);
-    if (!(error instanceof PgsluiceError)) throw error;
-    return { session: null, database: null, error, settings };
+    // Also what no server answers: it need not be one.
+    const told = explainError(error, { side, settings, doing: 'finding out what that server is' });
+    return { session: null, database: null, error: told, settings };
   }
 }
 

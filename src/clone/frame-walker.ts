@@ -2,6 +2,8 @@
 const COPY_DATA = 0x64;
 /** One byte of type and four of length, which counts itself but not the type. */
 const HEADER_BYTES = 5;
+/** The longest message that a server can send: MaxAllocSize of the PostgreSQL sources. */
+const LONGEST_MESSAGE = 0x3fffffff;
 
 export interface WalkedChunk {
   /** Whole or partial CopyData messages, in order, as they came: their wire form is the same in both directions. */
@@ -47,7 +49,7 @@ export class CopyFrameWalker {
         break;
       }
       const length = data.readUInt32BE(at + 1);
-      if (length < 4) throw new RangeError(`CopyData message of length ${length}`);
+      if (length < 4 || length > LONGEST_MESSAGE) throw new RangeError(`CopyData message of length ${length}`);
       this.frames += 1;
       const taken = Math.min(length - 4, data.length - at - HEADER_BYTES);
       this.#remaining = length - 4 - taken;

@@ -60,6 +60,11 @@ export function entryName(entry: Pick<ArchiveEntry, 'schema' | 'name'>): string 
 
 /** With the server's detail: it names the key of a duplicate, and of a row without its parent. */
 function errorText(error: unknown): string {
+  const text = wholeText(error);
+  return text.length > 2000 ? `${text.slice(0, 2000)} …` : text;
+}
+
+function wholeText(error: unknown): string {
   const cause: unknown = error instanceof Error ? error.cause : undefined;
   if (cause instanceof Error) {
     const detail = 'detail' in cause && typeof cause.detail === 'string' ? cause.detail : '';

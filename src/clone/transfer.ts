@@ -62,6 +62,9 @@ const message = {
   notification: 0x41,
 } as const;
 
+/** Bytes of a notice at most: what has not arrived whole is kept. */
+const LONGEST_BETWEEN = 16 * 1024 * 1024;
+
 /** `COPY … FROM STDIN` on the target: resolves `ready` when the server takes data, `done` when it has ended. */
 class CopyIn {
   readonly ready: Promise<WireConnection>;
@@ -183,7 +186,8 @@ class CopyOut {
         return;
       }
       const type = data[0];
-      const end = 1 + data.readUInt32BE(1);
+      const length = data.readUInt32BE(1);
+      const end = 1 + length;
       const between =
         type === message.copyOutResponse ||
         type === message.notice ||
@@ -193,6 +197,7 @@ class CopyOut {
         this.#detach(type === message.copyDone ? data.subarray(end) : data);
         return;
       }
+      if (length < 4 || length > LONGEST_BETWEEN) throw new RangeError(`a message of length ${length} among the rows`);
       if (data.length < end) {
         this.#partial = data;
         return;

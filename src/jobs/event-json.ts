@@ -25,5 +25,5 @@ function shorten(message: string): string {
 
 /** Last line of defence: a tool's message that quotes a connection URL shows it without its password. */
 export function hideUrlPasswords(text: string): string {
-  return text.replace(/\b([a-z][a-z+]*:\/\/[^\s:/@]+):[^\s@/]+@/gi, '$1:***@');
+  return text.replace(/\b([a-z][a-z+]{0,30}:\/\/[^\s:/@]+):[^\s@/]+@/gi, '$1:***@');
 }

@@ -4,6 +4,8 @@ import type { Socket } from 'node:net';
 const COPY_DATA = 0x64;
 /** One byte of type and four of length, which counts itself but not the type. */
 const HEADER_BYTES = 5;
+/** The longest message that a server can send: MaxAllocSize of the PostgreSQL sources. */
+const LONGEST_MESSAGE = 0x3fffffff;
 
 /**
  * Takes the CopyData messages out of what a connection's driver reads: the driver makes three objects of each, and a stream has
@@ -51,7 +53,7 @@ export class Messages {
     let at = 0;
     while (at + HEADER_BYTES <= end) {
       const length = data.readUInt32BE(at + 1);
-      if (length < 4) throw new RangeError(`a message of length ${length}`);
+      if (length < 4 || length > LONGEST_MESSAGE) throw new RangeError(`a message of length ${length}`);
       const next = at + 1 + length;
       if (next > end) break;
       if (data[at] === COPY_DATA) this.#onCopyData(data, at + HEADER_BYTES, next);

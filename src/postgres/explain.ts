@@ -350,14 +350,21 @@ function systemCodeOf(error: unknown): string | null {
   return typeof code === 'string' ? code : null;
 }
 
+/** Of a server's words, in characters: they come with every event and answer that tells of the error. */
+const LONGEST_WORDS = 2000;
+
+function shortened<T extends string | null>(words: T): T | string {
+  return words === null || words.length <= LONGEST_WORDS ? words : `${words.slice(0, LONGEST_WORDS)} …`;
+}
+
 function factsOf(error: unknown, context: ExplainContext): Facts {
   const settings = context.settings;
   const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
   const own = first instanceof Error ? first.message : String(first);
   return {
-    message: serverField(error, 'message') ?? own,
-    detail: serverField(error, 'detail'),
-    serverHint: serverField(error, 'hint'),
+    message: shortened(serverField(error, 'message') ?? own),
+    detail: shortened(serverField(error, 'detail')),
+    serverHint: shortened(serverField(error, 'hint')),
     routine: serverField(error, 'routine'),
     state: sqlStateOf(error) ?? '',
     host: settings?.host ?? 'the host',

@@ -76,6 +76,8 @@ const KEEPALIVE = 0x6b;
 const KEEPALIVE_BYTES = 18;
 
 const GOODBYE_MS = 500;
+/** Of one connection that are told; a server may go on for ever. */
+const MOST_NOTICES = 100;
 /** Terminate (documentation, 55.7). */
 const TERMINATE = Buffer.from([0x58, 0, 0, 0, 4]);
 
@@ -287,12 +289,14 @@ export class Replication {
   }
 
   async #start(client: pg.Client, from: Lsn): Promise<void> {
+    let notices = 0;
     client.on('notice', (notice) => {
       const said = notice.message ?? '';
+      notices += 1;
       // Since 18 a publication that is missing is passed over, and its changes with it.
       if (notice.code === SQLSTATE.objectNotInPrerequisiteState)
         this.#end(publicationLost(this.#input.publication, notice));
-      else this.#input.log('warn', `The source says while its changes are read: ${said}`);
+      else if (notices <= MOST_NOTICES) this.#input.log('warn', `The source says while its changes are read: ${said}`);
     });
     await client.query(settleSql(true, null));
     const settings = await client.query<{ name: string; setting: string }>(SETTINGS_SQL);

@@ -30,8 +30,8 @@ function breach(
       for (const piece of pieces) guard.feed(piece);
       return null;
     } catch (error) {
-      expect(error).toBeInstanceOf(WireBreach);
-      return error as WireBreach;
+      if (error instanceof WireBreach) return error;
+      throw error;
     }
   });
   expect(results[0]?.explanation).toEqual(results[1]?.explanation);
@@ -49,7 +49,7 @@ test('one answer that is too large is a breach, by bytes or by the number of its
   expect(breach([row(1000), row(1000)], true)).toEqual(code('ANSWER_TOO_LARGE'));
   expect(
     breach(
-      Array.from({ length: 40 }, () => message('N', Buffer.alloc(1))),
+      Array.from({ length: 40 }, () => message('N', Buffer.from('M\0\0'))),
       true,
     ),
   ).toEqual(code('ANSWER_TOO_LARGE'));
@@ -59,6 +59,17 @@ test('impossible lengths are a breach', () => {
   for (const length of [0, 3, 0x40000000, 0xffffffff]) {
     expect(breach([message('D', Buffer.alloc(0), length)], true)).toEqual(code('PROTOCOL_VIOLATION'));
     expect(breach([message('R', Buffer.alloc(4), length)], false)).toEqual(code('PROTOCOL_VIOLATION'));
+  }
+});
+
+test('an error or notice that has no end is a breach, before the driver looks for it', () => {
+  for (const type of ['E', 'N']) {
+    for (const whole of ['\0', 'SERROR\0Mno\0\0', 'M\0\0']) {
+      expect(breach([message(type, Buffer.from(whole)), ready], true)).toBeNull();
+    }
+    for (const torn of ['', 'SERROR', 'SERROR\0', 'SERROR\0Mno\0', 'S', 'M\0']) {
+      expect(breach([message(type, Buffer.from(torn)), ready], true), torn).toEqual(code('PROTOCOL_VIOLATION'));
+    }
   }
 });
 

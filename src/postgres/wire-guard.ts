@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { type ExplainContext, type Explanation, connectionError } from './explain.ts';
 
 /** Message types that are looked at (PostgreSQL documentation, 55.7 "Message Formats"). */
-const type = { authentication: 0x52, readyForQuery: 0x5a } as const;
+const type = { authentication: 0x52, error: 0x45, notice: 0x4e, readyForQuery: 0x5a } as const;
 const HEADER_BYTES = 5;
 /** Header and code of an authentication request. */
 const REQUEST_BYTES = 9;
@@ -18,7 +18,7 @@ const MOST_REQUESTS = 10;
 /** The longest message that a server can send: MaxAllocSize of the PostgreSQL sources. */
 const LONGEST_MESSAGE = 0x3fffffff;
 /** Of the answer to one statement, rows being kept until it ends: bytes, and what an object for each message takes. */
-const ANSWER_BYTES = 512 * 1024 * 1024;
+const ANSWER_BYTES = 256 * 1024 * 1024;
 const MESSAGE_COST = 64;
 
 export interface WireGuardInput {
@@ -69,6 +69,8 @@ export class WireGuard {
   #head = Buffer.alloc(REQUEST_BYTES);
   #have = 0;
   #remaining = 0;
+  /** Of an error or notice that is passing: its last two bytes so far; null for other messages. */
+  #tail: number | null = null;
   #greeting = true;
   #requests = 0;
   #authenticated = false;
@@ -87,18 +89,28 @@ export class WireGuard {
 
   /** @throws WireBreach. */
   feed(chunk: Buffer): void {
-    let at = Math.min(this.#remaining, chunk.length);
-    this.#remaining -= at;
+    let at = this.#pass(chunk, 0);
     while (at < chunk.length) {
       // Headers are seldom cut; those that are not are read where they stand.
       if (this.#have === 0 && chunk.length - at >= HEADER_BYTES && chunk[at] !== type.authentication) {
         at += HEADER_BYTES;
         this.#begin(chunk[at - HEADER_BYTES] ?? 0, chunk.readUInt32BE(at - 4));
       } else at = this.#collect(chunk, at);
-      const body = Math.min(this.#remaining, chunk.length - at);
-      this.#remaining -= body;
-      at += body;
+      at = this.#pass(chunk, at);
     }
+  }
+
+  /** Lets what is in `chunk` of the body at hand go by. @returns where the next byte stands. */
+  #pass(chunk: Buffer, at: number): number {
+    const end = Math.min(at + this.#remaining, chunk.length);
+    this.#remaining -= end - at;
+    if (this.#tail === null) return end;
+    for (let next = Math.max(at, end - 2); next < end; next += 1)
+      this.#tail = (this.#tail * 256 + (chunk[next] ?? 0)) % 65536;
+    // The driver would read fields for ever where the last one has no end, or nothing comes after it.
+    if (this.#remaining === 0 && this.#tail !== 0)
+      throw new WireBreach(violation('an error or notice of it has no end'));
+    return end;
   }
 
   /** Takes bytes of a header until it is whole. @returns where the next byte stands. */
@@ -128,6 +140,8 @@ export class WireGuard {
   #begin(kind: number, length: number): void {
     if (length < 4 || length > LONGEST_MESSAGE) throw impossible(length);
     this.#remaining = length - 4;
+    // An empty one is one zero byte: as if another one stood before it.
+    this.#tail = kind === type.error || kind === type.notice ? (length === 5 ? 0 : 1) : null;
     if (this.#greeting && length > LONGEST_GREETING) {
       throw new WireBreach(violation(`it announces ${length} bytes before the log-in is over`));
     }
