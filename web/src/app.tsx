@@ -6,13 +6,15 @@ import { JobPage } from './pages/job.tsx';
 import { JobListPage } from './pages/job-list.tsx';
 import { SignInPage } from './pages/sign-in.tsx';
 import { route } from './router.ts';
-import { token } from './session.ts';
+import { sharedJob, token } from './session.ts';
 
 const NewJobPage = lazy(async () => (await import('./pages/new-job.tsx')).NewJobPage);
+const SharedPage = lazy(async () => (await import('./pages/shared.tsx')).SharedPage);
 const GroupPage = lazy(async () => (await import('./pages/group.tsx')).GroupPage);
 
 export function App() {
-  const signedIn = token.value !== null;
+  const shared = sharedJob.value;
+  const signedIn = token.value !== null && shared === null;
   return (
     <>
       <a class="skip-link" href="#main" onClick={skipToMain}>
@@ -20,7 +22,7 @@ export function App() {
       </a>
       <Header signedIn={signedIn} />
       <main id="main" tabIndex={-1}>
-        {signedIn ? <Page /> : <SignInPage />}
+        {shared !== null ? <SharedPage id={shared} /> : signedIn ? <Page /> : <SignInPage />}
       </main>
     </>
   );

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseRoute } from './router.ts';
-import { readTokenFromHash, streamProtocols } from './session.ts';
+import { readShareFromHash, readTokenFromHash, streamProtocols } from './session.ts';
 
 describe('token in the address', () => {
   it('is split from the route that follows it', () => {
@@ -8,6 +8,15 @@ describe('token in the address', () => {
     expect(readTokenFromHash('#token=abc&/jobs/7/migrate')).toEqual({ token: 'abc', rest: '#/jobs/7/migrate' });
     expect(readTokenFromHash('#token=50%')).toEqual({ token: '50%', rest: '#/jobs' });
     expect(readTokenFromHash('#/jobs')).toBeNull();
+  });
+
+  it('of a link to one job comes with that job', () => {
+    expect(readShareFromHash('#share=pgsluice-share_a-b_1&/jobs/k3v9')).toEqual({
+      token: 'pgsluice-share_a-b_1',
+      job: 'k3v9',
+    });
+    for (const hash of ['#token=a&/jobs/1', '#share=a', '#share=a&/groups/1', '#/jobs/1'])
+      expect(readShareFromHash(hash)).toBeNull();
   });
 
   it('travels as a subprotocol in base64url', () => {

@@ -1,5 +1,5 @@
 import { route } from '../router.ts';
-import { signOut } from '../session.ts';
+import { sharedJob, signOut } from '../session.ts';
 import { nextTheme, theme, type Theme } from '../theme.ts';
 import { Icon, type IconName } from './icon.tsx';
 
@@ -10,7 +10,7 @@ export function Header({ signedIn }: { signedIn: boolean }) {
   return (
     <header class="site-header">
       <div class="site-header-inner">
-        <a class="brand" href="#/jobs">
+        <a class="brand" href={sharedJob.value === null ? '#/jobs' : '#main'}>
           <span class="brand-mark">
             <Icon name="wave" />
           </span>

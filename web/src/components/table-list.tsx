@@ -3,6 +3,7 @@ import { useMemo, useRef } from 'preact/hooks';
 import type { JobState, TableProgress, TableState } from '../../../src/contract/event.ts';
 import { formatBytes, formatCount, formatDuration, formatPercent, formatRate, plural } from '../format.ts';
 import type { JobSession } from '../job-session.ts';
+import { sharedJob } from '../session.ts';
 import { kindWords, type KindWords } from '../kind-words.ts';
 import { tableFraction, tableKey } from '../model.ts';
 import { orderTables, type SortKey } from '../table-order.ts';
@@ -202,7 +203,7 @@ function TableCells({ table, words, jobState, session }: CellsProps) {
           <p>
             <span class="code">{table.error.code}</span>
             {table.attempts > 1 && <span class="muted"> tried {table.attempts} times</span>}
-            {jobState === 'failed' && (
+            {jobState === 'failed' && sharedJob.value === null && (
               <button
                 type="button"
                 class="small"
