@@ -34,6 +34,7 @@ USER node
 VOLUME /var/lib/pgsluice
 EXPOSE 7432
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
-  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PGSLUICE_PORT || 7432}/healthz`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+  CMD ["node", "-e", "process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0'; fetch(`http${process.env.PGSLUICE_TLS_CERT ? 's' : ''}://127.0.0.1:${process.env.PGSLUICE_PORT || 7432}/healthz`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 ENTRYPOINT ["node", "/app/bin/pgsluice.js"]
-CMD ["serve", "--host", "0.0.0.0"]
+# Who reaches it is decided by how its port is published. For HTTPS mount a certificate, and set PGSLUICE_TLS_CERT and PGSLUICE_TLS_KEY.
+CMD ["serve", "--host", "0.0.0.0", "--insecure"]
