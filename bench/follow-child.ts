@@ -32,8 +32,10 @@ const follower = new Follower({
     if (level === 'warn') process.stderr.write(`${message}\n`);
   },
 });
+const started = performance.now();
 const run = follower.run();
 await Promise.race([follower.drainTo(parseLsn(task.until), abort.signal), run]);
-process.stdout.write(`${JSON.stringify({ counts: follower.counts, ordered: follower.orderedBatches })}\n`);
+const seconds = (performance.now() - started) / 1000;
+process.stdout.write(`${JSON.stringify({ seconds, counts: follower.counts, ordered: follower.orderedBatches })}\n`);
 abort.abort();
 await run.catch(() => undefined);

@@ -13,6 +13,8 @@ import { type Snapshot, visibleIn, widenXid } from './visibility.ts';
 
 /** Changes that are held to be collapsed together; then they are written. */
 const HELD_CHANGES = 40_000;
+/** So many are enough while the target has nothing to do. */
+const FIRST_CHANGES = 5000;
 /** Bytes of changes from spool files that are held; those in memory are bounded by whoever made the batch. */
 const HELD_BYTES = 16 * 1024 * 1024;
 
@@ -115,8 +117,14 @@ export class BatchWriter {
       const bytes = held.add(change, planned);
       this.#heldChanges += 1;
       if (weigh) this.#heldBytes += bytes;
-      if (this.#heldChanges >= HELD_CHANGES || this.#heldBytes >= HELD_BYTES) await this.#flush();
+      if (this.#isEnough()) await this.#flush();
     }
+  }
+
+  #isEnough(): boolean {
+    const { transaction } = this.#context;
+    if (this.#heldChanges >= FIRST_CHANGES && this.#heldChanges % FIRST_CHANGES === 0 && transaction.idle) return true;
+    return this.#heldChanges >= HELD_CHANGES || this.#heldBytes >= HELD_BYTES;
   }
 
   /** null when the change is part of the table's copy, or of a table that is left out. */

@@ -198,6 +198,11 @@ export class TargetTransaction {
     await new Promise((resolve) => setImmediate(resolve));
   }
 
+  /** True when everything sent has been answered: the target has nothing to do. */
+  get idle(): boolean {
+    return this.#unanswered === 0;
+  }
+
   /** Waits for the answer to BEGIN. @throws the first failure. */
   async begun(): Promise<void> {
     await this.#until(() => this.#begun || this.#failure !== null);

@@ -30,7 +30,7 @@ export interface FollowerInput {
 const BATCH_BYTES = 8 * 1024 * 1024;
 /** Changes that go into one transaction of the target. */
 const BATCH_CHANGES = 20_000;
-const ASK_EVERY_MS = 50;
+const ASK_EVERY_MS = 20;
 /** Between two attempts to connect anew, at most. */
 const LONGEST_PAUSE_MS = 15_000;
 
@@ -168,27 +168,28 @@ export class Follower {
     const { job, source, target, slot, publication, sourceMajor, workDir, signal } = this.#input;
     const log = this.#log;
     const progress = await this.#takeOver();
-    const applier = await Applier.open({
+    const from = progress.applied;
+    const opening = Applier.open({
       settings: target,
       job,
       epoch: progress.epoch,
-      applied: progress.applied,
+      applied: from,
       gates: progress.gates,
       signal,
       log,
     });
+    const streaming = openChangeStream({
+      settings: source,
+      slot,
+      publication,
+      from,
+      sourceMajor,
+      workDir,
+      signal,
+      log,
+    });
+    const [applier, stream] = await bothOpen(opening, streaming);
     try {
-      const from = progress.applied;
-      const stream = await openChangeStream({
-        settings: source,
-        slot,
-        publication,
-        from,
-        sourceMajor,
-        workDir,
-        signal,
-        log,
-      });
       try {
         stream.acknowledge(from);
         this.#connection = { stream, applier };
@@ -333,6 +334,18 @@ export class Follower {
       await session?.close();
     }
   }
+}
+
+interface Closable {
+  close(): Promise<void>;
+}
+
+/** Both, or neither: what one of them opened is closed when the other cannot be. @throws the first one's error before the other's. */
+async function bothOpen<A extends Closable, B extends Closable>(one: Promise<A>, other: Promise<B>): Promise<[A, B]> {
+  const [a, b] = await Promise.allSettled([one, other]);
+  if (a.status === 'fulfilled' && b.status === 'fulfilled') return [a.value, b.value];
+  for (const side of [a, b]) if (side.status === 'fulfilled') await side.value.close();
+  throw a.status === 'rejected' ? a.reason : b.status === 'rejected' ? b.reason : new Error('neither failed');
 }
 
 function lastPosition(items: readonly StreamItem[]): Lsn | null {

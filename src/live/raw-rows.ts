@@ -43,13 +43,13 @@ class Bytes {
 
   byte(value: number): void {
     const to = this.#room(1);
-    to[this.#length] = value;
-    this.#length += 1;
+    to[this.#length++] = value;
   }
 
+  /** Of a few characters: a call into the buffer's own writer would cost more. */
   ascii(text: string): void {
     const to = this.#room(text.length);
-    this.#length += to.write(text, this.#length, 'latin1');
+    for (let at = 0; at < text.length; at += 1) to[this.#length++] = text.charCodeAt(at);
   }
 
   plain(from: Buffer, start: number, end: number): void {
