@@ -142,7 +142,9 @@ async function follow(
     },
   });
   const events: JobEvent[] = [];
-  const closed = new Promise<number>((resolve) => socket.once('close', (code) => resolve(code)));
+  // 0: it was not closed in time.
+  const closing = new Promise<number>((resolve) => socket.once('close', (code) => resolve(code)));
+  const closed = Promise.race([closing, delay(10_000, 0, { ref: false })]);
   const status = await new Promise<number>((resolve, reject) => {
     socket.once('unexpected-response', (_request, response) => {
       response.resume();
