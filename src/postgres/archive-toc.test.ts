@@ -48,6 +48,7 @@ it.each([14, 16])('reads the table of contents of format 1.%i', (minor) => {
       name: 'odd\nname',
       type: 'TABLE DATA',
       schema: 's',
+      owner: 'owner',
       definition: '',
       copyStatement: 'COPY s."odd\nname" (a) FROM stdin;\n',
       hasData: true,

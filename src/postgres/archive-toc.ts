@@ -9,6 +9,8 @@ export interface TocEntry {
   /** pg_dump's word: TABLE DATA, SEQUENCE SET, BLOBS … */
   readonly type: string;
   readonly schema: string | null;
+  /** '' where it has none. */
+  readonly owner: string;
   /** SQL that makes it; '' for data. */
   readonly definition: string;
   /** `COPY … FROM stdin;` with its line break; '' where the rows are INSERT commands, and for what is no table. */
@@ -177,7 +179,7 @@ export function parseToc(bytes: Buffer, decode: (bytes: Buffer) => string): Toc 
     text();
     if (head.minor >= 14) text();
     if (head.minor >= 16) reader.int();
-    text();
+    const owner = text();
     text();
     const dependencies: number[] = [];
     for (let one = reader.bytes(); one !== null; one = reader.bytes())
@@ -191,6 +193,7 @@ export function parseToc(bytes: Buffer, decode: (bytes: Buffer) => string): Toc 
       name,
       type,
       schema: schema === '' ? null : schema,
+      owner,
       definition,
       copyStatement,
       hasData,

@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { randomUUID } from 'node:crypto';
 import { decodeArchiveText } from './archive-encoding.ts';
+import { readTocFile } from './archive-toc-file.ts';
+import { asListed } from './listed.ts';
 import { dumpFilterArguments } from './filters.ts';
 import type { RelationFilter } from './filters.ts';
 import { PgsluiceError } from '../errors.ts';
@@ -60,7 +62,7 @@ const placed = new Set(['TABLE', 'MATERIALIZED VIEW', 'INDEX', 'CONSTRAINT']);
 
 const tocLine = /^-- TOC entry (\d+) \(class (\d+) OID (\d+)\)$/;
 const nameLine =
-  /^-- (?:Data for )?Name: (.*); Type: ([A-Z][A-Z ]*); Schema: (.*?); Owner: ([^;]*|.*?)(?:; Tablespace: .*)?$/;
+  /^-- (?:Data for )?Name: (.*); Type: ([A-Z][A-Z ]*); Schema: (.*?); Owner: ([^;]*|.*?)(?:; Tablespace: .*)?$/s;
 
 interface EntryHeader {
   dumpId: number;
@@ -89,8 +91,10 @@ export function withoutAttver(statement: string): string | null {
   return kept.length === 0 ? null : `${match[1]}(${kept.join(', ')});`;
 }
 
-/** Splits one section's SQL, as `pg_restore --verbose` prints it, into entries. Pure. */
-export function parseArchiveSql(sql: string, section: ArchiveEntry['section']): ArchiveEntry[] {
+/**
+ * Splits one section's SQL, as `pg_restore --verbose` prints it, into entries. `doubled`: backslashes escape in plain literals. Pure.
+ */
+export function parseArchiveSql(sql: string, section: ArchiveEntry['section'], doubled = false): ArchiveEntry[] {
   const entries: ArchiveEntry[] = [];
   const settings = new Map<string, string>();
   let header: EntryHeader | null = null;
@@ -109,7 +113,7 @@ export function parseArchiveSql(sql: string, section: ArchiveEntry['section']): 
     statements = [];
   };
 
-  for (const token of tokenizeSql(sql)) {
+  for (const token of tokenizeSql(sql, doubled)) {
     if (token.kind === 'comment') {
       const toc = tocLine.exec(token.text);
       if (toc !== null) {
@@ -285,15 +289,16 @@ export interface PrintedArchive {
 }
 
 /**
- * Has pg_restore print an archive's definitions.
+ * Has pg_restore print an archive's definitions, and holds them against its table of contents.
  * @throws PgsluiceError PG_TOOL_FAILED with pg_restore's own words, ARCHIVE_UNREADABLE for an encoding that is not known here,
- * or the cancellation.
+ * ARCHIVE_NOT_AS_LISTED, SQL_UNREADABLE, or the cancellation.
  */
 export async function printArchive(input: PrintInput): Promise<PrintedArchive> {
   const entries: ArchiveEntry[] = [];
   let escapes = false;
   await mkdir(input.workDir, { recursive: true, mode: 0o700 });
   const { only } = input;
+  const toc = await readTocFile(input.path, (bytes) => decodeArchiveText(bytes, input.encoding));
   for (const section of only === undefined ? (['pre-data', 'post-data'] as const) : (['pre-data'] as const)) {
     const sqlFile = join(input.workDir, `${randomUUID()}.${section}.sql`);
     const listFile = `${sqlFile}.list`;
@@ -313,8 +318,9 @@ export async function printArchive(input: PrintInput): Promise<PrintedArchive> {
         signal: input.signal,
       });
       const sql = decodeArchiveText(await readFile(sqlFile), input.encoding);
-      escapes ||= escapesInLiterals.test(sql.slice(0, 2000));
-      entries.push(...parseArchiveSql(sql, section));
+      const doubled = escapesInLiterals.test(sql.slice(0, 2000));
+      escapes ||= doubled;
+      entries.push(...asListed(parseArchiveSql(sql, section, doubled), toc.entries, doubled, withoutAttver));
     } finally {
       await Promise.all([rm(sqlFile, { force: true }), rm(listFile, { force: true })]);
     }

@@ -55,3 +55,36 @@ test('comments between statements are reported, meta-commands are left out', () 
     { kind: 'statement', text: 'SELECT 2;' },
   ]);
 });
+
+test('what PostgreSQL takes for space and for the end of a comment counts, and nothing else', () => {
+  // A no-break space is a letter: what follows is no E string, so the literal ends before the semicolon.
+  expect(statements("SELECT \u00a0e'\\'; DROP TABLE a; --'")).toEqual(["SELECT \u00a0e'\\';", 'DROP TABLE a;']);
+  expect(statements("\u00a0e'\\'; DROP TABLE a; --'")).toEqual(["\u00a0e'\\';", 'DROP TABLE a;']);
+  expect(statements('SELECT 1 -- x\rFROM a; SELECT 2;')).toEqual(['SELECT 1 -- x\rFROM a;', 'SELECT 2;']);
+  expect(statements('-- x\rDROP TABLE a;')).toEqual(['DROP TABLE a;']);
+});
+
+test('a backslash escapes in plain literals where the archive says so', () => {
+  const sql = "SELECT 'x\\''; DROP TABLE a; --'";
+  expect([...tokenizeSql(sql, true)].map((token) => token.text)).toEqual(["SELECT 'x\\'';", 'DROP TABLE a;', "--'"]);
+  expect(statements(sql)).toEqual([sql]);
+});
+
+test('no statement hides in what looks like the body of a routine', () => {
+  const unreadable = expect.objectContaining({ code: 'SQL_UNREADABLE' }) as Error;
+  const head = 'CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC';
+  expect(() => statements(`${head} SELECT 1 AS case; END; DROP TABLE a; END;`)).toThrow(unreadable);
+  expect(() => statements(`${head} SELECT 1; DROP TABLE a; END;`)).toThrow(unreadable);
+  // A view called "function", and a column called "begin" that is named atomic.
+  const view = 'CREATE VIEW function AS SELECT begin atomic FROM t;';
+  expect(statements(`${view} DROP TABLE a; END;`)).toEqual([view, 'DROP TABLE a;', 'END;']);
+  // The body ends too early, and what is left over is no routine.
+  expect(statements(`${head} SELECT 1 AS end; SELECT 2; END;`)).toEqual([
+    `${head} SELECT 1 AS end;`,
+    'SELECT 2;',
+    'END;',
+  ]);
+  const honest = `${head} INSERT INTO a VALUES (1); (SELECT 2); WITH x AS (SELECT 1) SELECT CASE WHEN true THEN 1 END FROM x; END;`;
+  expect(statements(`${honest} SELECT 3;`)).toEqual([honest, 'SELECT 3;']);
+  expect(statements('CREATE OR REPLACE PROCEDURE p() BEGIN ATOMIC END; SELECT 3;')).toHaveLength(2);
+});
