@@ -60,7 +60,7 @@ class ScriptedStream {
       single: { run: unused, accept: unused, unaccept: unused },
       report: unused,
       reportHtml: unused,
-      logs: unused,
+      logPage: unused,
       metrics: unused,
       ready: unused,
       stream: (_id: string, after: number, signal: AbortSignal) => this.stream(after, signal),

@@ -8,7 +8,6 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { openPostgres } from '../src/store/postgres-database.ts';
 import { migrateState } from '../src/store/migrate.ts';
 import { DirectoryLock } from '../src/store/directory-lock.ts';
-import { pruneEvents, readEvents, writeEvents } from '../src/store/event-queries.ts';
 import { findJob, insertJob } from '../src/store/job-queries.ts';
 import { ownIdentity } from '../src/store/process-identity.ts';
 import { Store } from '../src/store/store.ts';
@@ -121,43 +120,6 @@ describe('the embedded store', () => {
     await store.db.execute(sql`insert into pgsluice.migrations (hash, created_at) values ('future', 9999999999999)`);
     await store.close();
     await expect(Store.open(embedded())).rejects.toThrow(code('STATE_TOO_NEW'));
-  });
-
-  test('pruning leaves a gapless suffix', async () => {
-    const store = await Store.open(embedded());
-    await insertJob(store.db, { ...job('one', store), ownerId: store.agentId });
-    const event = (seq: number) => ({
-      seq,
-      at: new Date(Date.now() - (seq <= 40 ? 40 : 0) * 86_400_000).toISOString(),
-      body: { type: 'log', level: 'info', message: `line ${seq}` },
-    });
-    const events = Array.from({ length: 100 }, (_, i) => event(i + 1));
-    const batch = {
-      jobId: 'one',
-      firstSeq: 1,
-      lastSeq: 100,
-      totals: null,
-      phase: null,
-      targetTouched: false,
-      tables: [],
-      checks: [],
-    };
-    expect(await writeEvents(store.db, { ...batch, ownerId: 'other', events: JSON.stringify(events) })).toBe(false);
-    expect(await writeEvents(store.db, { ...batch, ownerId: store.agentId, events: JSON.stringify(events) })).toBe(
-      true,
-    );
-    const seqs = async () => (await readEvents(store.db, 'one', 0, 1_000)).map((e) => e.seq);
-
-    expect(await pruneEvents(store.db, 'one', { keep: 1_000, days: 30, limit: 15 })).toBe(15);
-    expect((await seqs())[0]).toBe(16);
-    expect(await pruneEvents(store.db, 'one', { keep: 1_000, days: 30, limit: 1_000 })).toBe(25);
-    expect(await pruneEvents(store.db, 'one', { keep: 10, days: 30, limit: 1_000 })).toBe(50);
-    expect(await seqs()).toEqual(Array.from({ length: 10 }, (_, i) => 91 + i));
-    await store.db.execute(sql`update pgsluice.job_events set at = now() - interval '90 days'`);
-    await pruneEvents(store.db, 'one', { keep: 10, days: 30, limit: 1_000 });
-    expect(await seqs()).toEqual([100]);
-    await store.vacuum();
-    await store.close();
   });
 });
 

@@ -18,7 +18,8 @@ export interface JobClient {
   /** Tokens, links to jobs, who did what. */
   readonly access: AccessClient;
   create(request: JobRequestInput): Promise<JobView>;
-  list(): Promise<JobView[]>;
+  /** The newest first. */
+  list(query?: { readonly limit?: number; readonly idPrefix?: string }): Promise<JobView[]>;
   get(id: string): Promise<JobView>;
   act(id: string, action: JobAction): Promise<JobView>;
   remove(id: string): Promise<void>;

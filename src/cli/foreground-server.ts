@@ -78,7 +78,7 @@ export function onlyOwn(manager: ApiManager, own: OwnJobs): ApiManager {
     create: () => Promise.reject(busy()),
     act: (id, action): Promise<JobView> =>
       !own.jobs.includes(id) && beginning.has(action) ? Promise.reject(busy()) : manager.act(id, action),
-    list: () => manager.list(),
+    list: (query) => manager.list(query),
     get: (id) => manager.get(id),
     remove: (id) => manager.remove(id),
     tables: (id) => manager.tables(id),
@@ -96,7 +96,7 @@ export function onlyOwn(manager: ApiManager, own: OwnJobs): ApiManager {
     access: manager.access,
     report: (id) => manager.report(id),
     reportHtml: (id) => manager.reportHtml(id),
-    logs: (id, query) => manager.logs(id, query),
+    logPage: (id, query) => manager.logPage(id, query),
     stream: (id, after, signal) => manager.stream(id, after, signal),
     metrics: () => manager.metrics(),
     ready: () => manager.ready(),

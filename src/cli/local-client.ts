@@ -43,8 +43,8 @@ export class LocalClient implements JobClient {
   create(request: JobRequestInput): Promise<JobView> {
     return this.#recorded('job.create', null, () => this.#manager.create(JobRequest.parse(request)));
   }
-  list(): Promise<JobView[]> {
-    return this.#manager.list();
+  list(query?: { readonly limit?: number; readonly idPrefix?: string }): Promise<JobView[]> {
+    return this.#manager.list(query);
   }
   get(id: string): Promise<JobView> {
     return this.#manager.get(id);
@@ -96,7 +96,7 @@ export class LocalClient implements JobClient {
   logs(id: string, query: LogQuery): Promise<JobEvent[]> {
     return this.#manager.logs(id, query);
   }
-  stream(id: string, after: number, signal: AbortSignal): AsyncGenerator<StreamMessage[]> {
+  stream(id: string, after: number, signal: AbortSignal): AsyncGenerator<readonly StreamMessage[]> {
     return this.#manager.stream(id, after, signal);
   }
   #recorded<T>(action: string, subject: string | null, work: () => Promise<T>): Promise<T> {

@@ -8,11 +8,13 @@ import type { JobRequestInput } from '../contract/options.ts';
 import type { Report } from '../contract/report.ts';
 import { PgsluiceError } from '../errors.ts';
 import type { AcceptanceInput } from '../jobs/checks-of-job.ts';
+import type { LogPage } from '../jobs/log-search.ts';
 import type { LogQuery } from '../jobs/manager.ts';
 import { type AccessClient, remoteAccess } from './access-client.ts';
 import type { JobClient } from './client.ts';
 import { followSocket } from './remote-stream.ts';
 
+const listPage = 500;
 const requestTimeoutMs = 30_000;
 /** A check that is made again answers when it is over; the agent bounds it. */
 const checkTimeoutMs = 150_000;
@@ -34,8 +36,18 @@ export class RemoteClient implements JobClient {
   create(request: JobRequestInput): Promise<JobView> {
     return this.#json('POST', '/api/jobs', request);
   }
-  async list(): Promise<JobView[]> {
-    return (await this.#json<{ jobs: JobView[] }>('GET', '/api/jobs')).jobs;
+  async list(query: { readonly limit?: number; readonly idPrefix?: string } = {}): Promise<JobView[]> {
+    const jobs: JobView[] = [];
+    let after: string | null = null;
+    do {
+      const params = new URLSearchParams({ limit: String(Math.min(query.limit ?? listPage, listPage)) });
+      if (after !== null) params.set('after', after);
+      if (query.idPrefix !== undefined) params.set('prefix', query.idPrefix);
+      const page = await this.#json<{ jobs: JobView[]; next?: string | null }>('GET', `/api/jobs?${params.toString()}`);
+      jobs.push(...page.jobs);
+      after = page.next ?? null;
+    } while (after !== null && jobs.length < (query.limit ?? Number.POSITIVE_INFINITY));
+    return jobs;
   }
   get(id: string): Promise<JobView> {
     return this.#json('GET', jobPath(id));
@@ -83,9 +95,18 @@ export class RemoteClient implements JobClient {
     return (await this.#request('GET', `${jobPath(id)}/report?format=html`)).text();
   }
   async logs(id: string, query: LogQuery): Promise<JobEvent[]> {
-    const params = new URLSearchParams();
-    for (const [name, value] of Object.entries(query)) params.set(name, String(value));
-    return (await this.#json<{ events: JobEvent[] }>('GET', `${jobPath(id)}/logs?${params.toString()}`)).events;
+    const events: JobEvent[] = [];
+    const limit = query.limit ?? 1_000;
+    let after: number | null = query.after ?? 0;
+    while (after !== null && events.length < limit) {
+      const params = new URLSearchParams();
+      const rest = { ...query, after, limit: limit - events.length };
+      for (const [name, value] of Object.entries(rest)) params.set(name, String(value));
+      const page: Partial<LogPage> = await this.#json('GET', `${jobPath(id)}/logs?${params.toString()}`);
+      events.push(...(page.events ?? []));
+      after = page.next ?? null;
+    }
+    return events;
   }
   stream(id: string, after: number, signal: AbortSignal): AsyncGenerator<readonly StreamMessage[]> {
     const url = new URL(`${jobPath(id)}/events`, this.where);

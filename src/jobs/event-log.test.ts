@@ -36,9 +36,7 @@ function memoryStore(delayMs = 0, patienceMs = 10_000) {
       }
       if (!owned) return false;
       batches.push(batch);
-      for (const row of JSON.parse(batch.events) as { seq: number; at: string; body: JobEventBody }[]) {
-        events.push({ ...row.body, seq: row.seq, at: row.at });
-      }
+      events.push(...(JSON.parse(batch.events) as JobEvent[]));
       return true;
     },
     storedSeq: () => Promise.resolve(events.at(-1)?.seq ?? 0),

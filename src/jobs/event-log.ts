@@ -143,12 +143,13 @@ export class EventLog {
     const first = this.#lastSeq + 1;
     const effects = this.#effects(events);
     const lastSeq = this.#lastSeq + events.length;
-    const json = events.map((event, i) => `{"seq":${first + i},"at":"${event.at}","body":${event.json}}`);
+    const json = events.map((event, i) => `{"seq":${first + i},"at":"${event.at}",${event.json.slice(1)}`);
     const owned = await this.#persist({
       jobId,
       ownerId,
       firstSeq: first,
       lastSeq,
+      at: events.at(-1)?.at ?? new Date().toISOString(),
       events: `[${json.join(',')}]`,
       ...effects.batch,
     });
@@ -191,7 +192,7 @@ export class EventLog {
   }
 
   #effects(events: readonly PendingEvent[]): {
-    batch: Omit<EventBatch, 'jobId' | 'ownerId' | 'firstSeq' | 'lastSeq' | 'events'>;
+    batch: Omit<EventBatch, 'jobId' | 'ownerId' | 'firstSeq' | 'lastSeq' | 'at' | 'events'>;
     rows: number;
     bytes: number;
   } {

@@ -2,8 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { beat, registerAgent } from '../store/agent-queries.ts';
 import { pruneAudit } from '../store/access-queries.ts';
-import { pruneEvents } from '../store/event-queries.ts';
-import { countByState, type JobRow, listJobs } from '../store/job-queries.ts';
+import { countByState, type JobRow } from '../store/job-queries.ts';
 import { ownIdentity } from '../store/process-identity.ts';
 import { keyRotated } from '../store/state-key.ts';
 import type { Store } from '../store/store.ts';
@@ -12,11 +11,11 @@ import { findDead, markInterrupted } from './interrupted.ts';
 import type { JobCounters } from './job-counters.ts';
 import type { JobWriter } from './job-writer.ts';
 import type { LiveSweep } from './live-sweep.ts';
-import { defaultRetention, needsPruning, type Retention } from './retention.ts';
+import { defaultRetention, retain, type Retention } from './retention.ts';
 
 const beatMs = 5_000;
 const sweepMs = 60_000;
-const eventsPerPrune = 10_000;
+const auditEntriesPerPrune = 10_000;
 
 export interface HousekeepingInput {
   readonly store: Store;
@@ -52,12 +51,15 @@ export class Housekeeping {
     this.#loops = Promise.all([
       this.#every(beatMs, () => this.#beat()),
       this.#every(sweepMs, () => this.#sweep()),
+      this.#every(this.#retention.everyMs, () => this.#retain()),
       // Servers are asked here, which may take long: never on the way of a start, a heartbeat or another sweep.
       this.#atOnceAndEvery(sweepMs, () => live.clean(signal)),
       ...(role === 'daemon'
         ? [
             this.#atOnceAndEvery(beatMs, () => live.goOn(signal)),
             this.#atOnceAndEvery(sweepMs, () => this.#input.callHooks(signal)),
+            // An agent that is restarted often prunes as well.
+            this.#guarded(() => this.#retain()),
           ]
         : []),
     ]);
@@ -119,23 +121,17 @@ export class Housekeeping {
     counters.setJobs(await countByState(store.db));
   }
 
-  /** In pieces with pauses between: the embedded server answers nobody meanwhile. */
   async #sweep(): Promise<void> {
     const { store } = this.#input;
-    const { maxEventsPerJob: keep, maxAgeDays: days, maxAuditEntries, auditDays } = this.#retention;
-    await pruneAudit(store.db, { keep: maxAuditEntries, days: auditDays, limit: eventsPerPrune });
-    let removed = 0;
-    for (const row of await listJobs(store.db)) {
-      if (row.ownerId !== store.agentId && store.kind === 'postgresql') continue;
-      if (!needsPruning(row, this.#retention, new Date())) continue;
-      for (;;) {
-        const count = await pruneEvents(store.db, row.id, { keep, days, limit: eventsPerPrune });
-        removed += count;
-        if (count < eventsPerPrune || this.#stopped.signal.aborted) break;
-        await sleep(20);
-      }
-    }
+    const { maxAuditEntries, auditDays } = this.#retention;
+    await pruneAudit(store.db, { keep: maxAuditEntries, days: auditDays, limit: auditEntriesPerPrune });
     const forgotten = await forgetPasswords(store, passwordBounds, (id) => !this.#input.inHand(id));
-    if (removed + forgotten > 0) await store.vacuum();
+    if (forgotten > 0) await store.vacuum();
+  }
+
+  async #retain(): Promise<void> {
+    const { store, logger } = this.#input;
+    const { removed, compacted } = await retain(store.db, this.#retention, { logger, signal: this.#stopped.signal });
+    if (removed + compacted > 0) await store.vacuum();
   }
 }

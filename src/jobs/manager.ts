@@ -8,7 +8,7 @@ import type { JobRequest } from '../contract/options.ts';
 import type { Report } from '../contract/report.ts';
 import { cancelledError, PgsluiceError } from '../errors.ts';
 import { agentSilenceSeconds } from '../store/agent-queries.ts';
-import { lastProgress, readLogs } from '../store/event-queries.ts';
+import { lastProgress } from '../store/event-queries.ts';
 import {
   checksOf,
   claimJob,
@@ -17,6 +17,7 @@ import {
   findReport,
   insertJob,
   type JobRow,
+  type JobQuery,
   listJobs,
   tablesOf,
 } from '../store/job-queries.ts';
@@ -30,7 +31,6 @@ import { forgetPartial } from './clean-run.ts';
 import { acceptedOf } from './acceptance.ts';
 import { ChecksOfJob } from './checks-of-job.ts';
 import { defaultRooms } from './default-rooms.ts';
-import { storedEvents, streamEvents } from './event-stream.ts';
 import { sweepHooks } from './hook-sweep.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { jobActivity } from './activity.ts';
@@ -38,7 +38,7 @@ import { stayPaused } from './interrupted.ts';
 import { hookMeans } from './run-environment.ts';
 import { assertCommandAllowed } from './commands.ts';
 import { JobCounters } from './job-counters.ts';
-import { JobFeed } from './job-feed.ts';
+import { JobEvents } from './job-events.ts';
 import { GroupPlaces } from './group-places.ts';
 import { Groups } from './groups.ts';
 import { methodOf, notInHand, openEndpoints, openSides, toView } from './job-view.ts';
@@ -46,6 +46,7 @@ import { alreadyHandedOver, isHandedOver, isStanding } from './live-hand.ts';
 import { JobWriter } from './job-writer.ts';
 import { LiveSweep } from './live-sweep.ts';
 import { agentStopping, heldElsewhere, jobNotFound, reportNotReady, runningError } from './manager-errors.ts';
+import type { LogPage } from './log-search.ts';
 import type { LogQuery, ManagerConfig, ManagerMetrics } from './manager-types.ts';
 import { newJobRow } from './new-job.ts';
 import { withCalls } from './sealed-calls.ts';
@@ -71,9 +72,9 @@ export class JobManager {
   readonly #queue: PQueue;
   readonly #places: GroupPlaces;
   readonly #runs = new Map<string, ActiveRun>();
-  readonly #feeds = new Map<string, JobFeed>();
   readonly #turns = new Map<string, Promise<unknown>>();
   readonly #counters: JobCounters;
+  readonly #events: JobEvents;
   readonly #housekeeping: Housekeeping;
   readonly #live: LiveSweep;
   /** Single checks of a job: made again, accepted. */
@@ -99,6 +100,7 @@ export class JobManager {
       hold: (group, holds) => this.#places.hold(group, holds),
     });
     this.#counters = new JobCounters();
+    this.#events = new JobEvents(store);
     this.access = new Access(store.db, (id) => this.#row(id));
     this.single = new ChecksOfJob({
       store,
@@ -186,11 +188,14 @@ export class JobManager {
       const writer = this.#writer(await this.#row(id), () => undefined);
       writer.emit({ type: 'state', state: 'draft', previous: null, reason: 'Created.', error: null });
       await writer.close();
+      this.#events.release(id);
     });
   }
 
-  async list(): Promise<JobView[]> {
-    return await Promise.all((await listJobs(this.#store.db)).map((row) => this.#view(row)));
+  /** The newest first; all of them where nothing is asked for. @throws PgsluiceError JOB_NOT_FOUND for an `after` that is gone. */
+  async list(query: JobQuery = {}): Promise<JobView[]> {
+    if (query.after !== undefined) await this.#row(query.after);
+    return await Promise.all((await listJobs(this.#store.db, query)).map((row) => this.#view(row)));
   }
 
   async get(id: string): Promise<JobView> {
@@ -261,8 +266,7 @@ export class JobManager {
       await forgetPartial(row, (message) => this.#config.logger.warn({ job: id }, message));
       await deleteJob(this.#store.db, id);
       this.#counters.removed(row.state);
-      this.#feeds.get(id)?.close();
-      this.#feeds.delete(id);
+      this.#events.remove(id);
     });
   }
 
@@ -294,31 +298,26 @@ export class JobManager {
     return this.#rooms.reportHtml(await this.report(id));
   }
 
-  async logs(id: string, query: LogQuery): Promise<JobEvent[]> {
-    await this.#row(id);
-    return await readLogs(this.#store.db, id, {
-      after: query.after ?? 0,
-      limit: Math.min(Math.max(1, query.limit ?? 1_000), 10_000),
-      level: query.level ?? 'debug',
-      search: query.search ?? null,
-    });
+  /** See JobEvents.logs. */
+  logs(id: string, query: LogQuery): Promise<JobEvent[]> {
+    return this.#events.logs(id, query);
   }
 
-  /**
-   * All events after `after`, in batches of at most 1,000: what is stored, then what comes. Nothing twice, nothing left out; a
-   * reset message where the store no longer holds what follows. Ends with the signal, the job's removal, or the agent's stop.
-   * @throws PgsluiceError JOB_NOT_FOUND.
-   */
-  async *stream(id: string, after: number, signal: AbortSignal): AsyncGenerator<StreamMessage[]> {
-    await this.#row(id);
-    yield* streamEvents(storedEvents(this.#store, id, this.#feed(id)), after, signal);
+  /** See JobEvents.logPage. */
+  logPage(id: string, query: LogQuery): Promise<LogPage> {
+    return this.#events.logPage(id, query);
+  }
+
+  /** See JobEvents.stream. */
+  stream(id: string, after: number, signal: AbortSignal): AsyncGenerator<readonly StreamMessage[]> {
+    return this.#events.stream(id, after, signal);
   }
 
   /** Resolves when nothing more happens to the job unless a person acts: it is ready, blocked, paused or at its end. */
   async waitUntilSettled(id: string): Promise<JobView> {
     const never = new AbortController().signal;
     for (;;) {
-      const feed = this.#feed(id);
+      const feed = this.#events.feed(id);
       const { version } = feed;
       const run = this.#runs.get(id);
       const view = await this.get(id);
@@ -362,7 +361,7 @@ export class JobManager {
       Promise.allSettled(stragglers.map((run) => run.force(reason))),
       sleep(forceMs, undefined, { ref: false }),
     ]);
-    for (const feed of this.#feeds.values()) feed.close();
+    await this.#events.close();
     await this.#store.close();
   }
 
@@ -419,7 +418,7 @@ export class JobManager {
     const run: ActiveRun = new ActiveRun(environment, { row, sides, writer }, () => {
       this.#runs.delete(id);
       this.#places.leave(id);
-      this.#forgetFeed(id);
+      this.#events.release(id);
     });
     this.#runs.set(id, run);
     this.#places.join({ row, sides, stage: () => run.stage });
@@ -434,7 +433,13 @@ export class JobManager {
   }
 
   #writer(row: JobRow, onBroken: (error: PgsluiceError) => void): JobWriter {
-    return new JobWriter({ store: this.#store, row, feed: this.#feed(row.id), observer: this.#counters, onBroken });
+    return new JobWriter({
+      store: this.#store,
+      row,
+      feed: this.#events.feed(row.id),
+      observer: this.#counters,
+      onBroken,
+    });
   }
 
   /** The writer of the run in hand, else one for this moment. */
@@ -447,7 +452,7 @@ export class JobManager {
       return await use(writer);
     } finally {
       await writer.close();
-      this.#forgetFeed(id);
+      this.#events.release(id);
     }
   }
 
@@ -477,21 +482,6 @@ export class JobManager {
     // What another agent, or an earlier one, last measured stands in the job's events.
     const progress = row.live === null ? null : await lastProgress(this.#store.db, row.id);
     return toView(row, sides, { ...notInHand, progress });
-  }
-
-  #feed(id: string): JobFeed {
-    let feed = this.#feeds.get(id);
-    if (feed === undefined) {
-      feed = new JobFeed();
-      this.#feeds.set(id, feed);
-    }
-    return feed;
-  }
-
-  /** A feed without readers and writer holds nothing; the next one makes it anew. */
-  #forgetFeed(id: string): void {
-    const feed = this.#feeds.get(id);
-    if (feed !== undefined && feed.readers === 0 && !feed.live) this.#feeds.delete(id);
   }
 
   #assertOpen(): void {

@@ -12,7 +12,7 @@ export type ApiManager = Pick<
   | 'activity'
   | 'checks'
   | 'report'
-  | 'logs'
+  | 'logPage'
   | 'stream'
   | 'metrics'
   | 'ready'

@@ -208,7 +208,7 @@ function addAgentRoutes(app: OpenAPIHono, options: AppOptions): void {
       responses: { 200: { content: { 'text/plain': { schema: z.string() } }, description: 'Text exposition format.' } },
     },
     async (c) => {
-      const text = renderMetrics(manager.metrics(), await manager.list(), {
+      const text = renderMetrics(manager.metrics(), await manager.list({ following: true }), {
         version,
         websocketClients: options.websocketClients?.() ?? 0,
         residentBytes: process.memoryUsage.rss(),

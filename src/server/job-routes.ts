@@ -24,6 +24,30 @@ const LogFilter = z.object({
   search: StorableText.max(500).optional().openapi({ description: 'Text that the message holds, whatever its case.' }),
   format: z.enum(['json', 'text']).optional(),
 });
+const LogAnswer = z.object({
+  events: z.array(JobEvent),
+  next: z.number().nullable().openapi({
+    description: 'Where to go on with `after`: a long log is looked through in pieces. Null at its end.',
+  }),
+});
+const JobList = z.object({
+  jobs: z.array(JobView),
+  next: z.string().nullable().openapi({ description: 'Where to go on with `after`; null at the end.' }),
+});
+const ListQuery = z.object({
+  limit: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(1_000)
+    .optional()
+    .openapi({ description: 'At most that many; 200 when left out.' }),
+  after: StorableText.max(100)
+    .optional()
+    .openapi({ description: 'Only jobs behind the one with this id: the `next` of an answer.' }),
+  prefix: StorableText.max(100).optional().openapi({ description: 'Only jobs whose id begins so.' }),
+});
+const defaultListLimit = 200;
 const ReportForm = z.object({ format: z.enum(['json', 'html']).optional() });
 
 const json = <T extends z.ZodType>(schema: T, description: string) => ({
@@ -72,11 +96,20 @@ export function addJobRoutes(app: OpenAPIHono, manager: ApiManager, allowCommand
       method: 'get',
       path: '/api/jobs',
       operationId: 'listJobs',
-      summary: 'All jobs, the newest first',
+      summary: 'Jobs, the newest first',
       security,
-      responses: { 200: json(z.object({ jobs: z.array(JobView) }), 'The jobs.'), ...problems },
+      request: { query: ListQuery },
+      responses: { 200: json(JobList, 'The jobs.'), ...problems },
     }),
-    async (c) => c.json({ jobs: await manager.list() }, 200),
+    async (c) => {
+      const { limit = defaultListLimit, after, prefix } = c.req.valid('query');
+      const jobs = await manager.list({
+        limit,
+        ...(after === undefined ? {} : { after }),
+        ...(prefix === undefined ? {} : { idPrefix: prefix }),
+      });
+      return c.json({ jobs, next: jobs.length < limit ? null : (jobs.at(-1)?.id ?? null) }, 200);
+    },
   );
 
   app.openapi(
@@ -168,7 +201,7 @@ function addLogRoute(app: OpenAPIHono, manager: ApiManager): void {
       responses: {
         200: {
           content: {
-            'application/json': { schema: z.object({ events: z.array(JobEvent) }) },
+            'application/json': { schema: LogAnswer },
             'text/plain': { schema: z.string() },
           },
           description: 'Log events in their order.',
@@ -185,10 +218,10 @@ function addLogRoute(app: OpenAPIHono, manager: ApiManager): void {
         ...(level === undefined ? {} : { level }),
         ...(search === undefined ? {} : { search }),
       };
-      if (format !== 'text') return c.json({ events: await manager.logs(id, query) }, 200);
+      if (format !== 'text') return c.json(await manager.logPage(id, query), 200);
       await manager.get(id);
       return streamedText(
-        logText((page) => manager.logs(id, page), query),
+        logText((page) => manager.logPage(id, page), query),
         {
           'content-disposition': `attachment; filename="pgsluice-${id.replace(/[^\w-]/g, '')}.log"`,
           'cache-control': 'no-store',

@@ -1,4 +1,5 @@
 import type { JobEvent } from '../contract/event.ts';
+import type { LogPage } from '../jobs/log-search.ts';
 import type { LogQuery } from '../jobs/manager.ts';
 
 const pageSize = 5000;
@@ -13,24 +14,23 @@ export function logLine(event: JobEvent): string {
 
 /** The log as a stream of text, read from the store page by page as the client takes it. */
 export function logText(
-  read: (query: LogQuery) => Promise<JobEvent[]>,
+  read: (query: LogQuery) => Promise<LogPage>,
   query: LogQuery,
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
   const encoder = new TextEncoder();
-  let after = query.after ?? 0;
+  let after: number | null = query.after ?? 0;
   let left = query.limit ?? Number.POSITIVE_INFINITY;
   return new ReadableStream({
     async pull(controller) {
-      const limit = Math.min(pageSize, left);
-      const page = limit > 0 ? await read({ ...query, after, limit }) : [];
-      const last = page.at(-1);
-      if (last === undefined) {
-        controller.close();
-        return;
+      for (;;) {
+        const limit = Math.min(pageSize, left);
+        if (after === null || limit <= 0) return controller.close();
+        const { events, next }: LogPage = await read({ ...query, after, limit });
+        after = next;
+        left -= events.length;
+        if (events.length === 0) continue;
+        return controller.enqueue(encoder.encode(events.map(logLine).join('')));
       }
-      after = last.seq;
-      left -= page.length;
-      controller.enqueue(encoder.encode(page.map(logLine).join('')));
     },
   });
 }

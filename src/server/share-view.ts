@@ -67,15 +67,15 @@ const refused = (): Promise<never> =>
 
 /** The job manager as shares reach it: reads, and says less. What is not needed for that cannot be called at all. */
 export function sharedManager(
-  manager: Pick<ApiManager, 'get' | 'tables' | 'checks' | 'logs' | 'stream' | 'ready' | 'metrics'>,
+  manager: Pick<ApiManager, 'get' | 'tables' | 'checks' | 'logPage' | 'stream' | 'ready' | 'metrics'>,
 ): ApiManager {
   const wordsOf = async (id: string): Promise<string[]> => hiddenWords(await manager.get(id));
   return {
     get: async (id) => sharedView(await manager.get(id)),
     tables: async (id) => withoutWords(await manager.tables(id), await wordsOf(id)),
     checks: async (id) => withoutWords(await manager.checks(id), await wordsOf(id)),
-    logs: async (id, query) => withoutWords(await manager.logs(id, query), await wordsOf(id)),
-    stream: async function* (id, after, signal): AsyncGenerator<StreamMessage[]> {
+    logPage: async (id, query) => withoutWords(await manager.logPage(id, query), await wordsOf(id)),
+    stream: async function* (id, after, signal): AsyncGenerator<readonly StreamMessage[]> {
       const words = await wordsOf(id);
       for await (const batch of manager.stream(id, after, signal)) yield withoutWords(batch, words);
     },

@@ -1,9 +1,9 @@
-import { and, asc, desc, eq, gt, ilike, inArray, sql } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm';
 import type { CheckResult } from '../contract/check.ts';
-import type { JobEvent, LogLevel, Phase, TableProgress } from '../contract/event.ts';
+import type { JobEvent, Phase, TableProgress } from '../contract/event.ts';
 import type { LiveProgress } from '../contract/live.ts';
 import { rowsOf, type StateDatabase } from './database.ts';
-import { jobChecks, jobEvents, jobs, jobTables, type JobTotals } from './schema.ts';
+import { jobChecks, jobEventBatches, jobs, jobTables, type JobTotals } from './schema.ts';
 
 /** One batch of a job's events, seq without a gap, and what follows from them for the job's other tables. */
 export interface EventBatch {
@@ -12,11 +12,12 @@ export interface EventBatch {
   /** The first event's seq; the job's stored last seq must be the one before it. */
   readonly firstSeq: number;
   readonly lastSeq: number;
-  /** JSON array of `{seq, at, body}`. */
+  /** Moment of the last event, ISO. */
+  readonly at: string;
+  /** JSON array of the events. */
   readonly events: string;
   readonly totals: JobTotals | null;
   readonly phase: Phase | null;
-  /** True when a phase that changes the target began. */
   /** The newest progress of every table in the batch. */
   readonly tables: readonly TableProgress[];
   readonly checks: readonly { readonly position: number; readonly check: CheckResult }[];
@@ -27,90 +28,113 @@ export interface EventBatch {
  * Answers false, and stores nothing, when the job is gone, another agent owns it now, or it does not end where the batch begins.
  */
 export async function writeEvents(db: StateDatabase, batch: EventBatch): Promise<boolean> {
-  return await db.transaction(async (tx) => {
-    const owned = await tx
-      .update(jobs)
-      .set({
-        lastSeq: batch.lastSeq,
-        updatedAt: sql`now()`,
-        ...(batch.totals === null ? {} : { totals: batch.totals }),
-        ...(batch.phase === null ? {} : { phase: batch.phase }),
-      })
-      .where(and(eq(jobs.id, batch.jobId), eq(jobs.ownerId, batch.ownerId), eq(jobs.lastSeq, batch.firstSeq - 1)))
-      .returning({ id: jobs.id });
-    if (owned.length === 0) return false;
+  return batch.tables.length + batch.checks.length === 0
+    ? await appendBatch(db, batch)
+    : await db.transaction(async (tx) => {
+        if (!(await appendBatch(tx, batch))) return false;
+        await storeEffects(tx, batch);
+        return true;
+      });
+}
 
-    await tx.execute(sql`
-      insert into ${jobEvents} (job_id, seq, at, type, level, body)
-      select ${batch.jobId}, (e->>'seq')::bigint, (e->>'at')::timestamptz, e->'body'->>'type', e->'body'->>'level', e->'body'
-      from jsonb_array_elements(${batch.events}::text::jsonb) as e`);
-    if (batch.tables.length > 0) {
-      await tx.execute(sql`
+/** One statement: beside it nothing has to be sent for most batches. */
+async function appendBatch(db: StateDatabase, batch: EventBatch): Promise<boolean> {
+  const totals = batch.totals === null ? sql`` : sql`, totals = ${JSON.stringify(batch.totals)}::text::jsonb`;
+  const phase = batch.phase === null ? sql`` : sql`, phase = ${batch.phase}`;
+  const stored = rowsOf(
+    await db.execute(sql`
+      with owned as (
+        update ${jobs} set last_seq = ${batch.lastSeq}, updated_at = now() ${totals} ${phase}
+        where id = ${batch.jobId} and owner_id = ${batch.ownerId} and last_seq = ${batch.firstSeq - 1} returning id)
+      insert into ${jobEventBatches} (job_id, first_seq, last_seq, at, characters, events)
+      select id, ${batch.firstSeq}::bigint, ${batch.lastSeq}::bigint, ${batch.at}::timestamptz, ${batch.events.length}::integer,
+        ${batch.events}::text from owned returning 1`),
+  );
+  return stored.length === 1;
+}
+
+async function storeEffects(db: StateDatabase, batch: EventBatch): Promise<void> {
+  if (batch.tables.length > 0) {
+    await db.execute(sql`
         insert into ${jobTables} (job_id, schema_name, table_name, progress)
         select ${batch.jobId}, t->>'schema', t->>'name', t
         from jsonb_array_elements(${JSON.stringify(batch.tables)}::text::jsonb) as t
         on conflict (job_id, schema_name, table_name) do update set progress = excluded.progress`);
-    }
-    for (const { position, check } of batch.checks) {
-      await tx
-        .insert(jobChecks)
-        .values({ jobId: batch.jobId, checkId: check.id, side: check.side, position, result: check })
-        .onConflictDoUpdate({
-          target: [jobChecks.jobId, jobChecks.checkId, jobChecks.side],
-          // A check that is made again, or accepted, keeps its place.
-          set: { result: check },
-        });
-    }
-    return true;
-  });
+  }
+  for (const { position, check } of batch.checks) {
+    await db
+      .insert(jobChecks)
+      .values({ jobId: batch.jobId, checkId: check.id, side: check.side, position, result: check })
+      .onConflictDoUpdate({
+        target: [jobChecks.jobId, jobChecks.checkId, jobChecks.side],
+        // A check that is made again, or accepted, keeps its place.
+        set: { result: check },
+      });
+  }
 }
 
-/** Events after `after`, the oldest first, at most `limit`. */
-export async function readEvents(db: StateDatabase, jobId: string, after: number, limit: number): Promise<JobEvent[]> {
-  const rows = await db
-    .select({ seq: jobEvents.seq, at: jobEvents.at, body: jobEvents.body })
-    .from(jobEvents)
-    .where(and(eq(jobEvents.jobId, jobId), gt(jobEvents.seq, after)))
-    .orderBy(asc(jobEvents.seq))
-    .limit(limit);
-  return rows.map(toEvent);
+/** A stored batch: JSON array of its events, whose seqs run from `firstSeq` to `lastSeq`. */
+export interface StoredBatch {
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  readonly events: string;
 }
 
-const levels: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
+/** Characters of JSON after which a read ends, so that it stays short whatever the size of the events. */
+const charactersPerRead = 1_000_000;
 
-/** Log events only; `search` is found in the message whatever its case. */
-export async function readLogs(
+/** The batches that hold events after `after`, the oldest first: one at least where there is any, then until there are `events`. */
+export async function readBatches(
   db: StateDatabase,
   jobId: string,
-  query: { after: number; limit: number; level: LogLevel; search: string | null },
-): Promise<JobEvent[]> {
-  const conditions = [
-    eq(jobEvents.jobId, jobId),
-    gt(jobEvents.seq, query.after),
-    eq(jobEvents.type, 'log'),
-    inArray(jobEvents.level, levels.slice(levels.indexOf(query.level))),
-  ];
-  if (query.search !== null && query.search !== '') {
-    conditions.push(ilike(sql`${jobEvents.body}->>'message'`, `%${query.search.replace(/[\\%_]/g, '\\$&')}%`));
-  }
-  const rows = await db
-    .select({ seq: jobEvents.seq, at: jobEvents.at, body: jobEvents.body })
-    .from(jobEvents)
-    .where(and(...conditions))
-    .orderBy(asc(jobEvents.seq))
-    .limit(query.limit);
-  return rows.map(toEvent);
+  after: number,
+  events: number,
+): Promise<StoredBatch[]> {
+  const rows = rowsOf<{ first: string | number; last: string | number; events: string }>(
+    await db.execute(sql`
+      select first_seq as first, last_seq as last, events from ${jobEventBatches}
+      where job_id = ${jobId} and last_seq > ${after} and last_seq <= (
+        select max(last_seq) from (
+          select last_seq, first_seq - min(first_seq) over () as events_before,
+            sum(characters) over (order by last_seq rows between unbounded preceding and current row) - characters as characters_before
+          from (
+            select first_seq, last_seq, characters from ${jobEventBatches}
+            where job_id = ${jobId} and last_seq > ${after} order by last_seq limit ${events}
+          ) as next
+        ) as measured
+        where events_before < ${events}::bigint and characters_before < ${charactersPerRead}::bigint)
+      order by last_seq`),
+  );
+  return rows.map(({ first, last, events: text }) => ({
+    firstSeq: Number(first),
+    lastSeq: Number(last),
+    events: text,
+  }));
 }
 
-/** The oldest seq that is still stored; null when there is none. */
-export async function firstSeq(db: StateDatabase, jobId: string): Promise<number | null> {
-  const [row] = await db
-    .select({ seq: jobEvents.seq })
-    .from(jobEvents)
-    .where(eq(jobEvents.jobId, jobId))
-    .orderBy(asc(jobEvents.seq))
-    .limit(1);
-  return row?.seq ?? null;
+export function eventsOf({ events }: Pick<StoredBatch, 'events'>): JobEvent[] {
+  return JSON.parse(events) as JobEvent[];
+}
+
+/**
+ * Events after `after`, the oldest first: about `limit`, since batches are read whole; empty only where there is none. Ends at the
+ * end of a batch, so that readers who began at different places soon ask for the same.
+ */
+export async function readEvents(db: StateDatabase, jobId: string, after: number, limit: number): Promise<JobEvent[]> {
+  const batches = await readBatches(db, jobId, after, limit);
+  return batches.flatMap(eventsOf).filter(({ seq }) => seq > after);
+}
+
+/** First and last stored seq of a job, first = last + 1 where none is stored; null when the job is gone. */
+export async function eventBounds(db: StateDatabase, jobId: string): Promise<{ first: number; last: number } | null> {
+  const [row] = rowsOf<{ first: string | number | null; last: string | number }>(
+    await db.execute(sql`select last_seq as last, (
+        select first_seq from ${jobEventBatches} where job_id = ${jobs.id} order by ${jobEventBatches.lastSeq} limit 1) as first
+      from ${jobs} where id = ${jobId}`),
+  );
+  if (row === undefined) return null;
+  const last = Number(row.last);
+  return { first: row.first === null ? last + 1 : Number(row.first), last };
 }
 
 /** Events behind which the newest figures of a live job are looked for. */
@@ -119,44 +143,18 @@ const progressReach = 5_000;
 /** What a live job last measured, as its newest events tell it; null when they tell nothing. */
 export async function lastProgress(db: StateDatabase, jobId: string): Promise<LiveProgress | null> {
   const [row] = await db
-    .select({ progress: sql<LiveProgress>`${jobEvents.body}->'live'` })
-    .from(jobEvents)
+    .select({ events: jobEventBatches.events })
+    .from(jobEventBatches)
     .where(
       and(
-        eq(jobEvents.jobId, jobId),
-        gt(jobEvents.seq, sql`(select last_seq from ${jobs} where id = ${jobId}) - ${progressReach}::bigint`),
-        eq(jobEvents.type, 'metric'),
-        sql`${jobEvents.body}->'live' is not null`,
+        eq(jobEventBatches.jobId, jobId),
+        sql`${jobEventBatches.lastSeq} > (select last_seq from ${jobs} where id = ${jobId}) - ${progressReach}::bigint`,
+        sql`${jobEventBatches.events} ~ '"live": ?[{]'`,
       ),
     )
-    .orderBy(desc(jobEvents.seq))
+    .orderBy(sql`${jobEventBatches.lastSeq} desc`)
     .limit(1);
-  return row?.progress ?? null;
-}
-
-/**
- * Removes at most `limit` events from the front of a job: those beyond `keep` and those older than `days`, never the newest.
- * What remains is a gapless suffix. Answers how many were removed.
- */
-export async function pruneEvents(
-  db: StateDatabase,
-  jobId: string,
-  bounds: { keep: number; days: number; limit: number },
-): Promise<number> {
-  const rows = rowsOf<{ n: string | number }>(
-    await db.execute(sql`
-      with job as (select last_seq from ${jobs} where id = ${jobId}),
-      young as (select seq from ${jobEvents} where job_id = ${jobId} and at >= now() - make_interval(days => ${bounds.days})
-                order by seq limit 1),
-      oldest as (select seq from ${jobEvents} where job_id = ${jobId} order by seq limit 1),
-      bound as (select least(last_seq, greatest(last_seq - ${bounds.keep} + 1, coalesce((select seq from young), last_seq)),
-                             (select seq from oldest) + ${bounds.limit}) as seq from job),
-      gone as (delete from ${jobEvents} where job_id = ${jobId} and seq < (select seq from bound) returning 1)
-      select count(*) as n from gone`),
-  );
-  return Number(rows[0]?.n ?? 0);
-}
-
-function toEvent(row: { seq: number; at: Date; body: object }): JobEvent {
-  return { ...row.body, seq: row.seq, at: row.at.toISOString() } as JobEvent;
+  if (row === undefined) return null;
+  const told = eventsOf(row).flatMap((event) => (event.type === 'metric' && event.live ? [event.live] : []));
+  return told.at(-1) ?? null;
 }

@@ -1,9 +1,9 @@
-import { and, asc, desc, eq, inArray, isNull, notInArray, or, sql } from 'drizzle-orm';
+import { and, asc, desc, eq, inArray, isNotNull, isNull, notInArray, or, sql } from 'drizzle-orm';
 import type { CheckResult } from '../contract/check.ts';
 import type { JobState, TableProgress } from '../contract/event.ts';
 import type { Report } from '../contract/report.ts';
 import { rowsOf, type StateDatabase } from './database.ts';
-import { agents, jobChecks, jobEvents, jobReports, jobs, jobTables } from './schema.ts';
+import { agents, jobChecks, jobEventBatches, jobReports, jobs, jobTables } from './schema.ts';
 
 export type JobRow = typeof jobs.$inferSelect;
 export type NewJobRow = typeof jobs.$inferInsert;
@@ -35,9 +35,33 @@ export async function findJob(db: StateDatabase, id: string): Promise<JobRow | n
   return row ?? null;
 }
 
+export interface JobQuery {
+  /** At most that many. */
+  readonly limit?: number;
+  /** Only jobs that come behind the one with this id. */
+  readonly after?: string;
+  /** Only jobs that begin with this id, or a part of it. */
+  readonly idPrefix?: string;
+  /** Only live jobs that are not over. */
+  readonly following?: boolean;
+}
+
 /** Newest first. */
-export async function listJobs(db: StateDatabase): Promise<JobRow[]> {
-  return await db.select().from(jobs).orderBy(desc(jobs.createdAt), desc(jobs.id));
+export async function listJobs(db: StateDatabase, query: JobQuery = {}): Promise<JobRow[]> {
+  const { limit, after, idPrefix, following } = query;
+  const conditions = [
+    ...(after === undefined
+      ? []
+      : [sql`(${jobs.createdAt}, ${jobs.id}) < (select j.created_at, j.id from ${jobs} j where j.id = ${after})`]),
+    ...(idPrefix === undefined ? [] : [sql`starts_with(${jobs.id}, ${idPrefix})`]),
+    ...(following === true ? [isNotNull(jobs.live), notInArray(jobs.state, ['completed', 'cancelled', 'failed'])] : []),
+  ];
+  const found = db
+    .select()
+    .from(jobs)
+    .where(and(...conditions))
+    .orderBy(desc(jobs.createdAt), desc(jobs.id));
+  return await (limit === undefined ? found : found.limit(limit));
 }
 
 export async function countByState(db: StateDatabase): Promise<Map<JobState, number>> {
@@ -152,18 +176,18 @@ export async function takeInterrupted(db: StateDatabase, row: JobRow, agentId: s
   return taken.length === 1;
 }
 
-const eventsPerDelete = 20_000;
+const batchesPerDelete = 200;
 
 /** Removes a job and all that belongs to it; its events in pieces, because the embedded server answers nobody meanwhile. */
 export async function deleteJob(db: StateDatabase, id: string): Promise<void> {
   await db.delete(jobs).where(eq(jobs.id, id));
   for (;;) {
     const deleted = rowsOf<{ n: string | number }>(
-      await db.execute(sql`with gone as (delete from ${jobEvents} where job_id = ${id} and seq in
-        (select seq from ${jobEvents} where job_id = ${id} order by seq limit ${eventsPerDelete}) returning 1)
+      await db.execute(sql`with gone as (delete from ${jobEventBatches} where job_id = ${id} and last_seq in
+        (select last_seq from ${jobEventBatches} where job_id = ${id} order by last_seq limit ${batchesPerDelete}) returning 1)
         select count(*) as n from gone`),
     );
-    if (Number(deleted[0]?.n ?? 0) < eventsPerDelete) return;
+    if (Number(deleted[0]?.n ?? 0) < batchesPerDelete) return;
   }
 }
 

@@ -12,7 +12,7 @@ import {
   timestamp,
 } from 'drizzle-orm/pg-core';
 import type { CheckResult } from '../contract/check.ts';
-import type { ErrorView, JobEventBody, JobState, Phase, TableProgress } from '../contract/event.ts';
+import type { ErrorView, JobState, Phase, TableProgress } from '../contract/event.ts';
 import type { LiveState } from '../contract/live.ts';
 import type { JobView } from '../contract/job.ts';
 import type { HookMoment, JobKind, JobOptions } from '../contract/options.ts';
@@ -135,20 +135,27 @@ export const jobAcceptances = state.table(
 );
 
 /**
- * seq is allocated by the job's owner, gapless; a serial would not do, because its values commit out of order.
- * No foreign key: it would be looked up once a row in every batch, and removing a job deletes its events in pieces.
+ * A job's events in the batches they were written in: a log of ten million lines is then twenty thousand rows, which are read,
+ * searched, pruned and vacuumed in moments. seq is allocated by the job's owner, gapless; a serial would not do, because its values
+ * commit out of order. No foreign key: removing a job deletes its events in pieces.
  */
-export const jobEvents = state.table(
-  'job_events',
+export const jobEventBatches = state.table(
+  'job_event_batches',
   {
     jobId: text('job_id').notNull(),
-    seq: bigint('seq', { mode: 'number' }).notNull(),
+    firstSeq: bigint('first_seq', { mode: 'number' }).notNull(),
+    lastSeq: bigint('last_seq', { mode: 'number' }).notNull(),
+    /** Of the last event. */
     at: moment('at').notNull(),
-    type: text('type').$type<JobEventBody['type']>().notNull(),
-    level: text('level'),
-    body: jsonb('body').$type<JobEventBody>().notNull(),
+    /** Length of `events`. */
+    characters: integer('characters').notNull(),
+    /** JSON array of the events as they are sent, in the order of seq. Nothing looks into it here, so it is no jsonb. */
+    events: text('events').notNull(),
   },
-  (t) => [primaryKey({ columns: [t.jobId, t.seq] }), check('job_events_seq_positive', sql`${t.seq} > 0`)],
+  (t) => [
+    primaryKey({ columns: [t.jobId, t.lastSeq] }),
+    check('job_event_batches_seq', sql`${t.firstSeq} > 0 and ${t.lastSeq} >= ${t.firstSeq}`),
+  ],
 );
 
 export const jobReports = state.table('job_reports', {

@@ -150,7 +150,7 @@ export class Store {
   /** Gives back the space of removed rows: the embedded server has no autovacuum. */
   async vacuum(): Promise<void> {
     if (this.kind !== 'embedded') return;
-    await this.db.execute(sql`vacuum pgsluice.job_events`);
+    await this.db.execute(sql`vacuum pgsluice.job_event_batches`);
     await this.db.execute(sql`vacuum pgsluice.jobs`);
   }
 

@@ -45,7 +45,10 @@ function valuesSql(names: readonly SequenceName[]): string {
     .join(' UNION ALL ');
 }
 
-export async function readValues(session: Session, names: readonly SequenceName[]): Promise<Map<string, SequenceValue>> {
+export async function readValues(
+  session: Session,
+  names: readonly SequenceName[],
+): Promise<Map<string, SequenceValue>> {
   const values = new Map<string, SequenceValue>();
   for (let at = 0; at < names.length; at += BATCH) {
     const rows = await session.query<{ schema: string; name: string; last: string; called: boolean }>(

@@ -268,7 +268,7 @@ export class ScriptedLiveJob {
       single: { run: unused, accept: unused, unaccept: unused },
       report: () => (this.report === null ? Promise.reject(notReady) : Promise.resolve(this.report)),
       reportHtml: unused,
-      logs: () => Promise.resolve(this.#events.filter((event) => event.type === 'log')),
+      logPage: () => Promise.resolve({ events: this.#events.filter((event) => event.type === 'log'), next: null }),
       metrics: unused,
       ready: () => Promise.resolve(true),
       stream: (_id, after, signal) => this.#stream(after, signal),

@@ -6,7 +6,7 @@ import type { JobClient } from '../client.ts';
 /** The job with that id, or whose id begins so, where only one does; the newest when none is named. Throws JOB_NOT_FOUND. */
 export async function findJob(client: JobClient, id: string | undefined): Promise<JobView> {
   if (id !== undefined) return client.get(await resolveId(client, id));
-  const newest = (await client.list()).toSorted((a, b) => b.createdAt.localeCompare(a.createdAt))[0];
+  const [newest] = await client.list({ limit: 1 });
   if (newest !== undefined) return newest;
   throw new PgsluiceError({
     code: 'JOB_NOT_FOUND',
@@ -17,7 +17,7 @@ export async function findJob(client: JobClient, id: string | undefined): Promis
 
 /** The whole id of the one job whose id begins with `id`; `id` itself where none or several do. */
 export async function resolveId(client: JobClient, id: string): Promise<string> {
-  const matches = (await client.list()).filter((job) => job.id.startsWith(id));
+  const matches = await client.list({ idPrefix: id });
   const exact = matches.find((job) => job.id === id);
   if (exact !== undefined) return exact.id;
   return matches.length === 1 ? (matches[0]?.id ?? id) : id;
