@@ -149,10 +149,10 @@ test('a job that is sealed while the key changes is sealed anew or refused, neve
   const agent = await open({ state, secretKey: oldKey });
   const made: string[] = [];
   const refused: unknown[] = [];
-  let over = false;
+  const over = new AbortController();
   const making = Promise.all(
     Array.from({ length: 4 }, async () => {
-      while (!over && refused.length === 0) {
+      while (!over.signal.aborted && refused.length === 0) {
         try {
           made.push(await addJob(agent));
         } catch (error) {
@@ -162,7 +162,7 @@ test('a job that is sealed while the key changes is sealed anew or refused, neve
     }),
   );
   await rotateKey({ state, secretKey: oldKey, newKey });
-  setTimeout(() => (over = true), 2000).unref();
+  setTimeout(() => over.abort(), 2000).unref();
   await making;
   await agent.close();
   expect(refused[0]).toEqual(code('SECRET_KEY_ROTATED'));
