@@ -27,6 +27,7 @@ import {
 import { exitCodes } from './exit.ts';
 import { addExportOptions } from './export-options.ts';
 import { addImportOptions } from './import-options.ts';
+import { addKeepOptions } from './keep-options.ts';
 import { addGroupOptions } from './group-options.ts';
 import { addHookOptions, hookFlags, hookHelp } from './hook-options.ts';
 import { addLiveOptions, liveHelp, liveOnlyFlags } from './live-options.ts';
@@ -257,8 +258,8 @@ function addImportCommand(program: Command, context: Context, done: (code: numbe
 }
 
 function addAgentCommands(program: Command, context: Context, done: (code: number) => void): void {
-  program
-    .command('serve')
+  const serveCommand = program.command('serve');
+  serveCommand
     .summary('run the agent: web page, API and job runner')
     .description('Runs the agent with its web page and API until Ctrl-C or SIGTERM; jobs that run then stay resumable.')
     .option('--host <address>', 'address to listen on (or PGSLUICE_HOST; default: 127.0.0.1)')
@@ -277,7 +278,8 @@ function addAgentCommands(program: Command, context: Context, done: (code: numbe
       new Option('--allow-origin <origin>', 'let pages of another server use this agent; may be repeated')
         .argParser(collect)
         .default([], 'none'),
-    )
+    );
+  addKeepOptions(serveCommand)
     .addOption(stateOption())
     .addHelpText(
       'after',

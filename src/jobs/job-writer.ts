@@ -43,7 +43,7 @@ export class JobWriter {
       lastSeq: row.lastSeq,
       totals: row.totals,
       feed: input.feed,
-      write: (batch) => writeEvents(store.db, batch),
+      write: (batch) => store.inTurn(() => writeEvents(store.db, batch)),
       storedSeq: async () => (await findJob(store.db, row.id))?.lastSeq ?? null,
       onBroken: (error) => input.onBroken(error),
       onStored: (counts) => input.observer.stored(counts),

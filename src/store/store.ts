@@ -3,6 +3,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { sql } from 'drizzle-orm';
+import PQueue from 'p-queue';
 import { PgsluiceError } from '../errors.ts';
 import { deadAgents, forgetAgents, registerAgent } from './agent-queries.ts';
 import { openEmbedded, type OpenDatabase, prepareDirectory, rowsOf, type StateDatabase } from './database.ts';
@@ -44,6 +45,7 @@ export class Store {
   readonly #open: OpenDatabase;
   readonly #lock: DirectoryLock | null;
   readonly #key: StateKey;
+  readonly #turns: PQueue;
 
   private constructor(
     kind: Store['kind'],
@@ -57,6 +59,7 @@ export class Store {
     this.#lock = lock;
     this.agentId = rest.agentId;
     this.#key = rest.key;
+    this.#turns = new PQueue({ concurrency: kind === 'embedded' ? 1 : 2 });
     this.workRoot = rest.workRoot;
     this.deadAgents = rest.deadAgents;
   }
@@ -135,6 +138,14 @@ export class Store {
     // The account's own file may open states in PostgreSQL as well.
     const keepOld = dirname(file) === defaultStateDirectory();
     return { jobs: await changeKey(this.db, this.#key, { secret, file, keepOld }), file };
+  }
+
+  /**
+   * For what many jobs store again and again: few of these at once, so that whoever asks for something does not wait behind them.
+   * @returns what `work` does.
+   */
+  async inTurn<T>(work: () => Promise<T>): Promise<T> {
+    return await this.#turns.add(work);
   }
 
   /** True when the store answers. */

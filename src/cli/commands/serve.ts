@@ -16,8 +16,9 @@ import { announceFirstStart } from '../connect.ts';
 import { createLogger, webDirectory, type Context } from '../context.ts';
 import { exitCodes } from '../exit.ts';
 import { Interrupts } from '../interrupts.ts';
+import { type KeepFlags, retentionOf } from '../keep-options.ts';
 
-export interface ServeFlags {
+export interface ServeFlags extends KeepFlags {
   readonly host?: string;
   readonly port?: number;
   readonly token?: string;
@@ -66,6 +67,7 @@ export async function serve(context: Context, flags: ServeFlags): Promise<number
       archiveDir: env.archiveDir,
       logger,
       role: 'daemon',
+      retention: retentionOf(flags),
       allowCommands: flags.allowCommands === true,
     }),
     () => logger.info('stopped before it was ready'),
