@@ -36,6 +36,12 @@ const SETTINGS: ReadonlyMap<string, string> = new Map([
   ['tcp_keepalives_count', '3'],
 ]);
 
+/**
+ * A table that somebody replaces by a view between our look at the catalogue and our look at its rows would run that person's
+ * functions with our rights (CVE-2024-7348; servers from 12.20, 13.16, 14.13, 15.8, 16.4 and 17 on).
+ */
+const READING: readonly [string, string][] = [['restrict_nonsystem_relation_kind', 'view, foreign-table']];
+
 /** Lets a server notice during a long statement that its client is gone (PostgreSQL 14+, where the platform can). */
 const LINUX_ONLY: ReadonlyMap<string, string> = new Map([['client_connection_check_interval', '10s']]);
 
@@ -45,19 +51,24 @@ const rows = (settings: Iterable<readonly [string, string]>): string =>
 /**
  * One statement, one round trip, one row: the server process that answered, when its server was started and what time it has, and how
  * many settings it took. With a `processId` only that server process takes them; another one, as behind a pooler, changes nothing.
+ * Until it has run, the search path is the database's: operators and types are named in full as well, or somebody else's would run.
  */
 export function settleSql(readOnly: boolean, processId: number | null): string {
-  const all: [string, string][] = [...SETTINGS, ['default_transaction_read_only', readOnly ? 'on' : 'off']];
+  const all: [string, string][] = [
+    ...SETTINGS,
+    ['default_transaction_read_only', readOnly ? 'on' : 'off'],
+    ...(readOnly ? READING : []),
+  ];
   return `
-    select pg_catalog.pg_backend_pid() as pid, pg_catalog.pg_postmaster_start_time()::text as server,
-      pg_catalog.clock_timestamp()::text as at, pg_catalog.count(pg_catalog.set_config(s.name, v.value, false))::int as settled
+    select pg_catalog.pg_backend_pid() as pid, pg_catalog.pg_postmaster_start_time()::pg_catalog.text as server,
+      pg_catalog.clock_timestamp()::pg_catalog.text as at, pg_catalog.count(pg_catalog.set_config(s.name, v.value, false))::int as settled
     from (
       values ${rows(all)}
       union all
       select w.name, w.value from (values ${rows(LINUX_ONLY)}) as w (name, value)
-      where pg_catalog.version() like '%linux%'
+      where pg_catalog.version() OPERATOR(pg_catalog.~~) '%linux%'
     ) as v (name, value)
-    join pg_catalog.pg_settings s on pg_catalog.lower(s.name) = v.name${
-      processId === null ? '' : `\n    where pg_catalog.pg_backend_pid() = ${processId}`
+    join pg_catalog.pg_settings s on pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) v.name${
+      processId === null ? '' : `\n    where pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) ${processId}`
     }`;
 }
