@@ -109,7 +109,11 @@ export const api = {
   getGroup: (id: string): Promise<GroupView> => json<GroupView>(groupPath(id)),
   actOnGroup: (id: string, action: GroupAction): Promise<GroupActionResult> =>
     json<GroupActionResult>(`${groupPath(id)}/${action}`, { ...post({}), timeoutMs: 120_000 }),
-  listJobs: async (): Promise<JobView[]> => (await json<{ jobs: JobView[] }>('jobs')).jobs,
+  /** The newest `limit` jobs, at most 1,000, and whether there are older ones. */
+  listJobs: async (limit: number): Promise<{ jobs: JobView[]; more: boolean }> => {
+    const { jobs, next } = await json<{ jobs: JobView[]; next: string | null }>(`jobs?limit=${limit}`);
+    return { jobs, more: next !== null };
+  },
   getJob: (id: string): Promise<JobView> => json<JobView>(jobPath(id)),
   createJob: (request: JobRequestInput): Promise<JobView> => json<JobView>('jobs', post(request)),
   act: (id: string, action: JobAction): Promise<JobView> => json<JobView>(`${jobPath(id)}/${action}`, post({})),

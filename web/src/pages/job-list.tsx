@@ -13,9 +13,13 @@ import { groupHref } from '../router.ts';
 import { useNow } from '../use-now.ts';
 
 const refreshEveryMs = 2500;
+const firstShown = 100;
+const mostShown = 1000;
 
 export function JobListPage() {
   const jobs = useSignal<readonly JobView[] | null>(null);
+  const shown = useSignal(firstShown);
+  const more = useSignal(false);
   const problem = useSignal<ApiError | null>(null);
   const removing = useSignal<JobView | null>(null);
   const now = useNow(10_000);
@@ -27,9 +31,10 @@ export function JobListPage() {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const refresh = async (): Promise<void> => {
       try {
-        const answer = await api.listJobs();
+        const answer = await api.listJobs(shown.value);
         if (over) return;
-        jobs.value = answer;
+        jobs.value = answer.jobs;
+        more.value = answer.more;
         problem.value = null;
       } catch (error) {
         if (over) return;
@@ -42,7 +47,7 @@ export function JobListPage() {
       over = true;
       clearTimeout(timer);
     };
-  }, []);
+  }, [shown.value]);
 
   const remove = async (): Promise<void> => {
     const job = removing.value;
@@ -79,6 +84,19 @@ export function JobListPage() {
             onRemove={askToRemove}
           />
         ))}
+      {more.value && shown.value < mostShown && (
+        <button
+          type="button"
+          class="button"
+          data-testid="older-jobs"
+          onClick={() => (shown.value = Math.min(2 * shown.value, mostShown))}
+        >
+          Show older jobs
+        </button>
+      )}
+      {more.value && shown.value >= mostShown && (
+        <p class="muted">These are the newest {mostShown}. “pgsluice jobs” lists all.</p>
+      )}
       {removing.value && (
         <Confirm
           title={`Forget “${removing.value.name}”?`}
