@@ -1,3 +1,5 @@
+import { PgsluiceError } from '../errors.ts';
+import { processTicks } from '../postgres/process-time.ts';
 import { LOOK_ANEW, type Session } from '../postgres/session.ts';
 import type { TargetContext } from './context.ts';
 import { log } from './context.ts';
@@ -40,6 +42,57 @@ LEFT JOIN pg_stat_activity b ON b.pid = first.pid
 WHERE a.datname = current_database() AND a.usename = session_user AND a.application_name = $1 AND a.wait_event_type = 'Lock'
 ORDER BY a.query_start LIMIT 1`;
 
+/** The program's session, and when that last did something else. */
+const DOING = `
+SELECT CASE WHEN a.state LIKE 'idle%' OR a.wait_event_type = 'Client' THEN 'waits' ELSE 'works' END AS doing,
+       a.pid || ' ' || coalesce(a.state_change::text, '') || ' ' || coalesce(a.query_start::text, '') AS since
+FROM pg_stat_activity a
+WHERE a.datname = current_database() AND a.usename = session_user AND a.application_name = $1
+ORDER BY a.backend_start DESC LIMIT 1`;
+
+/** A server that has not heard of the line's end would keep the session with all its locks. */
+const END = `
+SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a
+WHERE a.datname = current_database() AND a.usename = session_user AND a.application_name = $1`;
+
+/** What one look found of a program and its session. */
+export interface DumpLook {
+  /** ms since 1970. */
+  readonly at: number;
+  readonly doing: 'works' | 'waits' | 'gone';
+  /** Another text for everything that the session has begun anew. */
+  readonly since: string;
+  /** CPU time of the program; null when nobody can say. */
+  readonly ticks: number | null;
+}
+
+/** Where the CPU time of a program is not known, and where it has no session, it is given so many silences. */
+const PATIENCE = 6;
+
+/**
+ * Whether the program's connection is dead: its session waits for it, or is gone, it waits for its session, and nothing has changed
+ * since `first`. A program that works for itself between two questions uses CPU time. Pure.
+ */
+export function isDumpCutOff(first: DumpLook, now: DumpLook, silenceMs: number): boolean {
+  if (isOther(first, now)) return false;
+  const sure = now.doing === 'waits' && now.ticks !== null;
+  return now.at - first.at >= (sure ? 1 : PATIENCE) * silenceMs;
+}
+
+/** True when something went on between two looks. Pure. */
+export function isOther(first: DumpLook, now: DumpLook): boolean {
+  return now.doing === 'works' || now.doing !== first.doing || now.since !== first.since || now.ticks !== first.ticks;
+}
+
+/** What it takes to notice that a program's own connection is dead. */
+export interface DumpLine {
+  /** Process id of the program; null before it has begun. */
+  pid(): number | null;
+  readonly silenceMs: number;
+  /** Called when the program waits for an answer that will not come. */
+  onDead(error: PgsluiceError): void;
+}
+
 export interface DumpWait {
   readonly pid: number;
   readonly blockerPid: number | null;
@@ -72,7 +125,9 @@ export function watchDump(
   context: Pick<TargetContext, 'emit'>,
   session: Session,
   applicationName: string,
+  line: DumpLine,
 ): () => Promise<void> {
+  let first: DumpLook | null = null;
   let told: string | null = null;
   let shown = false;
   let asking: Promise<void> | null = null;
@@ -81,8 +136,30 @@ export function watchDump(
     context.emit({ ...nothingMoved, waiting });
   };
   const look = async (): Promise<void> => {
-    if (!session.usable) return;
+    if (!session.usable) {
+      // The moment that is dumped is gone with its session, and nobody is left to ask.
+      if (session.lost) line.onDead(cutOff('The session that holds the snapshot on the source was lost'));
+      return;
+    }
     await session.run(LOOK_ANEW);
+    const [found] = await session.query<{ doing: 'works' | 'waits'; since: string }>(DOING, [applicationName]);
+    const pid = line.pid();
+    const now: DumpLook = {
+      at: Date.now(),
+      doing: found?.doing ?? 'gone',
+      since: found?.since ?? '',
+      ticks: pid === null ? null : await processTicks(pid),
+    };
+    if (first === null || pid === null || isOther(first, now)) first = now;
+    else if (isDumpCutOff(first, now, line.silenceMs)) {
+      const seconds = Math.round((now.at - first.at) / 1000);
+      await session.query(END, [applicationName]);
+      line.onDead(
+        cutOff(
+          `pg_dump has heard nothing from the source for ${seconds} s, though it is pg_dump that is waited for there`,
+        ),
+      );
+    }
     const [wait] = await session.query<DumpWait>(WAITING, [applicationName]);
     if (wait === undefined) {
       if (shown) show(null);
@@ -109,6 +186,15 @@ export function watchDump(
     await asking;
     if (shown) show(null);
   };
+}
+
+function cutOff(what: string): PgsluiceError {
+  return new PgsluiceError({
+    code: 'CONNECTION_LOST',
+    message: `${what}: the connection is dead.`,
+    hint: 'Check the network, proxies and firewalls between this machine and the source, then retry the job.',
+    retryable: true,
+  });
 }
 
 /** Before the copy no figure is known. */

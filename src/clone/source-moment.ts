@@ -6,6 +6,7 @@ import { isExcludedRelation, keptColumns, readExcluded } from '../postgres/exclu
 import type { Excluded } from '../postgres/excluded.ts';
 import { readInstalled } from '../postgres/extensions.ts';
 import type { InstalledExtension } from '../postgres/extensions.ts';
+import { SILENCE_MS } from '../postgres/line-watch.ts';
 import { pruneArchive } from '../postgres/prune.ts';
 import { qualified } from '../postgres/quote.ts';
 import { openSession, sessionName } from '../postgres/session.ts';
@@ -191,9 +192,21 @@ function isStale(error: unknown): boolean {
 }
 
 async function dumpWatched(context: MomentContext, snapshot: SourceSnapshot): Promise<Archive> {
-  const unwatch = watchDump(context, snapshot.holder, sessionName(context.source, 'dump'));
+  const dead = new AbortController();
+  const pid: { dump: number | null } = { dump: null };
+  const unwatch = watchDump(context, snapshot.holder, sessionName(context.source, 'dump'), {
+    pid: () => pid.dump,
+    silenceMs: context.source.silenceMs ?? SILENCE_MS,
+    onDead: (error) => dead.abort(error),
+  });
   try {
-    return await dumpArchive(dumpInput(context, snapshot.id));
+    return await dumpArchive({
+      ...dumpInput(context, snapshot.id),
+      signal: AbortSignal.any([context.signal, dead.signal]),
+      onStart: (started) => {
+        pid.dump = started;
+      },
+    });
   } finally {
     await unwatch();
   }

@@ -5,6 +5,8 @@ import type { ConnectionSettings } from '../postgres/settings.ts';
 
 /** ms without an answer after which the server is asked what our session does. */
 const QUIET_MS = 15_000;
+/** However short the settings say a silence may be. */
+const LEAST_QUIET_MS = 3_000;
 const LOOK_EVERY_MS = 5_000;
 /** ms without an answer from the server on any connection after which this one is given up. */
 const GIVE_UP_MS = 60_000;
@@ -104,12 +106,12 @@ export class AnswerWatch {
       this.#told = null;
     }
     if (since === null) this.#sentBefore = sent.done;
-    if (this.#looking || since === null || Date.now() - since < (this.#input.quietMs ?? QUIET_MS)) return;
+    if (this.#looking || since === null || Date.now() - since < this.#quietMs()) return;
     this.#looking = true;
     try {
       await this.#ask(since);
     } catch (error) {
-      if (Date.now() - Math.max(since, this.#movedAt) > GIVE_UP_MS)
+      if (Date.now() - Math.max(since, this.#movedAt) > this.#giveUpMs())
         this.#dead(since, `and it cannot be asked: ${error instanceof Error ? error.message : String(error)}`);
     } finally {
       this.#looking = false;
@@ -146,7 +148,16 @@ export class AnswerWatch {
     const { given, done, left } = sentOn(this.#input.session);
     if (done !== this.#sent.done || left !== this.#sent.left) return false;
     if (given - this.#sentBefore < SMALL_BYTES) return true;
-    return Date.now() - Math.max(since, this.#movedAt) >= (this.#input.giveUpMs ?? GIVE_UP_MS);
+    return Date.now() - Math.max(since, this.#movedAt) >= this.#giveUpMs();
+  }
+
+  #quietMs(): number {
+    const { quietMs, settings } = this.#input;
+    return quietMs ?? (settings.silenceMs === undefined ? QUIET_MS : Math.max(LEAST_QUIET_MS, settings.silenceMs));
+  }
+
+  #giveUpMs(): number {
+    return this.#input.giveUpMs ?? Math.min(GIVE_UP_MS, 4 * this.#quietMs());
   }
 
   #dead(since: number, how: string): void {

@@ -37,6 +37,10 @@ const QUEUE_BYTES = 48 * MB;
 const SILENCE_MS = 30_000;
 /** Bytes of transactions on disk that wait to be taken, against those in memory. */
 const DISK_AHEAD = 8;
+/** However short the settings say a silence may be. */
+const LEAST_SILENCE_MS = 5_000;
+const settingsSilence = ({ silenceMs }: ConnectionSettings): number | undefined =>
+  silenceMs === undefined ? undefined : Math.max(LEAST_SILENCE_MS, silenceMs);
 /** What a transaction on disk counts towards what one `take` answers: one piece of it. */
 const SPOOLED_COUNTS = MB;
 const TICK_MS = 1000;
@@ -96,7 +100,8 @@ class LiveStream implements ChangeStream {
     this.#input = input;
     this.#durable = input.from;
     this.#queueLimit = input.queueBytes ?? QUEUE_BYTES;
-    this.#silenceMs = slotMemory.silenceMs(input.slot) ?? input.silenceMs ?? SILENCE_MS;
+    this.#silenceMs =
+      slotMemory.silenceMs(input.slot) ?? input.silenceMs ?? settingsSilence(input.settings) ?? SILENCE_MS;
     this.#streaming = input.sourceMajor >= STREAMS_FROM && slotMemory.streams(input.slot);
     this.#stopping = new StopWatch({
       settings: input.settings,

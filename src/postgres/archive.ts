@@ -50,6 +50,8 @@ export interface DumpInput {
   readonly workDir: string;
   readonly signal: AbortSignal;
   readonly onLine?: (line: string) => void;
+  /** Told the process id of each pg_dump. */
+  readonly onStart?: (pid: number) => void;
   /**
    * How long pg_dump may wait for its locks, ms; left out: as long as it takes. Needed wherever this process holds locks of its own:
    * behind a TRUNCATE that waits for those, pg_dump would wait for ever, and the server sees no circle.
@@ -265,6 +267,7 @@ async function dumpToFile(input: DumpInput, env: Record<string, string>): Promis
       env: { ...(await pinnedEnvironment(input.settings)), PGTZ: 'UTC', ...env },
       signal: input.signal,
       ...onStderrLine,
+      ...(input.onStart === undefined ? {} : { onStart: input.onStart }),
     });
     return await printArchive({ ...input, path: file, encoding: 'UTF8' });
   } finally {

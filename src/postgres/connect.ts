@@ -33,7 +33,7 @@ export interface Connected {
   readonly encrypted: boolean;
   /** `pg_backend_pid()`; a pooler announces another one in BackendKeyData. */
   readonly processId: number;
-  /** When the server was started, and its clock as the session began, as the server writes them. */
+  /** When the server was started, and its clock as the session began: ms since 1970. */
   readonly server: { readonly startedAt: string; readonly at: string };
   /** Becomes true when the connection has died; from the first moment on, so that nothing is missed in between. */
   readonly fate: { error: Error | null; ended: boolean };

@@ -8,6 +8,7 @@ import { type Connected, connectOnce } from './connect.ts';
 import { type ExplainContext, connectionError, explainError } from './explain.ts';
 import { LineWatch, type LookAtSession, SILENCE_MS } from './line-watch.ts';
 import { type ConnectionSettings, type Side, isUnixSocket } from './settings.ts';
+import { sqlStateOf } from './sqlstate.ts';
 
 export interface SessionOptions {
   /** When it fires, the session cancels what runs and closes. */
@@ -33,12 +34,22 @@ export interface SessionOptions {
   readonly onNotice?: (message: string) => void;
 }
 
+const STARTED = `(date_part('epoch', pg_postmaster_start_time()) * 1000)::bigint`;
+
 /** Without track_activities, or of another role, nothing can be said. */
 const LOOK = `
 SELECT (SELECT CASE WHEN a.state IS NULL OR a.state = 'disabled' THEN 'unknown'
                WHEN a.state LIKE 'idle%' OR a.wait_event_type = 'Client' THEN 'waits for us' ELSE 'works' END
         FROM pg_stat_activity a WHERE a.pid = $1) AS found,
-       pg_postmaster_start_time()::text = $2 OR pg_postmaster_start_time() > $3::timestamptz AS same`;
+       ${STARTED} = $2::bigint OR ${STARTED} > $3::bigint AS same`;
+
+/** Only while the server has not been started anew, and only the process of that time: numbers are given out again. */
+const PUT_AWAY = `
+SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a
+WHERE a.pid = $1 AND a.usename = session_user AND ${STARTED} = $2::bigint
+  AND (date_part('epoch', a.backend_start) * 1000)::bigint <= $3::bigint`;
+/** How long a close waits for that, ms. */
+const PUT_AWAY_MS = 2000;
 
 const CANCEL_TIMEOUT_MS = 1000;
 /** How long a cancelled statement may take to end before the socket is cut. */
@@ -244,6 +255,10 @@ export class Session {
   async #close(): Promise<void> {
     this.#signal.removeEventListener('abort', this.#onAbort);
     this.#watch?.stop();
+    if (this.#watch !== null && this.#fate.error !== null && sqlStateOf(this.#fate.error) === null) {
+      this.#stream.destroy();
+      await Promise.race([this.#putAway(), sleep(PUT_AWAY_MS, undefined, { ref: false })]);
+    }
     if (this.#fate.ended) return;
     if (this.#busy() && !this.#stream.destroyed) {
       try {
@@ -260,6 +275,21 @@ export class Session {
     await Promise.race([ended, sleep(GOODBYE_MS, undefined, { ref: false })]);
     this.#stream.destroy();
     await Promise.race([ended, sleep(GOODBYE_MS, undefined, { ref: false })]);
+  }
+
+  /** A server that has not heard of the line's end would keep the session with its locks, in the way of whoever does the work again. */
+  async #putAway(): Promise<void> {
+    try {
+      const signal = AbortSignal.timeout(LOOK_MS);
+      const other = await openSession(this.settings, { signal, side: this.side, purpose: 'watch', watched: false });
+      try {
+        await other.query(PUT_AWAY, [this.processId, this.#server.startedAt, this.#server.at]);
+      } finally {
+        await other.close();
+      }
+    } catch {
+      // Out of reach: then the server finds out by its own keepalives (settle.ts).
+    }
   }
 
   #busy(): boolean {

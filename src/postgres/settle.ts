@@ -60,8 +60,9 @@ export function settleSql(readOnly: boolean, processId: number | null): string {
     ...(readOnly ? READING : []),
   ];
   return `
-    select pg_catalog.pg_backend_pid() as pid, pg_catalog.pg_postmaster_start_time()::pg_catalog.text as server,
-      pg_catalog.clock_timestamp()::pg_catalog.text as at, pg_catalog.count(pg_catalog.set_config(s.name, v.value, false))::int as settled
+    select pg_catalog.pg_backend_pid() as pid,
+      (pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()) OPERATOR(pg_catalog.*) 1000)::pg_catalog.int8::pg_catalog.text as server,
+      (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000)::pg_catalog.int8::pg_catalog.text as at, pg_catalog.count(pg_catalog.set_config(s.name, v.value, false))::int as settled
     from (
       values ${rows(all)}
       union all

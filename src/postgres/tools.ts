@@ -240,6 +240,8 @@ export async function runTool(input: {
   readonly env: Record<string, string>;
   readonly signal: AbortSignal;
   readonly onStderrLine?: (line: string) => void;
+  /** Told the process id of the program. */
+  readonly onStart?: (pid: number) => void;
   readonly stdoutFile?: string;
   /** Takes stdout piece by piece as it comes; what it throws ends the program and is thrown. */
   readonly onStdout?: (chunk: Buffer) => void;
@@ -248,6 +250,7 @@ export async function runTool(input: {
   throwIfAborted(signal);
   setMaxListeners(0, signal);
   const child = spawn(command, [...input.args], { env: input.env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  if (child.pid !== undefined) input.onStart?.(child.pid);
   const killGroup = (name: NodeJS.Signals): void => {
     if (child.pid === undefined) return;
     try {
