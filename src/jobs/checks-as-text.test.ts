@@ -25,6 +25,11 @@ test('CSV: one record a check, quoted where it must be, and no formula of a pers
   );
 });
 
+test('CSV: no formula of a server', () => {
+  const [, line = ''] = checksAsCsv([check({ found: '=cmd|calc!A0', remedy: '@SUM(1)\nx' })]).split('\r\n');
+  expect(line).toContain(`,'=cmd|calc!A0,"'@SUM(1)\nx",`);
+});
+
 test('Markdown: the gravest first, remedies to paste, who accepted', () => {
   const text = checksAsMarkdown(
     [
@@ -40,4 +45,11 @@ test('Markdown: the gravest first, remedies to paste, who accepted', () => {
   expect(text).toContain("```sql\nCREATE DATABASE x\nLC_COLLATE 'C';\n```");
   expect(text).toContain('Accepted by Ada at 2026-11-21T10:00:00.000Z: =1+1, fine');
   expect(text).toContain('- `connect.source`, both: a\\_b\n');
+});
+
+test('Markdown: what a server says stays in its place', () => {
+  const remedy = 'ALTER TABLE "```\n~~~~\n\u001b[2J<script>" OWNER TO x;';
+  const text = checksAsMarkdown([check({ remedy, found: '\u202e![x](javascript:1)' })], 'x');
+  expect(text).toContain('````sql\nALTER TABLE "```\n~~~~\n[2J<script>" OWNER TO x;\n````');
+  expect(text).toContain('!\\[x\\](javascript:1)');
 });

@@ -20,7 +20,7 @@ const columns = [
 
 const cell = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
-/** What a person wrote must not be taken for a formula by a spreadsheet. */
+/** What a person or a server wrote must not be taken for a formula by a spreadsheet. */
 const typed = (text: string): string => (/^[=+\-@\t\r]/.test(text) ? `'${text}` : text);
 
 /** RFC 4180, with a header line. Pure. */
@@ -32,8 +32,8 @@ export function checksAsCsv(checks: readonly CheckResult[]): string {
     c.outcome,
     c.code ?? '',
     c.title,
-    c.found,
-    c.remedy,
+    typed(c.found),
+    typed(c.remedy),
     String(c.elapsedMs),
     typed(c.accepted?.by ?? ''),
     c.accepted?.at ?? '',
@@ -42,10 +42,14 @@ export function checksAsCsv(checks: readonly CheckResult[]): string {
   return [columns, ...rows].map((row) => `${row.map(cell).join(',')}\r\n`).join('');
 }
 
+/** Without control characters and what changes the direction of writing; line breaks and tabs stay. */
+const harmless = (text: string): string =>
+  text.replace(/[^\P{Cc}\n\t]|[\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, '');
+
 /** Control characters go, what Markdown would read as marks is escaped, on one line. */
 const plain = (text: string): string =>
-  text
-    .replace(/[^\P{Cc}\n]/gu, '')
+  harmless(text)
+    .replaceAll('\t', ' ')
     .replace(/[\\`*_[\]<>|#]/g, '\\$&')
     .replaceAll('\n', ' ');
 
@@ -58,7 +62,9 @@ const groups: readonly (readonly [CheckResult['outcome'], string])[] = [
 ];
 
 function section(check: CheckResult): string[] {
-  const fence = check.remedy.includes('```') ? '~~~~' : '```';
+  // Longer than any that stands in it.
+  const longest = Math.max(2, ...[...check.remedy.matchAll(/`+/g)].map(([run]) => run.length));
+  const fence = '`'.repeat(longest + 1);
   const { accepted } = check;
   const note = accepted?.note ?? '';
   return [
@@ -69,7 +75,7 @@ function section(check: CheckResult): string[] {
     ...(accepted === null || accepted === undefined
       ? []
       : [`Accepted by ${plain(accepted.by)} at ${accepted.at}${note === '' ? '.' : `: ${plain(note)}`}`, '']),
-    ...(check.remedy === '' ? [] : [`${fence}sql`, check.remedy, fence, '']),
+    ...(check.remedy === '' ? [] : [`${fence}sql`, harmless(check.remedy), fence, '']),
   ];
 }
 

@@ -4,7 +4,7 @@ import { REPORT_STYLE } from './report-style.ts';
 import { importLine, movedTitle, verdictOf } from './report-words.ts';
 import { readableName } from './tables.ts';
 
-/** Text as HTML. Also control characters, which HTML forbids, are made visible. */
+/** Text as HTML. Control characters, which HTML forbids, and those that change the direction of writing are made visible. */
 export function escapeHtml(text: string): string {
   return text
     .replaceAll('&', '&amp;')
@@ -12,7 +12,8 @@ export function escapeHtml(text: string): string {
     .replaceAll('>', '&gt;')
     .replaceAll('"', '&quot;')
     .replaceAll("'", '&#39;')
-    .replace(/[^\P{Cc}\t\n\r]/gu, '\ufffd');
+    .replaceAll('\r\n', '\n')
+    .replace(/[^\P{Cc}\t\n]|[\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, '\ufffd');
 }
 
 const count = (value: number): string => value.toLocaleString('en-US');
