@@ -105,6 +105,7 @@ const ids = [
   'wal-rate',
   'long-transactions',
   'not-followed',
+  'excluded-extensions',
 ].map((id) => `live.${id}`);
 
 /** What a trial could have left: publications, slots, schemas, the position of the next change that is published. */
