@@ -98,6 +98,7 @@ function dumpInput(context: MomentContext, snapshotId: string | null): DumpInput
     workDir: context.workDir,
     signal: context.signal,
     onLine: (line) => log(context, 'debug', line),
+    onWait: (text) => log(context, 'warn', text),
     lockWaitMs: DUMP_LOCK_WAIT_MS,
   };
 }

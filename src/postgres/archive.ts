@@ -49,6 +49,8 @@ export interface DumpInput {
   /** Directory of the agent for the archive; made when absent. The archive is removed again. */
   readonly workDir: string;
   readonly signal: AbortSignal;
+  /** Told once, when pg_dump has been waiting for a connection. */
+  readonly onWait?: (text: string) => void;
   readonly onLine?: (line: string) => void;
   /** Told the process id of each pg_dump. */
   readonly onStart?: (pid: number) => void;
@@ -160,8 +162,21 @@ export function parseArchiveSql(sql: string, section: ArchiveEntry['section'], d
   return entries;
 }
 
-/** How long a connection that was just closed may go on counting against a connection limit, ms. */
-const LINGER_MS = 10_000;
+/** How long a place for pg_dump is waited for, ms: as long as our own sessions wait for theirs. */
+const PLACE_MS = 30_000;
+/** A connection that was just closed may go on counting against a limit for so long; a wait beyond that is told. */
+const LINGER_MS = 2_000;
+const noPlace = /too many (clients|connections)|connection slots are reserved/;
+
+function noConnectionLeft({ user }: ConnectionSettings, cause: unknown): PgsluiceError {
+  return new PgsluiceError({
+    code: 'TOO_MANY_CONNECTIONS',
+    message: `The server has no connection left for pg_dump, which connects as "${user}".`,
+    hint: `Close idle sessions there (SELECT pid, state, application_name FROM pg_stat_activity), or run: ALTER ROLE "${user}" CONNECTION LIMIT -1; then retry.`,
+    retryable: true,
+    cause,
+  });
+}
 
 /** pg_dump bounds its LOCK TABLE by a timeout of the statement. */
 const lockTimedOut = /canceling statement due to (statement|lock) timeout|deadlock detected/;
@@ -189,18 +204,26 @@ function locksExhausted(cause: unknown): PgsluiceError {
 }
 
 /** A backend ends a moment after its client has gone; with tight limits pg_dump may come too early for its place. */
-async function runWhenFree(input: Parameters<typeof runTool>[0]): Promise<void> {
-  const until = Date.now() + LINGER_MS;
+async function runWhenFree(
+  { settings, onWait }: Pick<DumpInput, 'settings' | 'onWait'>,
+  input: Parameters<typeof runTool>[0],
+): Promise<void> {
+  const began = Date.now();
+  let told = false;
   for (;;) {
     try {
       await runTool(input);
       return;
     } catch (error) {
-      const full =
-        error instanceof Error && /too many (clients|connections)|connection slots are reserved/.test(error.message);
+      const full = error instanceof Error && noPlace.test(error.message);
       if (error instanceof Error && lockTimedOut.test(error.message)) throw sourceLocked(error);
       if (error instanceof Error && outOfLocks.test(error.message)) throw locksExhausted(error);
-      if (!full || Date.now() > until) throw error;
+      if (!full) throw error;
+      if (Date.now() - began > PLACE_MS) throw noConnectionLeft(settings, error);
+      if (!told && Date.now() - began > LINGER_MS) {
+        told = true;
+        onWait?.(`There is no connection left for pg_dump, which connects as "${settings.user}"; trying again.`);
+      }
       await sleep(250, undefined, { signal: input.signal });
     }
   }
@@ -249,7 +272,7 @@ async function dumpToFile(input: DumpInput, env: Record<string, string>): Promis
   const file = join(input.workDir, `schema-${randomUUID()}.dump`);
   const onStderrLine = input.onLine === undefined ? {} : { onStderrLine: input.onLine };
   try {
-    await runWhenFree({
+    await runWhenFree(input, {
       command: input.tools.pgDump,
       args: [
         '--format=custom',
