@@ -112,12 +112,12 @@ describe.each(['source', 'target'] as const)('a %s', (side) => {
       );
     }
     // From the snapshot on: readers and writers have yet to connect.
-    let lowered: Promise<void> | null = null;
+    const lowered: Promise<void>[] = [];
     const job = await begin(
       name,
       { noOwner: true, noAcl: true },
       phaseIs('schema', () => {
-        lowered ??= server.run(`ALTER ROLE ${role} CONNECTION LIMIT 1`);
+        if (lowered.length === 0) lowered.push(server.run(`ALTER ROLE ${role} CONNECTION LIMIT 1`));
       }),
       role,
     );
@@ -128,7 +128,7 @@ describe.each(['source', 'target'] as const)('a %s', (side) => {
     expect(acts).toEqual([]);
     await expectSame(name);
     await job.settled();
-    await lowered;
+    await Promise.all(lowered);
   }, 120_000);
 });
 
