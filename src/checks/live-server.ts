@@ -86,11 +86,9 @@ export function judgeSlots(max: number, used: number, idle: readonly string[], n
     'NO_SLOT_LEFT',
     `${found}, and ${needsWords(needed)}.${idle.length > 0 ? ` Nobody uses ${listNames(idle)} at the moment.` : ''}`,
     [
-      ...idle
-        .slice(0, 5)
-        .map((name) => ({
-          text: `SELECT pg_drop_replication_slot('${name}'); -- only when nothing needs it any more`,
-        })),
+      ...idle.slice(0, 5).map((name) => ({
+        text: `SELECT pg_drop_replication_slot('${name}'); -- only when nothing needs it any more`,
+      })),
       {
         text: `ALTER SYSTEM SET max_replication_slots = ${Math.max(max, used + needed - 1) + 4}; -- ${RESTART}`,
         need: 'max-slots',

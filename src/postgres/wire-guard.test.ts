@@ -23,7 +23,7 @@ function breach(
   opened: boolean,
   input = { mayCleartext: true, answerBytes: 2000 },
 ): unknown {
-  const results = [chunks, [...Buffer.concat(chunks)].map((byte) => Buffer.from([byte]))].map((pieces) => {
+  const results = [chunks, Array.from(Buffer.concat(chunks), (byte) => Buffer.from([byte]))].map((pieces) => {
     const guard = new WireGuard(input);
     if (opened) guard.open();
     try {
