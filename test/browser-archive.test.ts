@@ -36,7 +36,8 @@ const shop = `
 /** Two things that a validation warns of; what a superuser has left behind. */
 const leftBehind = `
   UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'item_parent'::regclass;
-  CREATE SUBSCRIPTION nightly CONNECTION 'dbname=other' PUBLICATION nightly WITH (connect = false);`;
+  CREATE SUBSCRIPTION nightly CONNECTION 'dbname=other' PUBLICATION nightly WITH (connect = false, slot_name = 'nightly');
+  ALTER SUBSCRIPTION nightly ENABLE;`;
 
 beforeAll(async () => {
   if (chromiumPath === null) return;
