@@ -114,7 +114,7 @@ describe.skipIf(chromiumPath === null)(
       await page.getByTestId('accept-objects.subscriptions').focus();
       await page.keyboard.press('Enter');
       await page.keyboard.press('Enter');
-      expect(await warning.innerText()).toContain('Say who accepts it.');
+      await expect.poll(() => warning.innerText()).toContain('Say who accepts it.');
       await page.keyboard.insertText('Ada Lovelace');
       await page.keyboard.press('Tab');
       await page.keyboard.insertText('Nothing arrives by it any more.');
@@ -290,6 +290,8 @@ describe.skipIf(chromiumPath === null)(
         });
       }
       const page = await openPage('/jobs');
+      await expect.poll(() => page.getByTestId('job-card').count()).toBe(100);
+      await page.getByTestId('older-jobs').click();
       await expect.poll(() => page.getByTestId('job-card').count()).toBeGreaterThanOrEqual(200);
       await page.waitForTimeout(500);
       const devtools = await page.context().newCDPSession(page);
