@@ -15,6 +15,8 @@ import type { JobClient } from './client.ts';
 import { followSocket } from './remote-stream.ts';
 
 const listPage = 500;
+/** What the API gives at most. */
+const logPageLimit = 10_000;
 const requestTimeoutMs = 30_000;
 /** A check that is made again answers when it is over; the agent bounds it. */
 const checkTimeoutMs = 150_000;
@@ -100,7 +102,7 @@ export class RemoteClient implements JobClient {
     let after: number | null = query.after ?? 0;
     while (after !== null && events.length < limit) {
       const params = new URLSearchParams();
-      const rest = { ...query, after, limit: limit - events.length };
+      const rest = { ...query, after, limit: Math.min(limit - events.length, logPageLimit) };
       for (const [name, value] of Object.entries(rest)) params.set(name, String(value));
       const page: Partial<LogPage> = await this.#json('GET', `${jobPath(id)}/logs?${params.toString()}`);
       events.push(...(page.events ?? []));

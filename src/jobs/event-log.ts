@@ -162,7 +162,7 @@ export class EventLog {
     }
     this.#lastSeq = lastSeq;
     feed.push(
-      events.map((event, i): JobEvent => ({ ...event.body, seq: first + i, at: event.at })),
+      events.map((event, i): JobEvent => ({ seq: first + i, at: event.at, ...event.body })),
       events.map((event) => event.json.length),
     );
     this.#options.onStored({ events: events.length, rows: effects.rows, bytes: effects.bytes });

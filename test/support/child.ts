@@ -32,7 +32,7 @@ export async function compileChild(file: string): Promise<ChildProgram> {
   return {
     start: (args) => {
       const child = spawn(process.execPath, [join(outDir, 'child.mjs'), ...args], {
-        stdio: ['ignore', 'pipe', 'inherit'],
+        stdio: ['pipe', 'pipe', 'inherit'],
       });
       children.push(child);
       const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
