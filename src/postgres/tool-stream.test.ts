@@ -35,3 +35,23 @@ it('says why a program failed, and ends one that is not needed any more', async 
   cancelled.abort();
   await expect(stream.ended).rejects.toThrow(expect.objectContaining({ code: 'CANCELLED' }));
 });
+
+it('ends a program whose output was read in part only, with a reader that waits or one that has left', async () => {
+  for (const left of [true, false]) {
+    const cancelled = new AbortController();
+    const stream = shell('while :; do printf "%08192d" 1; done', cancelled.signal);
+    const reader = stream.output[Symbol.asyncIterator]();
+    await reader.next();
+    // Until the buffers between are full and nothing moves.
+    await sleep(200);
+    cancelled.abort();
+    await stream.stop();
+    if (!left) for (let next = await reader.next(); next.done !== true; next = await reader.next());
+  }
+  const quiet = shell('echo one; exec sleep 60');
+  const reader = quiet.output[Symbol.asyncIterator]();
+  await reader.next();
+  const waiting = reader.next();
+  await quiet.stop();
+  expect(await waiting).toEqual({ done: true, value: undefined });
+});

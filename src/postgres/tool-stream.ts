@@ -10,7 +10,7 @@ const KILL_AFTER_MS = 3000;
 
 /** A program whose output is read while it runs. */
 export interface ToolStream {
-  /** Ends when the program has written everything, and also when it failed: only `ended` tells which. */
+  /** Ends when the program has written everything, and also when it failed or was stopped: only `ended` tells which. */
   readonly output: Readable;
   /** @throws PgsluiceError PG_TOOL_FAILED for any end but exit code 0, or the cancellation. */
   readonly ended: Promise<void>;
@@ -49,8 +49,10 @@ export function streamTool(input: {
     stopped = true;
     kill('SIGINT');
     killTimer ??= setTimeout(() => kill('SIGKILL'), KILL_AFTER_MS);
-    // Unread output would keep the program waiting.
-    output.resume();
+    // Unread output would keep the program, and its end, waiting: nobody may read any more, or somebody may still wait for a piece.
+    child.stdout.unpipe(output);
+    child.stdout.resume();
+    output.end();
   };
   signal.addEventListener('abort', end, { once: true });
   let stderr = '';
