@@ -25,9 +25,10 @@ import { asReport } from './as-report.ts';
 import type { KeptMoment } from './run-archive-context.ts';
 import { runKind } from './run-kind.ts';
 import type { HeldRun, RunContext, RunEnd } from './run-job.ts';
-import { cleanMs, hurriedMs, type RunEnvironment, stoppedCode, storeCodes } from './run-environment.ts';
-import { completedWords, handedOverWords, interruptedWords, keptWords, notNow, overAlready } from './run-words.ts';
-import { isWorking } from './transitions.ts';
+import { RunEndings, type RunFacts } from './run-endings.ts';
+import { cleanMs, hurriedMs, type RunEnvironment, stoppedCode } from './run-environment.ts';
+import { keptWords, notNow, overAlready } from './run-words.ts';
+import { reachedIn } from './validate-again.ts';
 
 /**
  * A job in the hands of this agent. Lifecycle: queued → active → (held → active)* → over.
@@ -352,9 +353,10 @@ export class ActiveRun {
       lastStored: async () => (await lastProgress(store.db, this.id))?.storedLsn ?? null,
       clearChecks: async () => {
         await this.writer.log.drain();
-        await clearChecks(store.db, this.id);
+        const cleared = await clearChecks(store.db, this.id);
         this.#acceptances = await acceptancesOf(store.db, this.id);
       },
+        return reachedIn(cleared);
       clearTables: async () => {
         await this.writer.log.drain();
         await clearTables(store.db, this.id);

@@ -16,6 +16,7 @@ import { runLive } from './run-live.ts';
 import { finishDatabase, makeDatabase, readWantedDatabase } from './target-database.ts';
 import type { Totals } from './totals.ts';
 import type { CutoverReport } from '../contract/live.ts';
+import { type ServerSide, validatePatiently } from './validate-again.ts';
 import type { CloneOutcome, CloneRun } from '../clone/clone.ts';
 
 /** What a run is given by the manager: the job, and the ways to tell what happens. */
@@ -56,8 +57,8 @@ export interface RunContext {
    * a failure stands in the report. @throws the cancellation.
    */
   hook(moment: 'after-validate' | 'before-cutover' | 'after-cutover'): Promise<PgsluiceError | null>;
-  /** Forgets the checks of earlier validations. */
-  clearChecks(): Promise<void>;
+  /** Forgets the checks of earlier validations; answers the sides that they had reached. */
+  clearChecks(): Promise<readonly ServerSide[]>;
   /** Forgets the tables of earlier copies. */
   clearTables(): Promise<void>;
 }
@@ -113,21 +114,25 @@ export async function runJob(context: RunContext, held: HeldRun | null): Promise
   if (context.goesOn) return await runLive(context, { facts: null, chosen: false, phases });
   if (context.live.stands && context.goal === 'migrate') await cleanFirst(context);
 
-  await context.clearChecks();
   await context.move('validating', 'Checking both servers.');
   const { slot, publication } = context.rooms.live.names(context.id);
   const ownNames = [...new Set([slot, publication, ...(await context.standingNames())])];
   const outcome = await timed(context, phases, 'validate', 'Checking both servers; nothing is changed.', () =>
-    context.rooms.validate({
-      source: context.source,
-      target: context.target,
-      options: context.options,
-      pgBinDir: context.pgBinDir,
-      signal: context.signal,
-      ownTarget: context.targetTouched,
-      job: context.id,
-      ownNames,
-      onCheck: (check) => context.emit({ type: 'check', check }),
+    validatePatiently({
+      context,
+      validate: (only) =>
+        context.rooms.validate({
+          source: context.source,
+          target: context.target,
+          options: context.options,
+          pgBinDir: context.pgBinDir,
+          signal: context.signal,
+          ownTarget: context.targetTouched,
+          job: context.id,
+          ownNames,
+          ...(only === undefined ? {} : { only }),
+          onCheck: (check) => (only === undefined ? context.emit({ type: 'check', check }) : undefined),
+        }),
     }),
   );
   throwIfAborted(context.signal);

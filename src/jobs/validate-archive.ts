@@ -3,6 +3,7 @@ import { type ErrorReport, throwIfAborted } from '../errors.ts';
 import type { ArchiveCheck, OneSideOutcome } from '../checks/validate-one.ts';
 import type { ArchiveRunContext } from './run-archive-context.ts';
 import type { RunEnd } from './run-job.ts';
+import { validatePatiently } from './validate-again.ts';
 
 export interface ArchiveValidation {
   readonly checks: readonly ArchiveCheck[];
@@ -29,23 +30,28 @@ export async function validateArchive(
   validation: ArchiveValidation,
 ): Promise<Validated> {
   const side = context.kind === 'export' ? 'source' : 'target';
-  await context.clearChecks();
   await context.move('validating', `Checking the ${side} and the archive.`);
   const startedAt = new Date();
   const detail = `Checking the ${side} and the archive; nothing is changed.`;
   context.emit({ type: 'phase', phase: 'validate', status: 'started', seconds: null, detail });
-  const outcome = await context.rooms.archives.validateOne({
-    side,
-    server: context.server,
-    options: context.options,
-    pgBinDir: context.pgBinDir,
-    signal: context.signal,
-    ownTarget: context.targetTouched,
-    job: context.id,
-    ownNames: await context.standingNames(),
-    ...(validation.minMajor === undefined ? {} : { minMajor: validation.minMajor }),
-    archiveChecks: validation.checks,
-    onCheck: (check) => context.emit({ type: 'check', check }),
+  const ownNames = await context.standingNames();
+  const outcome = await validatePatiently({
+    context,
+    validate: (only) =>
+      context.rooms.archives.validateOne({
+        side,
+        server: context.server,
+        options: context.options,
+        pgBinDir: context.pgBinDir,
+        signal: context.signal,
+        ownTarget: context.targetTouched,
+        job: context.id,
+        ownNames,
+        ...(validation.minMajor === undefined ? {} : { minMajor: validation.minMajor }),
+        archiveChecks: validation.checks,
+        ...(only === undefined ? {} : { only }),
+        onCheck: (check) => (only === undefined ? context.emit({ type: 'check', check }) : undefined),
+      }),
   });
   const finishedAt = new Date();
   const seconds = (finishedAt.getTime() - startedAt.getTime()) / 1000;

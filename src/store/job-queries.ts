@@ -196,8 +196,10 @@ export async function clearTables(db: StateDatabase, id: string): Promise<void> 
   await db.delete(jobTables).where(eq(jobTables.jobId, id));
 }
 
-export async function clearChecks(db: StateDatabase, id: string): Promise<void> {
-  await db.delete(jobChecks).where(eq(jobChecks.jobId, id));
+/** Forgets what an earlier validation has found; answers it. */
+export async function clearChecks(db: StateDatabase, id: string): Promise<CheckResult[]> {
+  const gone = await db.delete(jobChecks).where(eq(jobChecks.jobId, id)).returning({ result: jobChecks.result });
+  return gone.map(({ result }) => result);
 }
 
 /** The biggest first: that is the order in which they are copied. */

@@ -49,7 +49,7 @@ async function runHere(kind: 'export' | 'import', input: ArchiveRunInput): Promi
     standingNames: () => Promise.resolve([]),
     lastStored: () => Promise.resolve(null),
     hook: () => Promise.resolve(null),
-    clearChecks: () => Promise.resolve(),
+    clearChecks: () => Promise.resolve([]),
     clearTables: () => Promise.resolve(),
     showMoment: () => undefined,
   };
