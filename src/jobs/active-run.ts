@@ -25,9 +25,9 @@ import { asReport } from './as-report.ts';
 import type { KeptMoment } from './run-archive-context.ts';
 import { runKind } from './run-kind.ts';
 import type { HeldRun, RunContext, RunEnd } from './run-job.ts';
-import { RunEndings, type RunFacts } from './run-endings.ts';
-import { cleanMs, hurriedMs, type RunEnvironment, stoppedCode } from './run-environment.ts';
-import { keptWords, notNow, overAlready } from './run-words.ts';
+import { cleanMs, hurriedMs, type RunEnvironment, stoppedCode, storeCodes } from './run-environment.ts';
+import { completedWords, handedOverWords, interruptedWords, keptWords, notNow, overAlready } from './run-words.ts';
+import { isWorking } from './transitions.ts';
 import { reachedIn } from './validate-again.ts';
 
 /**
@@ -355,8 +355,8 @@ export class ActiveRun {
         await this.writer.log.drain();
         const cleared = await clearChecks(store.db, this.id);
         this.#acceptances = await acceptancesOf(store.db, this.id);
-      },
         return reachedIn(cleared);
+      },
       clearTables: async () => {
         await this.writer.log.drain();
         await clearTables(store.db, this.id);
