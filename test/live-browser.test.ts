@@ -192,7 +192,7 @@ describe.skipIf(chromiumPath === null)(`the page of a live job (${chromiumPath ?
     job.onAct = () => {
       throw new PgsluiceError({
         code: 'CUTOVER_NOT_BEGUN',
-        message: 'The cutover could not begin within 20 s.',
+        message: 'The cutover could not begin within 20 s, and was given up.',
         hint: 'Look at the guardrails and at the log, then ask again.',
       });
     };

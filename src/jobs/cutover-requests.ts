@@ -11,7 +11,10 @@ interface Asked {
 /** What carries a person's wish for a cutover to the run that follows, and the answer back. */
 export class CutoverRequests {
   readonly #asked = new Set<Asked>();
+  /** Those whose cutover is being begun: their time is over no more. */
+  #taken: Asked[] = [];
   #wake: (() => void) | null = null;
+  #doing: { readonly what: string; readonly since: number } | null = null;
 
   /** True while somebody waits for an answer. */
   get pending(): boolean {
@@ -23,8 +26,11 @@ export class CutoverRequests {
     let timer: NodeJS.Timeout | null = null;
     try {
       await new Promise<void>((resolve, reject) => {
-        this.#asked.add({ resolve, reject });
-        timer = setTimeout(() => this.refuse(notTakenUp()), mostWaitMs);
+        const asked = { resolve, reject };
+        this.#asked.add(asked);
+        timer = setTimeout(() => {
+          if (this.#asked.delete(asked)) reject(this.#notTakenUp());
+        }, mostWaitMs);
         this.#wake?.();
       });
     } finally {
@@ -37,26 +43,47 @@ export class CutoverRequests {
     this.#wake = wake;
   }
 
+  /** Does `work`, which keeps a request waiting; `what` is a sentence without its end that says so to whoever waited in vain. */
+  async during<T>(what: string, work: () => Promise<T>): Promise<T> {
+    this.#doing = { what, since: Date.now() };
+    try {
+      return await work();
+    } finally {
+      this.#doing = null;
+    }
+  }
+
+  /** True when somebody still waits; from then on nobody is told that it took too long. `begun` or `refuse` has to follow. */
+  take(): boolean {
+    this.#taken.push(...this.#asked);
+    this.#asked.clear();
+    return this.#taken.length > 0;
+  }
+
   begun(): void {
-    for (const asked of this.#take()) asked.resolve();
+    for (const asked of this.#all()) asked.resolve();
   }
 
   refuse(error: PgsluiceError): void {
-    for (const asked of this.#take()) asked.reject(error);
+    for (const asked of this.#all()) asked.reject(error);
   }
 
-  #take(): Asked[] {
-    const all = [...this.#asked];
+  #all(): Asked[] {
+    const all = [...this.#taken, ...this.#asked];
     this.#asked.clear();
+    this.#taken = [];
     return all;
   }
-}
 
-function notTakenUp(): PgsluiceError {
-  return new PgsluiceError({
-    code: 'CUTOVER_NOT_BEGUN',
-    message: `The cutover could not begin within ${mostWaitMs / 1000} s.`,
-    hint: 'Look at the guardrails and at the log, then ask again.',
-    retryable: true,
-  });
+  #notTakenUp(): PgsluiceError {
+    const doing = this.#doing;
+    const seconds = doing === null ? 0 : Math.round((Date.now() - doing.since) / 1000);
+    const why = doing === null ? '' : ` ${doing.what} (for ${seconds} s now).`;
+    return new PgsluiceError({
+      code: 'CUTOVER_NOT_BEGUN',
+      message: `The cutover could not begin within ${mostWaitMs / 1000} s, and was given up.${why}`,
+      hint: 'Look at the guardrails and at the log, then ask again.',
+      retryable: true,
+    });
+  }
 }

@@ -101,7 +101,8 @@ class Following {
   /** Starts again what may go on, and pauses the job for what a person has to answer. */
   async #settleTrouble(): Promise<void> {
     const { context } = this.#work;
-    const trouble = await this.#trouble();
+    const looks = "The job was still waiting for an answer about the source's schema";
+    const trouble = await context.live.requests.during(looks, () => this.#trouble());
     if (trouble === null) {
       this.#unanswered = false;
       if (this.#line.failure !== null) this.#line.start();
@@ -138,11 +139,14 @@ class Following {
     const { requests } = context.live;
     const asked = requests.pending;
     if (!asked && !this.#calm()) return null;
-    const obstacle = asked ? await this.#obstacle() : null;
+    const reads = 'The job was still waiting for the answers of both servers to what a cutover depends on';
+    const obstacle = asked ? await requests.during(reads, () => this.#obstacle()) : null;
     if (obstacle !== null) {
       requests.refuse(obstacle);
       return null;
     }
+    // Whoever was told meanwhile that it did not begin counts on that.
+    if (asked && !requests.take()) return null;
     this.#span.end();
     // Those of an attempt before tell nothing of this one.
     this.#parts.watch.steps = [];
