@@ -339,6 +339,10 @@ export function parseEndpoint(input: EndpointLike, side: Side): ConnectionSettin
       'Name one host: a snapshot lives on the server that exported it, so a copy must stay there.',
     );
   }
+  // Not shown: it may be a piece of what was meant to be something else.
+  if (!isUnixSocket(host) && /[/\\[\]@?#\s\p{Cc}\p{Surrogate}]/u.test(host)) {
+    throw invalid(side, 'names a host with a character that no host name has.', `Write it as ${EXAMPLE}.`);
+  }
   const port = input.port ?? parts.port ?? DEFAULT_PORT;
   if (!Number.isInteger(port) || port < 1 || port > 65_535) {
     throw invalid(side, `has port ${port}.`, 'Use a whole number from 1 to 65535.');
