@@ -52,8 +52,11 @@ export async function readToc(place: ArchivePlace): Promise<Toc> {
 
 /** What pgsluice wrote of its archive; null without a manifest. @throws PgsluiceError ARCHIVE_TORN, ARCHIVE_ALTERED, ARCHIVE_TOO_NEW. */
 export async function readManifest(place: ArchivePlace): Promise<Manifest | null> {
-  if (place.manifestFile === null) return null;
-  const text = await readFile(place.manifestFile, 'utf8');
+  return place.manifestFile === null ? null : parseManifest(await readFile(place.manifestFile, 'utf8'));
+}
+
+/** Pure. @throws PgsluiceError ARCHIVE_TORN, ARCHIVE_ALTERED, ARCHIVE_TOO_NEW. */
+export function parseManifest(text: string): Manifest {
   let value: unknown;
   try {
     value = JSON.parse(text);
