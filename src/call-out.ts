@@ -13,7 +13,15 @@ export function maskSecrets(text: string, secrets: readonly (string | null)[]): 
   const spellings = secrets.flatMap((secret) =>
     secret === null || secret === ''
       ? []
-      : [secret, encodeURIComponent(secret), encodeURI(secret), Buffer.from(secret).toString('base64')],
+      : [
+          secret,
+          encodeURIComponent(secret),
+          encodeURI(secret),
+          JSON.stringify(secret).slice(1, -1),
+          secret.replaceAll("'", "''"),
+          Buffer.from(secret).toString('base64'),
+          Buffer.from(secret).toString('base64url'),
+        ],
   );
   return [...new Set(spellings)]
     .toSorted((a, b) => b.length - a.length)

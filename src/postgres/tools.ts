@@ -5,6 +5,7 @@ import { access, constants, readdir } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pipeline } from 'node:stream/promises';
+import { maskSecrets } from '../call-out.ts';
 import { PgsluiceError, throwIfAborted } from '../errors.ts';
 import { reach } from '../reach.ts';
 import { chooseTrust, defaultRootFile, systemBundle } from './dial.ts';
@@ -269,7 +270,9 @@ export async function runTool(input: {
   signal.addEventListener('abort', onAbort, { once: true });
 
   let stderr = '';
-  createInterface({ input: child.stderr, crlfDelay: Infinity }).on('line', (line) => {
+  createInterface({ input: child.stderr, crlfDelay: Infinity }).on('line', (printed) => {
+    // PostgreSQL's own print no password; what stands under their name here may be a wrapper that does.
+    const line = maskSecrets(printed, [input.env['PGPASSWORD'] ?? null]);
     stderr += `${line}\n`;
     // Seldom: to cut a string copies all of it, and a large schema makes tens of thousands of lines.
     if (stderr.length > 2 * MAX_STDERR) stderr = stderr.slice(-MAX_STDERR);
