@@ -80,6 +80,11 @@ async function failureOf(work: () => Promise<unknown>): Promise<{ error: Pgsluic
 
 const signal = (): AbortSignal => AbortSignal.timeout(60_000);
 
+/** What was closed keeps nothing open, neither a socket nor a question about itself. */
+async function expectNobodyLeft(): Promise<void> {
+  await expect.poll(() => server.connections, { timeout: 1500, interval: 5 }).toBe(0);
+}
+
 async function useSession(sslmode = 'disable', seconds = 2, answerWithinMs = 500): Promise<void> {
   const session = await openSession(settings(sslmode, seconds), {
     signal: signal(),
@@ -241,6 +246,7 @@ test.each(lies)('a server that %s is left with an error, in time and in little m
   expect(error.code).toMatch(typeof code === 'string' ? new RegExp(`^${code}$`) : code);
   expect(ms).toBeLessThan(code === 'ANSWER_TOO_LARGE' ? 20_000 : 10_000);
   expect(mb).toBeLessThan(800);
+  await expectNobodyLeft();
 });
 
 test('no password is sent in the clear over an open line, unless that was chosen', async () => {
@@ -307,7 +313,7 @@ test('a validation of two lying servers ends with its answers', async () => {
     expect(outcome.blocked).toBe(true);
   }
   expect(unhandled).toEqual([]);
-  expect(server.connections).toBe(0);
+  await expectNobodyLeft();
 });
 
 const replication: readonly (readonly [what: string, statement: (socket: Socket) => void])[] = [

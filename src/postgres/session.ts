@@ -50,6 +50,8 @@ WHERE a.pid = $1 AND a.usename = session_user AND ${STARTED} = $2::bigint
   AND (date_part('epoch', a.backend_start) * 1000)::bigint <= $3::bigint`;
 /** How long a close waits for that, ms. */
 const PUT_AWAY_MS = 2000;
+/** How long the server may take for its answer to it, ms: what is a server takes a moment, and a close is not to leave more behind. */
+const PUT_AWAY_ANSWER_MS = 1500;
 
 const CANCEL_TIMEOUT_MS = 1000;
 /** How long a cancelled statement may take to end before the socket is cut. */
@@ -79,6 +81,8 @@ export class Session {
   readonly #server: Connected['server'];
   readonly #watch: LineWatch | null;
   #owed: (() => boolean) | null = null;
+  /** Ends a look that is under way when the session is closed. */
+  readonly #looking = new AbortController();
   #closing: Promise<void> | null = null;
 
   /** Only for {@link openSession}. */
@@ -136,7 +140,7 @@ export class Session {
   /** What the server says of this session, by another connection; one that is of no use any more is ended there, with its locks. */
   async #look(): Promise<LookAtSession> {
     const { settings, side } = this;
-    const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(LOOK_MS)]);
+    const signal = AbortSignal.any([this.#signal, this.#looking.signal, AbortSignal.timeout(LOOK_MS)]);
     const other = await openSession(settings, { signal, side, purpose: 'watch', watched: false });
     try {
       const [row] = await other.query<{ found: LookAtSession | null; same: boolean }>(LOOK, [
@@ -255,6 +259,7 @@ export class Session {
   async #close(): Promise<void> {
     this.#signal.removeEventListener('abort', this.#onAbort);
     this.#watch?.stop();
+    this.#looking.abort(new Error('the session was closed'));
     if (this.#watch !== null && this.#fate.error !== null && sqlStateOf(this.#fate.error) === null) {
       this.#stream.destroy();
       await Promise.race([this.#putAway(), sleep(PUT_AWAY_MS, undefined, { ref: false })]);
@@ -281,7 +286,13 @@ export class Session {
   async #putAway(): Promise<void> {
     try {
       const signal = AbortSignal.timeout(LOOK_MS);
-      const other = await openSession(this.settings, { signal, side: this.side, purpose: 'watch', watched: false });
+      const other = await openSession(this.settings, {
+        signal,
+        side: this.side,
+        purpose: 'watch',
+        watched: false,
+        answerWithinMs: PUT_AWAY_ANSWER_MS,
+      });
       try {
         await other.query(PUT_AWAY, [this.processId, this.#server.startedAt, this.#server.at]);
       } finally {

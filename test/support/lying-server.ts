@@ -171,9 +171,13 @@ export class LyingServer {
     });
   }
 
-  /** True when that was the startup message, and not the question for TLS. */
+  /** True when that was the startup message, and not the question for TLS or a request to cancel. */
   #begin(socket: Socket, body: Buffer): boolean {
     const question = body.readUInt32BE(0);
+    if (question === 80_877_102) {
+      socket.end();
+      return false;
+    }
     if (question === 80_877_103) {
       (this.lie.tls ?? ((to) => to.write('N')))(socket);
       return false;
