@@ -130,8 +130,12 @@ async function survive(
   const server = side === 'source' ? source : target;
   const restarted: Promise<void>[] = [];
   const job = await WatchedJob.start(manager, request, (event) => {
-    if (event.type !== 'phase' || event.phase !== phase || event.status !== 'started') return;
-    if (restarted.length === 0) restarted.push(server.restart(how));
+    // In the middle of the checks, once both sides have answered.
+    const begun =
+      phase === 'validate'
+        ? event.type === 'check' && event.check.id === 'connect.target'
+        : event.type === 'phase' && event.phase === phase && event.status === 'started';
+    if (begun && restarted.length === 0) restarted.push(server.restart(how));
   });
   const { view, acts } = await job.bringToEnd();
   expect(restarted, `the phase ${phase} was never begun`).toHaveLength(1);
@@ -145,6 +149,7 @@ describe('a copy survives a restart', () => {
   test.each(
     restarts([
       ['validate', 'source', 'fast'],
+      ['validate', 'target', 'immediate'],
       ['schema', 'target', 'fast'],
       ['copy', 'source', 'immediate'],
       ['copy', 'target', 'fast'],
@@ -156,8 +161,12 @@ describe('a copy survives a restart', () => {
     ]),
   )('of the $side in the phase $phase ($how)', async (restart) => {
     const { name, request } = await pair();
-    const { job } = await survive(request, restart);
+    const { job, acts } = await survive(request, restart);
     expect(await job.view()).toMatchObject({ state: 'completed', verified: true });
+    if (restart.phase === 'validate') {
+      expect(acts, job.log()).toEqual([]);
+      expect(job.log()).toContain(`The ${restart.side} went away in the middle of the checks`);
+    }
     await expectMoved(name);
     expect(await lastingTraces(source, name)).toEqual([]);
   });

@@ -59,7 +59,8 @@ export function goneIn(
     if (outcome !== 'failed' || code === null || !goneCodes.has(code)) continue;
     const unreached = sides.find((one) => id === `connect.${one}`);
     if (unreached !== undefined && code !== starting && !known.has(unreached)) continue;
-    return { side: unreached ?? (side === 'source' || side === 'target' ? side : null), why: found };
+    const named = side === 'source' || side === 'target' ? side : sides.find((one) => found.includes(`The ${one} `));
+    return { side: unreached ?? named ?? null, why: found };
   }
   const unsaid = !attempt.blocked && attempt.facts === null;
   return unsaid ? { side: null, why: 'A connection was lost in the middle of the checks.' } : null;

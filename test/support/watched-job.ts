@@ -66,17 +66,15 @@ export class WatchedJob {
    */
   async bringToEnd(most = 6): Promise<{ view: JobView; acts: string[] }> {
     const acts: string[] = [];
-    const over: readonly JobState[] = ['completed', 'cancelled'];
+    // What blocks is a person's to change: a restart in the middle of the checks is waited out by the job itself.
+    const over: readonly JobState[] = ['completed', 'cancelled', 'blocked'];
     for (;;) {
       const view = await this.until('something to do', ({ state, live }) => {
-        if (over.includes(state) || state === 'failed' || state === 'blocked' || state === 'paused') return true;
+        if (over.includes(state) || state === 'failed' || state === 'paused') return true;
         return state === 'following' && live !== null && live.connected && live.lagBytes < 1_000_000;
       });
-      // A check that a restart interrupted blocks; a person tries again, and what is really missing blocks again.
-      const blockedAgain = view.state === 'blocked' && acts.includes('retry');
-      if (over.includes(view.state) || blockedAgain) return { view, acts };
-      const action =
-        view.state === 'failed' || view.state === 'blocked' ? 'retry' : view.state === 'paused' ? 'resume' : 'cutover';
+      if (over.includes(view.state)) return { view, acts };
+      const action = view.state === 'failed' ? 'retry' : view.state === 'paused' ? 'resume' : 'cutover';
       acts.push(action);
       if (acts.filter((act) => act !== 'cutover').length > most || acts.length > 40) {
         throw new Error(`it does not come to its end: ${acts.join(' ')}\n${this.log().slice(-6000)}`);
