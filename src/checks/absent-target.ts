@@ -62,8 +62,11 @@ export function judgeNewDatabase(input: NewDatabase): Verdict {
     : warned(`${found} ${notes.join('. ')}.`, 'What is left over stands in the report when the job is done.');
 }
 
-async function readNewDatabase(source: Database, target: Database, { options }: Scope): Promise<NewDatabase> {
-  const facts = await readDatabaseFacts(source.session);
+async function readNewDatabase(
+  facts: DatabaseFacts,
+  target: Database,
+  { options }: Pick<Scope, 'options'>,
+): Promise<NewDatabase> {
   const rights = await readRoleRights(target.session, target.identity.database);
   const owner = options.noOwner ? rights.role : mappedRole(options.mapRole, facts.owner);
   const [may] = await target.session.query<{ member: boolean }>(
@@ -83,6 +86,15 @@ async function readNewDatabase(source: Database, target: Database, { options }: 
   };
 }
 
+/** Whether a database that does not exist yet can be made as a source or an archive says it was. */
+export async function newDatabaseOf(
+  facts: DatabaseFacts,
+  target: Database,
+  scope: Pick<Scope, 'options'>,
+): Promise<Verdict> {
+  return judgeNewDatabase(await readNewDatabase(facts, target, scope));
+}
+
 const NOT_ASKED = 'The target database exists, or is not to be made.';
 
 const newDatabase: Check = {
@@ -97,7 +109,7 @@ const newDatabase: Check = {
       return passed(
         `The database ${target.identity.database} exists and is left as it is (server.settings tells what differs).`,
       );
-    return judgeNewDatabase(await readNewDatabase(source, target, scope));
+    return newDatabaseOf(await readDatabaseFacts(source.session), target, scope);
   },
 };
 

@@ -1,6 +1,7 @@
 import { qualified } from '../postgres/quote.ts';
 import { failed, informed, passed, warned } from './check.ts';
 import type { Check, Verdict } from './check.ts';
+import type { Database } from './database.ts';
 import { freeDiskOf } from './disk.ts';
 import { targetEmpty } from './empty.ts';
 import { longTransactions } from './long-transactions.ts';
@@ -82,6 +83,11 @@ export function judgeTargetDisk(need: DiskNeed): Verdict {
 
 const MAX_WAL = `SELECT pg_size_bytes(current_setting('max_wal_size'))::float8 AS bytes`;
 
+/** Bytes. */
+export async function readMaxWal(target: Database): Promise<number> {
+  return (await target.one<{ bytes: number }>(MAX_WAL)).bytes;
+}
+
 const targetDisk: Check = {
   id: 'capacity.target-disk',
   severity: 'blocks',
@@ -94,7 +100,7 @@ const targetDisk: Check = {
     return judgeTargetDisk({
       sourceBytes: sourceBytes(size),
       dataBytes: estimateTargetBytes(size),
-      maxWalBytes: (await target.one<{ bytes: number }>(MAX_WAL)).bytes,
+      maxWalBytes: await readMaxWal(target),
       free:
         options.targetDisk !== null
           ? { bytes: options.targetDisk, how: 'declared' }

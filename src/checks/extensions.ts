@@ -308,7 +308,8 @@ const namesIn = (setting: string): string[] =>
     .split(/[\s,]+/)
     .filter((name) => name !== '');
 
-async function readRights(target: Database): Promise<InstallRights> {
+/** What the role may install there; a database that it makes is its own. */
+export async function readInstallRights(target: Database): Promise<InstallRights> {
   const row = await target.one<{
     createInDatabase: boolean;
     preloaded: string | null;
@@ -323,7 +324,7 @@ async function readRights(target: Database): Promise<InstallRights> {
     role: target.identity.role,
     superuser: target.identity.superuser,
     admin: row.admin,
-    createInDatabase: row.createInDatabase,
+    createInDatabase: row.createInDatabase || target.absent,
     database: target.identity.database,
     preloaded: row.preloaded === null ? null : namesIn(row.preloaded),
     allowlist: setting === undefined ? null : { setting, names: namesIn(settings?.[setting] ?? '') },
@@ -331,7 +332,8 @@ async function readRights(target: Database): Promise<InstallRights> {
   };
 }
 
-async function readFilled(target: Database, names: readonly string[]): Promise<ExtensionInput['filled']> {
+/** Configuration tables of these extensions that hold rows of users on the target. */
+export async function readFilled(target: Database, names: readonly string[]): Promise<ExtensionInput['filled']> {
   const tables = await target.session.query<{ extension: string; schema: string; name: string; condition: string }>(
     CONFIGURATION,
     [names],
@@ -343,6 +345,12 @@ async function readFilled(target: Database, names: readonly string[]): Promise<E
     if (rows.length > 0) filled.push({ extension, table, condition });
   }
   return filled;
+}
+
+/** In a database that does not exist yet nothing is installed, whatever stands in the one that is asked. */
+export async function offeredBy(target: Database, names: readonly string[]): Promise<OfferedExtension[]> {
+  const offered = await readOffered(target.session, names);
+  return target.absent ? offered.map((offer) => ({ ...offer, installed: null })) : offered;
 }
 
 /** Read once for both checks that tell of it; the globs are those of one validation. */
@@ -370,7 +378,7 @@ export const extensionsCheck: Check = {
     const excluded = await excludedOf(source, options.excludeExtension);
     const installed = (await readInstalled(source.session)).filter(({ name }) => !excluded.extensions.includes(name));
     const names = installed.map(({ name }) => name);
-    const offered = await readOffered(target.session, names);
+    const offered = await offeredBy(target, names);
     const leftOut = picksOut(options);
     // What the job drops or made itself is in nobody's way.
     const standing = offered.flatMap(({ name, installed: has }) =>
@@ -383,7 +391,7 @@ export const extensionsCheck: Check = {
       source: installed,
       offered: fresh,
       plans: planExtensions(installed, fresh, options.extensionVersion),
-      rights: await readRights(target),
+      rights: await readInstallRights(target),
       leftOut,
       replace: options.replace,
       allowOlder: options.allowDowngrade && target.version.major < source.version.major,

@@ -314,7 +314,7 @@ const superuserWords = (o: CatalogObject): string => `${objectName(o)}: ${o.supe
 const ALL_NAMES = 500;
 
 /** The provider may let its own roles make event triggers: they are tried there. */
-const isTried = (managed: boolean, found: Pick<NotCarried, 'objects' | 'grants'>): boolean =>
+export const isTried = (managed: boolean, found: Pick<NotCarried, 'objects' | 'grants'>): boolean =>
   managed && found.grants.length === 0 && found.objects.every((o) => o.kind === 'EVENT TRIGGER');
 
 /** `live`: whoever follows the source holds the target against all of it, so nothing can be left out. */
@@ -365,13 +365,13 @@ export function judgeSuperuserObjects(
 }
 
 /** A role that the job makes lets its maker act as it. */
-async function readActsAs(target: Database, options: JobOptions): Promise<(role: string) => boolean> {
+export async function readActsAs(target: Database, options: JobOptions): Promise<(role: string) => boolean> {
   const { existing } = await readTargetRole(target);
   return (role) => existing.get(role) ?? options.roles === 'create';
 }
 
 /** Providers let non-superusers do some of it by roles of their own (event triggers above all). */
-async function isManaged(target: Database): Promise<boolean> {
+export async function isManaged(target: Database): Promise<boolean> {
   const { existing } = await readTargetRole(target);
   return placeRoles.some((role) => existing.has(role));
 }

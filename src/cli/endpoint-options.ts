@@ -125,19 +125,27 @@ export function addCopyOptions(command: Command): Command {
     )
     .addOption(maxRateOption())
     .addOption(gentleOption())
-    .addOption(
-      new Option('--extension-version <which>', "extensions as the source has them, or updated to the target's newest")
-        .choices(['source', 'newest'])
-        .default('source'),
-    )
+    .addOption(extensionVersionOption())
     .option('--create-database', "make the target's database first where it does not exist, as the source's is")
     .option('--replace', 'the target is not empty: drop what is in it, after all checks have passed')
     .option('--allow-downgrade', 'the target may be of an older major than the source')
-    .addOption(
-      new Option('--target-disk <size>', 'free disk on the target, where the server cannot tell, e.g. 20GiB').argParser(
-        parseBytes,
-      ),
-    );
+    .addOption(targetDiskOption());
+}
+
+export function extensionVersionOption(): Option {
+  return new Option(
+    '--extension-version <which>',
+    "extensions as the source has them, or updated to the target's newest",
+  )
+    .choices(['source', 'newest'])
+    .default('source');
+}
+
+export function targetDiskOption(): Option {
+  return new Option(
+    '--target-disk <size>',
+    'free disk on the target, where the server cannot tell, e.g. 20GiB',
+  ).argParser(parseBytes);
 }
 
 export function maxRateOption(): Option {

@@ -5,29 +5,30 @@ import {
   addFilters,
   addVerifyMode,
   checkedRequest,
+  extensionVersionOption,
   type CopyFlags,
-  hideOptions,
   missing,
   parseJobs,
+  targetDiskOption,
   toJobOptions,
 } from './endpoint-options.ts';
 import type { EnvironmentSettings } from './settings.ts';
 
 export type ImportFlags = CopyFlags;
 
-/** What only the source could say: a command line of a clone becomes one of an import by one word. */
-const sourceOnly = ['--exclude-extension'];
-
 export function addImportOptions(command: Command): Command {
   command
     .optionsGroup('Server:')
     .option('--target <url>', 'database to import into (or PGSLUICE_TARGET_URL, which keeps the password out of ps)');
-  hideOptions(addFilters(command), sourceOnly)
+  addFilters(command)
     .optionsGroup('How it is imported:')
     .addOption(new Option('--table-jobs <n>', 'tables loaded at once (default: 4)').argParser(parseJobs))
     .addOption(new Option('--index-jobs <n>', 'indexes built at once (default: 4)').argParser(parseJobs))
+    .addOption(extensionVersionOption())
+    .option('--create-database', "make the target's database first where it does not exist, as the archive's was")
     .option('--replace', 'the target is not empty: drop what is in it, after all checks have passed')
-    .option('--allow-downgrade', 'the target may be of an older major than the server that was dumped');
+    .option('--allow-downgrade', 'the target may be of an older major than the server that was dumped')
+    .addOption(targetDiskOption());
   return addVerifyMode(command);
 }
 

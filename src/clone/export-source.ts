@@ -1,4 +1,7 @@
 import type { Manifest } from '../contract/manifest.ts';
+import type { JobOptions } from '../contract/options.ts';
+import { readDatabaseFacts } from '../postgres/database-facts.ts';
+import { tableDataMatches } from '../postgres/filters.ts';
 import { readRoles, rolesInvolved } from '../postgres/role-facts.ts';
 import type { Session } from '../postgres/session.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
@@ -7,12 +10,14 @@ import type { ServerVersion } from '../postgres/version.ts';
 
 export type SourceFacts = Pick<Manifest, 'source' | 'roles' | 'extensions'>;
 
-/** Columns of pg_database have come and gone: ICU and versions with 15, rules with 16, one name for all locales with 17. */
-const DATABASE = `
-SELECT to_jsonb(d) AS row, pg_encoding_to_char(d.encoding) AS encoding, pg_get_userbyid(d.datdba)::text AS owner,
-       shobj_description(d.oid, 'pg_database') AS comment,
-       coalesce((SELECT s.setconfig FROM pg_db_role_setting s WHERE s.setdatabase = d.oid AND s.setrole = 0), '{}') AS settings
-FROM pg_database d WHERE d.datname = current_database()`;
+/** The column came with 15. */
+const COLLATION_VERSION = `
+SELECT to_jsonb(d)->>'datcollversion' AS version FROM pg_database d WHERE d.datname = current_database()`;
+
+const INDEX_BYTES = `
+SELECT n.nspname::text AS schema, c.relname::text AS name, COALESCE(pg_indexes_size(c.oid), 0)::float8 AS bytes
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'm') AND c.relhasindex AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'`;
 
 /** Our own sessions have one of their own; what the database says is reset_val's. */
 const MONETARY = `SELECT reset_val AS value FROM pg_settings WHERE name = 'lc_monetary'`;
@@ -31,21 +36,6 @@ UNION SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace WHERE oid >= 1638
 
 const SYSTEM_IDENTIFIER = `SELECT system_identifier::text AS id FROM pg_control_system()`;
 
-interface DatabaseRow {
-  readonly row: Readonly<Record<string, unknown>>;
-  readonly encoding: string;
-  readonly owner: string;
-  readonly comment: string | null;
-  readonly settings: string[];
-  readonly [column: string]: unknown;
-}
-
-const providers: Readonly<Record<string, string>> = { c: 'libc', i: 'icu', b: 'builtin' };
-
-function text(value: unknown): string | null {
-  return typeof value === 'string' ? value : null;
-}
-
 async function systemIdentifier(session: Session): Promise<string | null> {
   await session.run('SAVEPOINT identifier');
   try {
@@ -58,15 +48,23 @@ async function systemIdentifier(session: Session): Promise<string | null> {
   }
 }
 
+async function readIndexBytes(session: Session, options: JobOptions): Promise<number> {
+  if (options.schemaOnly) return 0;
+  const rows = await session.query<{ schema: string; name: string; bytes: number }>(INDEX_BYTES);
+  return rows
+    .filter(({ schema, name }) => tableDataMatches(options, schema, name))
+    .reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
 /** What the manifest says of the server, read inside of the archive's transaction. */
 export async function readSourceFacts(
   session: Session,
   settings: ConnectionSettings,
   version: ServerVersion,
+  options: JobOptions,
 ): Promise<SourceFacts> {
-  const [database] = await session.query<DatabaseRow>(DATABASE);
-  if (database === undefined) throw new Error('the current database is not in pg_database');
-  const { row } = database;
+  const database = await readDatabaseFacts(session);
+  const [collation] = await session.query<{ version: string | null }>(COLLATION_VERSION);
   const [monetary] = await session.query<{ value: string }>(MONETARY);
   const names = await session.query<{ name: string }>(NAMED_ROLES);
   const roles = rolesInvolved(
@@ -80,16 +78,19 @@ export async function readSourceFacts(
       label: `${settings.host}:${settings.port}/${settings.database}`,
       systemIdentifier: await systemIdentifier(session),
       encoding: database.encoding,
-      localeProvider: providers[text(row['datlocprovider']) ?? 'c'] ?? 'libc',
-      collate: text(row['datcollate']) ?? '',
-      ctype: text(row['datctype']) ?? '',
-      locale: text(row['datlocale']) ?? text(row['daticulocale']),
-      icuRules: text(row['daticurules']),
-      collationVersion: text(row['datcollversion']),
+      localeProvider: database.localeProvider,
+      collate: database.collate,
+      ctype: database.ctype,
+      locale: database.locale,
+      icuRules: database.icuRules,
+      collationVersion: collation?.version ?? null,
       lcMonetary: monetary?.value ?? 'C',
       owner: database.owner,
       comment: database.comment,
-      settings: database.settings,
+      settings: [...database.settings],
+      connectionLimit: database.connectionLimit ?? -1,
+      grants: database.grants?.map((one) => ({ ...one })) ?? null,
+      indexBytes: await readIndexBytes(session, options),
     },
     roles: roles.map(({ memberOf, memberships, settings: all, databaseSettings, comment, ...role }) => ({
       ...role,

@@ -227,7 +227,7 @@ async function writeMoment(work: Work, moment: SourceMoment, dir: string): Promi
   const { snapshot, tables } = moment;
   const stop = new AbortController();
   const signal = AbortSignal.any([work.signal, stop.signal]);
-  const facts = await readSourceFacts(snapshot.holder, context.source, context.sourceVersion);
+  const facts = await readSourceFacts(snapshot.holder, context.source, context.sourceVersion, context.options);
   const progress = new CopyProgress((event) => context.emit(event));
   if (!context.options.schemaOnly) for (const table of tables) progress.add(table, 'text', 1);
   const plan = planDump(context.connections.source, context.options.tableJobs);

@@ -4,6 +4,7 @@ import { largeObjectsMatch, schemaMatches, tableDataMatches, tableMatches } from
 import type { RelationFilter } from '../postgres/filters.ts';
 import { qualified } from '../postgres/quote.ts';
 import type { OwningTable, RelationOwners } from './catalogue.ts';
+import { excludedEntries } from './import-archive-extensions.ts';
 import type { SequenceValue } from './sequences.ts';
 
 /** Entries that are relations themselves; globs of tables are about them. */
@@ -45,11 +46,18 @@ export function isLargeObject(entry: Pick<TocEntry, 'type' | 'name'>): boolean {
   return about && /^LARGE OBJECTS? /.test(entry.name);
 }
 
+/** What of an archive a job is about. */
+export interface EntryFilter extends RelationFilter {
+  /** Left out with all that stands on them. */
+  readonly excludeExtension?: readonly string[];
+}
+
 /**
  * dumpIds of the entries that the job is about, as pg_dump itself would have chosen them with the same globs. A sequence that
  * belongs to a table goes with it. Pure.
  */
-export function chooseEntries(toc: Toc, filter: RelationFilter): ReadonlySet<number> {
+export function chooseEntries(toc: Toc, filter: EntryFilter): ReadonlySet<number> {
+  const gone = excludedEntries(toc, filter.excludeExtension ?? []).ids;
   const byId = new Map(toc.entries.map((entry) => [entry.dumpId, entry]));
   const picked = filter.includeSchema.length > 0 || filter.includeTable.length > 0;
   const keyOf = (entry: TocEntry): string => JSON.stringify([entry.schema, entry.name]);
@@ -86,7 +94,7 @@ export function chooseEntries(toc: Toc, filter: RelationFilter): ReadonlySet<num
     indexes.set(JSON.stringify([entry.schema, name]), entry);
   }
   const chosen = (entry: TocEntry): boolean => {
-    if (left.has(entry.type)) return false;
+    if (left.has(entry.type) || gone.has(entry.dumpId)) return false;
     if (isLargeObject(entry)) return largeObjectsMatch(filter);
     if (relations.has(entry.type)) return relationInScope(entry);
     if (entry.type === 'TABLE ATTACH') return tableMatches(filter, entry.schema ?? '', entry.name);

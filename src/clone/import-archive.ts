@@ -3,6 +3,8 @@ import type { PgsluiceError } from '../errors.ts';
 import { printArchive } from '../postgres/archive.ts';
 import type { Archive, ArchiveEntry } from '../postgres/archive.ts';
 import type { Toc } from '../postgres/archive-toc.ts';
+import { readOffered } from '../postgres/extensions.ts';
+import type { ExtensionPlan } from '../postgres/extensions.ts';
 import { isPredefinedRole } from '../postgres/role-facts.ts';
 import type { RoleFacts } from '../postgres/role-facts.ts';
 import { openSession } from '../postgres/session.ts';
@@ -15,7 +17,8 @@ import type { TargetContext } from './context.ts';
 import { log } from './context.ts';
 import type { FailedTable } from './copy-data.ts';
 import { chooseCopyMode } from './copy-mode.ts';
-import { fitArchive, makeMissingSchemas } from './fit.ts';
+import { pinVersions, planOnTarget, updateExtensions } from './extensions.ts';
+import { fitArchive, makeMissingSchemas, tellLeft } from './fit.ts';
 import { loadData } from './import-archive-data.ts';
 import type { LoadTask } from './import-archive-data.ts';
 import {
@@ -27,6 +30,7 @@ import {
   isLargeObject,
 } from './import-archive-entries.ts';
 import type { ArchiveTable } from './import-archive-entries.ts';
+import { archiveExtensions, asInstalled } from './import-archive-extensions.ts';
 import type { ArchivePlace } from './import-archive-kind.ts';
 import { loadLargeObjects } from './import-archive-large-objects.ts';
 import type { LoadedLargeObjects } from './import-archive-large-objects.ts';
@@ -108,6 +112,8 @@ class Import implements ImportRun {
   readonly #tables: readonly ArchiveTable[];
   readonly #encoding: string;
   #fitted: Archive | null = null;
+  #left: readonly ArchiveEntry[] = [];
+  #extensions: readonly ExtensionPlan[] = [];
   #ownExtensions: readonly string[] = [];
   #sequences: readonly SequenceValue[] | null = null;
   #targetTables: ReadonlyMap<string, TargetTable> = new Map();
@@ -129,7 +135,7 @@ class Import implements ImportRun {
   }
 
   get sourceArchive(): Archive | null {
-    return this.#fitted;
+    return this.#fitted === null ? null : { entries: [...this.#fitted.entries, ...this.#left] };
   }
 
   get sequences(): readonly SequenceValue[] | null {
@@ -173,6 +179,8 @@ class Import implements ImportRun {
       });
       if (failed === null) return this.#refused();
       if (failed.length > 0) return this.#failedTables(failed);
+      if (this.#extensions.some((plan) => plan.update))
+        this.#todo.push(...(await sessions.with((session) => updateExtensions(context, session, this.#extensions))));
       return this.#outcome(null, []);
     } finally {
       unwatch();
@@ -198,7 +206,9 @@ class Import implements ImportRun {
     const objects = options.dataOnly ? [] : (await printArchive(input)).entries;
     const wanted = objects.filter((entry) => this.#chosen.has(entry.dumpId) && !isLargeObject(entry));
     const fitted = await fitArchive(context, { entries: wanted });
+    if (this.#fitted === null) this.#todo.push(...tellLeft(context, fitted.left));
     this.#fitted = fitted.archive;
+    this.#left = fitted.left;
     this.#ownExtensions = fitted.targetExtensions;
     // A dump of the target for the comparison leaves them out as well.
     const about = archive.toc.entries.filter((entry) => isLargeObject(entry) && entry.type !== 'BLOBS');
@@ -228,7 +238,8 @@ class Import implements ImportRun {
       if (!this.#schemaDone) {
         await this.#prepare(target, printed);
         await makeMissingSchemas(target, fitted, context.options);
-        await this.#work.restore(target, plan().stages.preData);
+        this.#extensions = await this.#planExtensions(target);
+        await this.#work.restore(target, pinVersions(plan().stages.preData, this.#extensions));
         this.#schemaDone = true;
       }
       this.#targetTables = await readTargetTables(target, context.targetVersion.major);
@@ -236,6 +247,17 @@ class Import implements ImportRun {
     } finally {
       await target.close();
     }
+  }
+
+  /** In the versions that the manifest tells; without one the target's own are as good as any. */
+  async #planExtensions(target: Session): Promise<ExtensionPlan[]> {
+    const { manifest, toc } = this.#context.archive;
+    const extensions = archiveExtensions(toc, this.#chosen, manifest);
+    const offered = await readOffered(
+      target,
+      extensions.map(({ name }) => name),
+    );
+    return planOnTarget(this.#context, target, asInstalled(extensions, offered));
   }
 
   #owners(entries: readonly ArchiveEntry[]): RelationOwners {
@@ -273,7 +295,7 @@ class Import implements ImportRun {
     const made = await createRoles(target, {
       options,
       source: {
-        roles: rolesOf(manifest, named.all),
+        roles: rolesOfArchive(manifest, named.all),
         verifiers: null,
       },
       named,
@@ -416,7 +438,8 @@ class Import implements ImportRun {
   }
 }
 
-function rolesOf(manifest: Manifest | null, named: ReadonlySet<string>): readonly RoleFacts[] {
+/** Roles by these names as far as the archive knows them. Pure. */
+export function rolesOfArchive(manifest: Manifest | null, named: ReadonlySet<string>): readonly RoleFacts[] {
   return manifest?.roles ?? [...named].filter((name) => !isPredefinedRole(name)).map(nameOnly);
 }
 

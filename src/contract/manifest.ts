@@ -124,6 +124,15 @@ export const Manifest = z.object({
     comment: z.string().nullable(),
     /** `name=value` of ALTER DATABASE … SET. */
     settings: z.array(z.string()),
+    /** -1: no limit. Manifests of earlier versions have neither this nor what follows. */
+    connectionLimit: z.number().int().optional(),
+    /** null: the rights that every database starts with; a grantee of null is PUBLIC. */
+    grants: z
+      .array(z.object({ grantee: z.string().nullable(), privilege: z.string(), grantable: z.boolean() }))
+      .nullable()
+      .optional(),
+    /** Of the indexes of all tables in the archive. */
+    indexBytes: z.number().nonnegative().optional(),
   }),
   pgDump: z.object({ version: z.string(), major: z.number().int() }),
   /** pg_dump's word: `zstd`, `gzip:6`, `none` … */

@@ -1,6 +1,7 @@
 import type { Manifest } from '../contract/manifest.ts';
 import { shellWord } from '../contract/words.ts';
 import type { JobOptions } from '../contract/options.ts';
+import { verdictOfNewDatabase } from '../checks/absent-target.ts';
 import { failed, informed, passed, skipped, warned } from '../checks/check.ts';
 import type { Scope, Verdict } from '../checks/check.ts';
 import { judgeRoom } from '../checks/empty.ts';
@@ -26,18 +27,28 @@ import type { CheckedArchive, MeasuredData } from '../clone/import-archive.ts';
 import { archiveEncoding, archiveTables, chooseEntries, isLargeObject } from '../clone/import-archive-entries.ts';
 import { recogniseArchive } from '../clone/import-archive-kind.ts';
 import type { ArchivePlace } from '../clone/import-archive-kind.ts';
-import { rolesNamed } from '../clone/roles.ts';
 import { PgsluiceError } from '../errors.ts';
 import { printArchive } from '../postgres/archive.ts';
+import type { ArchiveEntry } from '../postgres/archive.ts';
 import { majorOfVersion } from '../postgres/archive-toc.ts';
 import type { Toc } from '../postgres/archive-toc.ts';
-import { mappedRole } from '../postgres/map-roles.ts';
+import type { DatabaseFacts } from '../postgres/database-facts.ts';
+import { objectKey } from '../postgres/left-out.ts';
 import { qualified } from '../postgres/quote.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import { findPgTools } from '../postgres/tools.ts';
 import type { PgTools } from '../postgres/tools.ts';
 import { parseServerVersion } from '../postgres/version.ts';
 import type { ServerVersion } from '../postgres/version.ts';
+import {
+  type ArchiveForTarget,
+  examineDatabase,
+  examineDisk,
+  examineExtensions,
+  examineRights,
+  examineRoles,
+  judgeExcludedEntries,
+} from './import-checks-target.ts';
 
 export interface ArchiveExamInput {
   readonly path: string;
@@ -75,6 +86,9 @@ export class ArchiveExam {
   #bytes = 0;
   #whole = false;
   #saidAt = 0;
+  #wanted: DatabaseFacts | null = null;
+  #leftOut: ReadonlySet<string> = new Set();
+  #named: ReturnType<typeof examineRoles> | null = null;
 
   constructor(input: ArchiveExamInput) {
     this.#input = input;
@@ -95,6 +109,16 @@ export class ArchiveExam {
   /** Those that read the archive and dump the target; null when there are none that do both. */
   get tools(): PgTools | null {
     return this.#tools;
+  }
+
+  /** What the target's database is to be like; null when the job makes none. */
+  get database(): DatabaseFacts | null {
+    return this.#wanted;
+  }
+
+  /** What the target's role cannot carry, by keys of postgres/left-out.ts. */
+  get leftOut(): ReadonlySet<string> {
+    return this.#leftOut;
   }
 
   /** Of the server that was dumped, as far as the archive says it; null before it was read. */
@@ -130,16 +154,44 @@ export class ArchiveExam {
       check('archive.version', 'The target is not older than the server that was dumped.', (target) =>
         this.#version(target),
       ),
-      check('archive.extensions', 'The target offers the extensions that the archive makes.', (target) =>
-        this.#extensions(target),
+      check('archive.target-database', "The target's database exists, or can be made as the archive says.", (target) =>
+        this.#database(target),
+      ),
+      check(
+        'archive.extensions',
+        'The target offers the extensions that the archive makes, and lets them be made.',
+        (target, scope) => this.#withTarget(target, (both) => examineExtensions(both, scope)),
+      ),
+      check('archive.excluded-extensions', 'What stays behind with the extensions that are left out.', () =>
+        this.#toc === null
+          ? skipped('No whole archive was found.')
+          : judgeExcludedEntries(this.#toc, this.#input.options),
+      ),
+      check('archive.target-disk', "The target's disk has room for what the archive holds.", (target) =>
+        this.#withTarget(target, (both) => examineDisk(both, this.#measured)),
       ),
       check('archive.target-empty', 'The target is empty, or may be replaced.', (target, scope) =>
         this.#room(target, scope),
       ),
+      check('archive.superuser-objects', 'The target role may create what only superusers can.', (target) =>
+        this.#withTarget(target, async (both) => {
+          const { verdict, leftOut } = await examineRights(both);
+          this.#leftOut = leftOut;
+          return verdict;
+        }),
+      ),
       check('archive.target-create', 'The target role may create (with data only: fill) what is imported.', (target) =>
         this.#rights(target),
       ),
-      check('archive.roles', 'The roles that the archive names are on the target.', (target) => this.#roles(target)),
+      check('archive.roles', 'The roles that the archive names are on the target.', (target) =>
+        this.#roles(target, 'roles'),
+      ),
+      check('archive.set-owner', 'The target role may give objects to their owners.', (target) =>
+        this.#roles(target, 'setOwner'),
+      ),
+      check('archive.role-attributes', 'The roles that are made get all that they had.', (target) =>
+        this.#roles(target, 'attributes'),
+      ),
     ];
   }
 
@@ -150,6 +202,10 @@ export class ArchiveExam {
   }
 
   async #found(): Promise<Verdict> {
+    // The checks may be made anew: nothing of an earlier examination is taken for this one's.
+    this.#whole = false;
+    this.#named = null;
+    this.#measured = new Map();
     const place = await recogniseArchive(this.#input.path, this.#input.target);
     this.#place = place;
     this.#manifest = await readManifest(place);
@@ -249,13 +305,6 @@ export class ArchiveExam {
         `Make it again with PGOPTIONS='-c standard_conforming_strings=on' pg_dump …, or load it with: ${this.#restoreCommand(path)}`,
       );
     }
-    if (options.excludeExtension.length > 0) {
-      return failed(
-        'OPTION_WITHOUT_SOURCE',
-        'What depends on an extension is known to the source only, which an import does not ask.',
-        'Leave --exclude-extension out. Where the target cannot have the extension, move the database directly: pgsluice clone leaves extensions out.',
-      );
-    }
     const definitions = toc.entries.some(({ type }) => type === 'TABLE' || type === 'FUNCTION' || type === 'VIEW');
     if (!definitions && tables.length > 0 && !options.dataOnly) {
       return failed(
@@ -292,27 +341,26 @@ export class ArchiveExam {
     return judgeMajors(source, target.version, this.#input.options.allowDowngrade);
   }
 
-  async #extensions(target: Database | null): Promise<Verdict> {
-    const { options } = this.#input;
+  /** What is asked of archive and target together. */
+  async #withTarget(target: Database | null, ask: (both: ArchiveForTarget) => Promise<Verdict>): Promise<Verdict> {
     if (this.#toc === null || target === null) return skipped('One of both was not reached.');
-    if (options.dataOnly) return skipped('The job moves data only.');
-    const chosen = chooseEntries(this.#toc, options);
-    const wanted = this.#toc.entries.filter((entry) => entry.type === 'EXTENSION' && chosen.has(entry.dumpId));
-    if (wanted.length === 0) return passed('The archive makes none.');
-    const rows = await target.session.query<{ name: string }>('SELECT name::text AS name FROM pg_available_extensions');
-    const offered = new Set(rows.map(({ name }) => name));
-    const missing = wanted.map(({ name }) => name).filter((name) => !offered.has(name));
-    if (missing.length === 0) return passed(`${wanted.length} extension(s), all offered by the target.`);
-    return failed(
-      'EXTENSION_UNAVAILABLE',
-      `The target does not offer ${listed(missing)}.`,
-      'Install or allow them on the target. Where it cannot have them, move the database directly: pgsluice clone --exclude-extension.',
-    );
+    return ask({ toc: this.#toc, manifest: this.#manifest, options: this.#input.options, target });
+  }
+
+  async #database(target: Database | null): Promise<Verdict> {
+    if (!this.#input.options.createDatabase) return skipped('The target database is not to be made.');
+    return this.#withTarget(target, async (both) => {
+      const { verdict, facts } = await examineDatabase(both);
+      this.#wanted = facts;
+      return verdict;
+    });
   }
 
   async #room(target: Database | null, scope: Scope): Promise<Verdict> {
     const toc = this.#toc;
     if (toc === null || target === null) return skipped('One of both was not reached.');
+    const fresh = target.absent ? verdictOfNewDatabase('capacity.target-empty', this.#input.options.dataOnly) : null;
+    if (fresh !== null) return fresh;
     const chosen = chooseEntries(toc, this.#input.options);
     const entries = toc.entries.filter((entry) => entry.type === 'EXTENSION' && chosen.has(entry.dumpId));
     const tables = archiveTables(toc, chosen).map(({ schema, name }) => qualified(schema, name));
@@ -325,6 +373,8 @@ export class ArchiveExam {
     const { options } = this.#input;
     const toc = this.#toc;
     if (toc === null || target === null) return skipped('One of both was not reached.');
+    const fresh = target.absent ? verdictOfNewDatabase('privilege.target-create', options.dataOnly) : null;
+    if (fresh !== null) return fresh;
     const chosen = chooseEntries(toc, options);
     if (options.dataOnly) {
       const filled = toc.entries.filter(
@@ -333,7 +383,10 @@ export class ArchiveExam {
       const names = new Set(filled.map(({ schema, name }) => qualified(schema ?? '', name)));
       return judgeWrite(target.identity.role, await readRightsToFill(target, names));
     }
-    const made = toc.entries.filter(({ type, dumpId }) => chosen.has(dumpId) && !dataTypes.has(type));
+    const made = toc.entries.filter(
+      ({ type, dumpId, classOid, oid }) =>
+        chosen.has(dumpId) && !dataTypes.has(type) && !this.#leftOut.has(objectKey(classOid, oid)),
+    );
     const schemas = [...new Set(made.flatMap(({ type, schema, name }) => schema ?? (type === 'SCHEMA' ? name : [])))];
     // What an extension puts into pg_catalog is granted there, not made.
     const own = schemas.filter((schema) => schema !== 'pg_catalog');
@@ -343,27 +396,30 @@ export class ArchiveExam {
     return judgeCreate(await readCreateRights(target, own), { schemas: own, databaseWide });
   }
 
-  async #roles(target: Database | null): Promise<Verdict> {
-    const { options, path, workDir, signal } = this.#input;
-    const toc = this.#toc;
-    if (toc === null || target === null || this.#tools === null) return skipped('One of both was not reached.');
-    if (options.dataOnly) return skipped('The job moves data only.');
-    const chosen = chooseEntries(toc, options);
+  async #roles(target: Database | null, which: 'roles' | 'setOwner' | 'attributes'): Promise<Verdict> {
+    const tools = this.#tools;
+    if (tools === null) return skipped('There is nothing to read it with.');
+    if (this.#input.options.dataOnly) return skipped('The job moves data only.');
+    return this.#withTarget(target, async (both) => {
+      this.#named ??= examineRoles(both, await this.#printed(tools, both.toc), this.#leftOut);
+      return (await this.#named)[which];
+    });
+  }
+
+  async #printed(tools: PgTools, toc: Toc): Promise<readonly ArchiveEntry[]> {
+    const { path, workDir, signal, options } = this.#input;
     const { noOwner, noAcl } = options;
-    const encoding = archiveEncoding(toc);
-    const printed = await printArchive({ tools: this.#tools, path, encoding, noOwner, noAcl, workDir, signal });
-    const entries = printed.entries.filter(({ dumpId }) => chosen.has(dumpId));
-    const named = [...rolesNamed(entries, [], options).all].map((name) => mappedRole(options.mapRole, name));
-    const rows = await target.session.query<{ name: string }>('SELECT rolname::text AS name FROM pg_roles');
-    const present = new Set(rows.map(({ name }) => name));
-    const missing = [...new Set(named)].filter((name) => !present.has(name));
-    if (missing.length === 0) return passed(`${new Set(named).size} role(s), all on the target.`);
-    if (options.roles === 'create') return informed(`Will be made: ${listed(missing)}.`);
-    return failed(
-      'ROLE_MISSING',
-      `The target lacks roles that own something or are granted something: ${listed(missing)}.`,
-      '--roles create, or --map-role old=new for each with roles of the target, or --no-owner --no-acl',
-    );
+    const printed = await printArchive({
+      tools,
+      path,
+      encoding: archiveEncoding(toc),
+      noOwner,
+      noAcl,
+      workDir,
+      signal,
+    });
+    const chosen = chooseEntries(toc, options);
+    return printed.entries.filter(({ dumpId }) => chosen.has(dumpId));
   }
 }
 

@@ -4,15 +4,18 @@ import { throwIfAborted } from '../errors.ts';
 import type { CloneOutcome } from '../clone/clone.ts';
 import { createImport } from '../clone/import-archive.ts';
 import type { CheckedArchive, ImportRun } from '../clone/import-archive.ts';
+import type { DatabaseFacts } from '../postgres/database-facts.ts';
 import type { ServerVersion } from '../postgres/version.ts';
 import type { PgTools } from '../postgres/tools.ts';
 import { verifyAgainstArchive } from '../verify/against-archive.ts';
 import { asReport } from './as-report.ts';
+import { whileDiskIsWatched } from './disk-watch.ts';
 import { ArchiveExam } from './import-checks.ts';
 import { planConnections } from './plan-connections.ts';
 import type { ArchiveRunContext } from './run-archive-context.ts';
 import { acceptedDifferences, besideCopy } from './run-job.ts';
 import type { HeldRun, RunEnd } from './run-job.ts';
+import { finishDatabase, makeDatabase } from './target-database.ts';
 import { validateArchive } from './validate-archive.ts';
 
 interface Work {
@@ -22,6 +25,10 @@ interface Work {
   readonly sourceVersion: ServerVersion;
   readonly targetVersion: ServerVersion;
   readonly connections: number;
+  /** What the target's database is to be like; null when the job makes none. */
+  readonly database: DatabaseFacts | null;
+  /** The target has a connection beside those, for a moment. */
+  readonly spare: boolean;
 }
 
 /**
@@ -67,8 +74,19 @@ export async function runImport(context: ArchiveRunContext, _held: HeldRun | nul
     beforeFirstWrite: () => context.touchTarget(),
     emit: (event) => context.emit(event),
     archive,
+    leftOut: exam.leftOut,
   });
-  const work = { run, archive, tools, sourceVersion: source, targetVersion: version, connections };
+  const spare = connectionsAvailable > connections;
+  const work = {
+    run,
+    database: exam.database,
+    spare,
+    archive,
+    tools,
+    sourceVersion: source,
+    targetVersion: version,
+    connections,
+  };
   return await fill(context, work, phases);
 }
 
@@ -82,7 +100,16 @@ async function fill(context: ArchiveRunContext, work: Work, phases: PhaseTiming[
   }
   const versions = { source: work.sourceVersion.text, target: work.targetVersion.text };
   const base = { facts: null, versions, archiveBytes: archive.bytes, phases, held: null };
-  const outcome = await run.run();
+  const onTarget = { ...context, target: context.server };
+  await makeDatabase(onTarget, work.database);
+  const outcome = await whileDiskIsWatched(
+    {
+      ...onTarget,
+      spare: work.spare,
+      log: (level, message) => context.emit({ type: 'log', level, message }),
+    },
+    () => run.run(),
+  );
   throwIfAborted(context.signal);
   if (!outcome.ok) {
     const error = outcome.error?.report() ?? null;
@@ -100,7 +127,8 @@ async function fill(context: ArchiveRunContext, work: Work, phases: PhaseTiming[
     }
     throwIfAborted(context.signal);
   }
-  return { ...base, status: 'completed', error: null, copy: outcome, verification };
+  const todo = await finishDatabase(onTarget, work.database);
+  return { ...base, status: 'completed', error: null, copy: outcome, verification, todo };
 }
 
 async function compare(

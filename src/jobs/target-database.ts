@@ -2,10 +2,12 @@ import { PgsluiceError, throwIfAborted } from '../errors.ts';
 import type { DatabaseFacts } from '../postgres/database-facts.ts';
 import type { RunContext } from './run-job.ts';
 
-type Context = Pick<RunContext, 'source' | 'target' | 'options' | 'rooms' | 'signal' | 'touchTarget' | 'emit'>;
+type Context = Pick<RunContext, 'target' | 'options' | 'rooms' | 'signal' | 'touchTarget' | 'emit'>;
 
 /** What the target's database is to be like; null when the job is to make none. */
-export async function readWantedDatabase(context: Context): Promise<DatabaseFacts | null> {
+export async function readWantedDatabase(
+  context: Pick<RunContext, 'source' | 'options' | 'rooms' | 'signal'>,
+): Promise<DatabaseFacts | null> {
   if (!context.options.createDatabase) return null;
   return await context.rooms.targetDatabase.read(context.source, context.signal);
 }

@@ -41,12 +41,12 @@ SELECT pg_encoding_to_char(d.encoding)::text AS encoding,
     COALESCE((SELECT json_agg(json_build_object('grantee', CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END,
                                                 'privilege', a.privilege_type, 'grantable', a.is_grantable))
               FROM aclexplode(d.datacl) a), '[]') END AS grants
-FROM pg_database d, LATERAL (SELECT to_jsonb(d) AS j) x WHERE d.datname = current_database()`;
+FROM pg_database d, LATERAL (SELECT to_jsonb(d) AS j) x WHERE d.datname = COALESCE($1, current_database())`;
 
-/** The session's database. */
-export async function readDatabaseFacts(session: Session): Promise<DatabaseFacts> {
-  const [row] = await session.query<DatabaseFacts & Record<string, unknown>>(FACTS);
-  if (row === undefined) throw new Error('The current database is not in pg_database.');
+/** Of the session's database, or of another one of its server. */
+export async function readDatabaseFacts(session: Session, name: string | null = null): Promise<DatabaseFacts> {
+  const [row] = await session.query<DatabaseFacts & Record<string, unknown>>(FACTS, [name]);
+  if (row === undefined) throw new Error(`The database ${name ?? 'that the session stands in'} is not in pg_database.`);
   return row;
 }
 

@@ -22,3 +22,9 @@ export function settingClause(setting: string): string {
   const parameter = name.split('.').map(quoteIdent).join('.');
   return `SET ${parameter} TO ${listParameters.has(name.toLowerCase()) ? value || "''" : quoteLiteral(value)}`;
 }
+
+/** One `name=value` of pg_db_role_setting, of the values that `SET name TO a, b` has. Pure. */
+export function storedSetting(name: string, values: readonly string[]): string {
+  const isList = listParameters.has(name.toLowerCase());
+  return `${name}=${isList ? values.map((value) => (value === '' ? '' : quoteIdent(value))).join(', ') : values.join(', ')}`;
+}
