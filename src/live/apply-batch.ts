@@ -86,8 +86,8 @@ export class BatchWriter {
   async #read(transaction: Transaction): Promise<void> {
     const xid = widenXid(transaction.xid, this.#newest);
     if (xid > this.#newest) this.#newest = xid;
-    if (transaction.changes !== null) {
-      await this.#take(transaction.changes, xid, false);
+    if (transaction.inMemory) {
+      for (const piece of transaction.held()) await this.#take(piece, xid, false);
       return;
     }
     for await (const piece of transaction.pieces()) await this.#take(piece, xid, true);

@@ -12,6 +12,7 @@ const column = (name: string, more: Partial<TargetColumn> = {}): TargetColumn =>
   arrayType: { schema: 'pg_catalog', name: '_int4' },
   delimiter: ',',
   plain: true,
+  parts: false,
   equality: { schema: 'pg_catalog', name: '=' },
   notNull: false,
   hasDefault: false,

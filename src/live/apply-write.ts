@@ -4,7 +4,7 @@ import type { RowChange, TablePlan } from './apply-plan.ts';
 import type { Expectation, TargetTransaction } from './apply-transaction.ts';
 import { COPY_ROWS, copyStatement, copyText } from './apply-copy.ts';
 import { columnLiteral } from './array-literal.ts';
-import { ColumnLiterals, lastOfEachKey, rawCopyText } from './raw-rows.ts';
+import { ColumnLiterals, type RawRows, lastOfEachKey, rawCopyText } from './raw-rows.ts';
 import type { NetEffect } from './collapse.ts';
 import {
   type Likeness,
@@ -19,7 +19,7 @@ import {
   updateMany,
   updateOne,
 } from './statements.ts';
-import { type RawRow, type Tuple, UNCHANGED, type Value } from './types.ts';
+import { type Tuple, UNCHANGED, type Value } from './types.ts';
 
 const CHUNK_ROWS = 5000;
 const CHUNK_BYTES = 4 * 1024 * 1024;
@@ -190,7 +190,7 @@ export async function writeCollapsed(
 export interface RawRun {
   /** See RelationPlan. */
   readonly from: readonly number[] | null;
-  readonly rows: readonly RawRow[];
+  readonly rows: RawRows;
 }
 
 /** As {@link writeCollapsed} with nothing but insertions, {@link COPY_ROWS} at least. */
@@ -202,6 +202,10 @@ export function writeRawInserts(
   const copy = statement(plan, 'copy', () => ({ text: copyStatement(plan), parameters: [] }));
   return transaction.copy(copy.text, rawCopyText(plan, from, rows), unordered(plan)(rows.length));
 }
+
+/** Keys that have a collation stay arrays: a text that is taken apart would bring another one into the comparison. */
+const partedColumns = (plan: TablePlan, key: readonly number[]): ReadonlySet<number> =>
+  new Set(plan.columns.flatMap(({ parts, plain }, at) => (parts && (plain || !key.includes(at)) ? [at] : [])));
 
 /**
  * As {@link writeCollapsed} with nothing but updates of whole rows whose key stays; identity columns that cannot be set have none
@@ -215,15 +219,25 @@ export async function writeRawUpdates(
 ): Promise<void> {
   const set = plan.columns.flatMap((_, at) => (key.includes(at) ? [] : [at]));
   if (set.length === 0) return;
-  const { text, parameters } = statement(plan, `update* ${set.join()}`, () => updateMany(plan, key, set));
+  const parted = partedColumns(plan, key);
+  const inParts = statement(plan, `update/ ${set.join()}`, () => updateMany(plan, key, set, parted));
+  const inArrays = statement(plan, `update* ${set.join()}`, () => updateMany(plan, key, set));
   const last = lastOfEachKey(plan, from, key, rows);
-  const literals = new ColumnLiterals(plan, from, parameters);
+  const texts = new ColumnLiterals(plan, from, inParts.parameters, parted);
+  const arrays = new ColumnLiterals(plan, from, inArrays.parameters);
   const expects = unordered(plan);
   for (let start = 0; start < last.length;) {
     await transaction.room();
-    const { end, values, bytes } = literals.make(last, start, CHUNK_ROWS, CHUNK_BYTES);
-    transaction.send(text, values, bytes, expects(end - start));
-    start = end;
+    const parts = texts.make(last, start, CHUNK_ROWS, CHUNK_BYTES);
+    const either = parts ?? arrays.make(last, start, CHUNK_ROWS, CHUNK_BYTES);
+    if (either === null) throw new RangeError(`an array of ${plan.id} could not be made`);
+    transaction.send(
+      parts === null ? inArrays.text : inParts.text,
+      either.values,
+      either.bytes,
+      expects(either.end - start),
+    );
+    start = either.end;
   }
 }
 

@@ -13,6 +13,7 @@ const column = (name: string): TargetColumn => ({
   arrayType: { schema: 'pg_catalog', name: '_text' },
   delimiter: ',',
   plain: false,
+  parts: false,
   equality: { schema: 'pg_catalog', name: '=' },
   notNull: false,
   hasDefault: false,

@@ -1,6 +1,7 @@
 import { COPY_ROWS } from './apply-copy.ts';
 import { type RelationPlan, type RowChange, type TablePlan, rowChange } from './apply-plan.ts';
-import { type Change, type RawRow, UNCHANGED } from './types.ts';
+import { RawRows } from './raw-rows.ts';
+import { type Change, UNCHANGED } from './types.ts';
 
 type RowsChange = Exclude<Change, { kind: 'truncate' }>;
 
@@ -15,9 +16,7 @@ export class HeldChanges {
   readonly plan: TablePlan;
   readonly #planned: RelationPlan;
   #kind: 'insert' | 'update' | null = null;
-  #raw: RawRow[] = [];
-  /** Those of `#raw`. */
-  #whole: RowsChange[] = [];
+  #raw = new RawRows();
   #changes: RowChange[] = [];
 
   constructor(planned: RelationPlan) {
@@ -30,8 +29,7 @@ export class HeldChanges {
     const raw = change.kind === 'delete' ? null : (change.raw ?? null);
     if (raw !== null && change.kind !== 'delete' && this.#takesRaw(change.kind, planned)) {
       this.#kind = change.kind;
-      this.#raw.push(raw);
-      this.#whole.push(change);
+      this.#raw.add(raw);
       return ENTRY_BYTES + raw.bytes;
     }
     this.#decode();
@@ -50,7 +48,7 @@ export class HeldChanges {
   raw(): {
     readonly kind: 'insert' | 'update';
     readonly from: readonly number[] | null;
-    readonly rows: RawRow[];
+    readonly rows: RawRows;
   } | null {
     const enough = this.#kind === 'insert' ? COPY_ROWS : RAW_UPDATES;
     if (this.#kind === null || this.#raw.length < enough || this.plan.columns.length === 0) return null;
@@ -63,9 +61,16 @@ export class HeldChanges {
   }
 
   #decode(): void {
-    for (const change of this.#whole) this.#changes.push(rowChange(change, this.#planned));
-    this.#whole = [];
-    this.#raw = [];
+    if (this.#kind === null) return;
+    const { relation } = this.#planned;
+    for (const row of this.#raw.decoded(relation)) {
+      const change: RowsChange =
+        this.#kind === 'insert'
+          ? { kind: 'insert', relation, row }
+          : { kind: 'update', relation, key: null, old: null, row };
+      this.#changes.push(rowChange(change, this.#planned));
+    }
+    this.#raw = new RawRows();
     this.#kind = null;
   }
 }

@@ -12,6 +12,7 @@ const column = (name: string, type: string, more: Partial<TargetColumn> = {}): T
   arrayType: { schema: 'pg_catalog', name: `_${type}` },
   delimiter: ',',
   plain: false,
+  parts: false,
   equality: { schema: 'pg_catalog', name: '=' },
   notNull: false,
   hasDefault: false,

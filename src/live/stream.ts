@@ -241,24 +241,12 @@ class LiveStream implements ChangeStream {
         bytes += size;
         this.#queuedBytes -= transaction.bytes;
         this.#queuedOnDisk -= transaction.spool?.size ?? 0;
-        this.#decode(transaction);
       }
       taken.push(item);
     }
     this.#queue.splice(0, count);
     this.#relieve();
     return taken;
-  }
-
-  /** Here, so that what cannot be read ends the stream and is handed to nobody. */
-  #decode(transaction: CommittedTransaction): void {
-    try {
-      transaction.decode();
-    } catch (error) {
-      this.#queue.length = 0;
-      if (error instanceof PgsluiceError) this.#fail(error);
-      throw error;
-    }
   }
 
   #load(): number {

@@ -17,6 +17,8 @@ export interface TargetColumn {
   readonly delimiter: string;
   /** Printed values hold nothing that an array literal would have to quote. */
   readonly plain: boolean;
+  /** Values may be given as parts of one text, each read by the type's own input function. */
+  readonly parts: boolean;
   /** The operator by which indexes of the type find equal values. */
   readonly equality: { readonly schema: string; readonly name: string };
   readonly notNull: boolean;
@@ -58,6 +60,9 @@ const PLAIN: ReadonlySet<number> = new Set([
   16, 21, 23, 20, 26, 700, 701, 1700, 1082, 1083, 1114, 1184, 1266, 2950, 28, 3220, 829, 869, 650, 774,
 ]);
 
+/** Those, and bytea, text, json, varchar, interval, jsonb: a cast from text reads them as their input function does. */
+const PARTS: ReadonlySet<number> = new Set([...PLAIN, 17, 25, 114, 1043, 1186, 3802]);
+
 const COLUMNS = `
 WITH RECURSIVE base (attnum, oid) AS (
   SELECT a.attnum, a.atttypid FROM pg_attribute a WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -67,6 +72,7 @@ WITH RECURSIVE base (attnum, oid) AS (
 SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS "typeName", a.atttypid::text AS "typeOid",
   a.atttypmod AS "typeModifier", tn.nspname AS "typeSchema", t.typname AS type,
   sn.nspname AS "arraySchema", s.typname AS "arrayName",
+  EXISTS (SELECT FROM pg_cast k WHERE k.castsource = 'text'::regtype AND k.casttarget = t.oid AND k.castmethod = 'f') AS "castByFunction",
   u.typtype = 'c' OR EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid) AS "comesApart",
   t.typdelim AS delimiter, u.oid::text AS base, e.nspname AS "equalitySchema", e.oprname AS equality,
   a.attnotnull AS "notNull", a.atthasdef AS "hasDefault", a.attgenerated <> '' AS generated, a.attidentity <> '' AS identity,
@@ -103,6 +109,8 @@ interface ColumnRow {
   readonly arraySchema: string | null;
   readonly arrayName: string | null;
   readonly comesApart: boolean;
+  /** Somebody made a cast from text of his own. */
+  readonly castByFunction: boolean;
   readonly delimiter: string;
   readonly base: string;
   readonly equalitySchema: string | null;
@@ -127,6 +135,7 @@ function columnOf(row: ColumnRow): TargetColumn {
     arrayType: native ? { schema: arraySchema, name: arrayName } : null,
     delimiter: native ? row.delimiter : ',',
     plain: native && PLAIN.has(Number(row.base)),
+    parts: native && PARTS.has(Number(row.typeOid)) && !row.castByFunction,
     equality:
       equalitySchema === null || equality === null
         ? { schema: 'pg_catalog', name: '=' }

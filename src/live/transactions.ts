@@ -61,8 +61,7 @@ export class CommittedTransaction implements Transaction {
   readonly spool: Spool | null;
   readonly #relations: readonly Relation[];
   readonly #dropped: ReadonlySet<number>;
-  #segments: readonly Buffer[];
-  #changes: readonly Change[] | null = null;
+  readonly #segments: readonly Buffer[];
 
   constructor(open: OpenTransaction, commit: Commit) {
     this.xid = open.xid;
@@ -77,27 +76,19 @@ export class CommittedTransaction implements Transaction {
     this.#segments = open.spool === null ? open.log.takeAll() : [];
   }
 
-  get changes(): readonly Change[] | null {
-    this.decode();
-    return this.#changes;
+  get inMemory(): boolean {
+    return this.spool === null;
   }
 
-  /** Makes `changes` of what is in memory; until then it takes a third. @throws PgsluiceError STREAM_UNREADABLE. */
-  decode(): void {
-    if (this.#changes !== null || this.spool !== null) return;
+  /** Made anew each time, and forgotten by the time the next piece is made: what lives long costs the heap most [measured]. */
+  *held(): Generator<readonly Change[]> {
     const reader = new RecordReader(this.#relations, this.#dropped);
-    const changes: Change[] = [];
-    for (const segment of this.#segments) {
-      for (const some of reader.read(segment, PIECE_CHANGES)) for (const change of some) changes.push(change);
-    }
-    this.#segments = [];
-    this.#changes = changes;
+    for (const segment of this.#segments) yield* reader.read(segment, PIECE_CHANGES);
   }
 
   async *pieces(): AsyncGenerator<readonly Change[]> {
     if (this.spool === null) {
-      const changes = this.changes ?? [];
-      for (let at = 0; at < changes.length; at += PIECE_CHANGES) yield changes.slice(at, at + PIECE_CHANGES);
+      yield* this.held();
       return;
     }
     const reader = new RecordReader(this.#relations, this.#dropped);

@@ -71,9 +71,11 @@ export interface Transaction {
   readonly changeCount: number;
   /** Bytes that it takes in memory; 0 when it stands on disk. */
   readonly bytes: number;
-  /** All changes when they are in memory; null for a transaction that was spooled to disk. */
-  readonly changes: readonly Change[] | null;
-  /** The changes in order, in pieces of bounded size; may be read more than once. */
+  /** False for a transaction that was spooled to disk. */
+  readonly inMemory: boolean;
+  /** As {@link pieces} of one that is in memory, without a wait between them. @throws PgsluiceError STREAM_UNREADABLE. */
+  held(): Iterable<readonly Change[]>;
+  /** The changes in order, in pieces of bounded size; may be read more than once. @throws PgsluiceError STREAM_UNREADABLE. */
   pieces(): AsyncIterable<readonly Change[]>;
   /** Forgets the spool file; called once the transaction is durable on the target. */
   release(): Promise<void>;
