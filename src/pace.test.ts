@@ -60,3 +60,17 @@ test('whoever waits is woken by the signal', async () => {
   abort.abort(reason);
   await expect(waiting).rejects.toBe(reason);
 });
+
+test('a rest lets nothing pass, and what was on its way then is no longer waited for than at the rate', () => {
+  const { pace, pass } = clocked(1_000_000);
+  pace.resting = true;
+  expect(pace.spend(0)).toBe(250);
+  expect(pace.spend(2_000_000)).toBe(2000);
+  pass(3_000);
+  expect(pace.spend(0)).toBe(250);
+  pace.resting = false;
+  expect(pace.spend(0)).toBe(0);
+  const { pace: free } = clocked(null);
+  free.resting = true;
+  expect(free.spend(10)).toBe(250);
+});

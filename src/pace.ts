@@ -3,6 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** What may pass at once after a time in which less than the rate was used, ms of the rate. */
 const BURST_MS = 100;
 
+/** How soon whoever has to rest looks again, ms. */
+const REST_LOOK_MS = 250;
+
 /**
  * How many bytes a second a job takes from its source, all of its copies together: what has passed is counted, and whoever counted it
  * waits until it was due (a token bucket that may be overdrawn by one reading). One a job.
@@ -13,6 +16,7 @@ export class Pace {
   #left = 0;
   #at: number;
   #spent = 0;
+  #resting = false;
   readonly #now: () => number;
 
   /** `limit`: bytes/s, null: none. `now`: ms of a clock that never goes back. */
@@ -35,6 +39,15 @@ export class Pace {
     this.#limit = limit;
   }
 
+  /** Nothing more is to be taken for a while; what is on its way is counted at the rate as always, so the rest leaves no debt. */
+  get resting(): boolean {
+    return this.#resting;
+  }
+
+  set resting(resting: boolean) {
+    this.#resting = resting;
+  }
+
   /** Bytes that were ever spent. */
   get spent(): number {
     return this.#spent;
@@ -43,10 +56,11 @@ export class Pace {
   /** Counts `bytes` that have passed; answers for how many ms nothing more should be taken, 0 when there is no need to wait. */
   spend(bytes: number): number {
     this.#spent += bytes;
-    if (this.#limit === null) return 0;
+    const least = this.#resting ? REST_LOOK_MS : 0;
+    if (this.#limit === null) return least;
     this.#refill();
     this.#left -= bytes;
-    return this.#left >= 0 ? 0 : Math.ceil((-this.#left / this.#limit) * 1000);
+    return Math.max(least, this.#left >= 0 ? 0 : Math.ceil((-this.#left / this.#limit) * 1000));
   }
 
   /** As `spend`, and waits that long, in steps of a second at most, since the rate may be raised meanwhile. @throws the signal's reason. */
