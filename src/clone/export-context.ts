@@ -2,6 +2,7 @@ import type { JobEventBody } from '../contract/event.ts';
 import type { Manifest, ManifestTable } from '../contract/manifest.ts';
 import type { JobOptions } from '../contract/options.ts';
 import type { PauseGate } from '../gate.ts';
+import type { Pace } from '../pace.ts';
 import type { Session } from '../postgres/session.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import type { PgTools } from '../postgres/tools.ts';
@@ -17,6 +18,8 @@ export interface MeasureRequest {
   readonly signal: AbortSignal;
   readonly pace: () => Promise<void>;
   readonly onTable: (table: ManifestTable) => void;
+  /** Of a gentle job: tables are read in pieces, each paid for. */
+  readonly rate?: Pace;
 }
 
 /** Everything an export is given. */

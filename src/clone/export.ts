@@ -236,7 +236,8 @@ async function writeMoment(work: Work, moment: SourceMoment, dir: string): Promi
     if (mode === 'none') return nothingMeasured;
     const pace = (): Promise<void> => context.gate.wait(signal);
     const onTable = (): void => undefined;
-    return context.measure({ session: snapshot.holder, mode, signal, pace, onTable });
+    const rate = context.options.gentle === true ? { rate: context.gate.pace } : {};
+    return context.measure({ session: snapshot.holder, mode, signal, pace, onTable, ...rate });
   };
   const dump = async (): Promise<DumpedRows> => {
     await context.gate.wait(signal);

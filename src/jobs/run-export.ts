@@ -4,6 +4,7 @@ import { throwIfAborted } from '../errors.ts';
 import type { CloneOutcome } from '../clone/clone.ts';
 import type { ExportOutcome } from '../clone/export.ts';
 import { asReport } from './as-report.ts';
+import { gently } from './gentle.ts';
 import { packageVersion } from './package-version.ts';
 import { planConnections } from './plan-connections.ts';
 import type { ArchiveRunContext } from './run-archive-context.ts';
@@ -23,29 +24,33 @@ export async function runExport(context: ArchiveRunContext): Promise<RunEnd> {
   const versions = { source: facts.server.version.text, target: null };
   const { connectionsAvailable } = facts.server;
   const available = { source: connectionsAvailable, target: connectionsAvailable };
-  const connections = planConnections(available, { tableJobs: options.tableJobs, indexJobs: 0 }).source;
+  const connections = planConnections(available, { ...options, indexJobs: 0 }).source;
   await context.clearTables();
   const most = `${connections} ${connections === 1 ? 'connection' : 'connections'}`;
   await context.move('running', `Exporting with up to ${most} to the source.`);
   let outcome: ExportOutcome;
+  const source = { ...server, job: context.id };
+  const look = { ...context, source, available: connectionsAvailable, taken: connections };
   try {
-    outcome = await rooms.archives.exportArchive({
-      job: context.id,
-      source: { ...server, job: context.id },
-      sourceVersion: facts.server.version,
-      options,
-      tools: facts.tools,
-      connections: { source: connections },
-      archive: context.archive,
-      workDir: context.workDir,
-      signal: context.signal,
-      gate: context.gate,
-      toolVersion: packageVersion(),
-      applications: applications?.map(({ framework, table, version }) => ({ name: framework, table, version })),
-      showMoment: (moment) => context.showMoment(moment),
-      beforeReading: () => context.move('verifying', 'Everything is written; reading the archive back.'),
-      emit: (event) => context.emit(event),
-    });
+    outcome = await gently(look, () =>
+      rooms.archives.exportArchive({
+        job: context.id,
+        source,
+        sourceVersion: facts.server.version,
+        options,
+        tools: facts.tools,
+        connections: { source: connections },
+        archive: context.archive,
+        workDir: context.workDir,
+        signal: context.signal,
+        gate: context.gate,
+        toolVersion: packageVersion(),
+        applications: applications?.map(({ framework, table, version }) => ({ name: framework, table, version })),
+        showMoment: (moment) => context.showMoment(moment),
+        beforeReading: () => context.move('verifying', 'Everything is written; reading the archive back.'),
+        emit: (event) => context.emit(event),
+      }),
+    );
   } catch (cause) {
     throwIfAborted(context.signal);
     const error = asReport(cause);

@@ -8,6 +8,7 @@ import type { ConnectionSettings } from '../postgres/settings.ts';
 import type { JobPatch } from '../store/job-queries.ts';
 import { asReport } from './as-report.ts';
 import { cleanLive } from './clean-live.ts';
+import { gently } from './gentle.ts';
 import { whileDiskIsWatched } from './disk-watch.ts';
 import type { LiveHand } from './live-hand.ts';
 import { planConnections } from './plan-connections.ts';
@@ -15,8 +16,8 @@ import type { Facts, JobRooms } from './rooms.ts';
 import { runLive } from './run-live.ts';
 import { finishDatabase, makeDatabase, readWantedDatabase } from './target-database.ts';
 import type { Totals } from './totals.ts';
-import type { CutoverReport } from '../contract/live.ts';
 import { type ServerSide, validatePatiently } from './validate-again.ts';
+import type { CutoverReport } from '../contract/live.ts';
 import type { CloneOutcome, CloneRun } from '../clone/clone.ts';
 
 /** What a run is given by the manager: the job, and the ways to tell what happens. */
@@ -110,7 +111,7 @@ export interface RunEnd {
  */
 export async function runJob(context: RunContext, held: HeldRun | null): Promise<RunEnd> {
   const phases: PhaseTiming[] = [];
-  if (held?.kind === 'copy') return await copyAndVerify(context, held, phases);
+  if (held?.kind === 'copy') return await copyGently(context, held, phases);
   if (context.goesOn) return await runLive(context, { facts: null, chosen: false, phases });
   if (context.live.stands && context.goal === 'migrate') await cleanFirst(context);
 
@@ -154,7 +155,15 @@ export async function runJob(context: RunContext, held: HeldRun | null): Promise
   if (outcome.method === 'live') return await runLive(context, { facts: outcome.facts, chosen, phases });
   const uncalled = uncalledHandOver(context.options);
   for (const line of uncalled) log(context, 'warn', line);
-  return await copyAndVerify(context, await prepareCopy(context, outcome.facts), phases);
+  return await copyGently(context, await prepareCopy(context, outcome.facts), phases);
+}
+
+async function copyGently(context: RunContext, work: HeldCopy, phases: PhaseTiming[]): Promise<RunEnd> {
+  const available = work.facts.source.connectionsAvailable;
+  const source = { ...context.source, job: context.id };
+  return await gently({ ...context, source, available, taken: work.connections.source }, () =>
+    copyAndVerify(context, work, phases),
+  );
 }
 
 /** A copy ends without a cutover: a hand-over that was asked for is left to a person. Pure. */
@@ -263,6 +272,8 @@ async function copyAndVerify(context: RunContext, work: HeldCopy, phases: PhaseT
         verification = await timed(context, phases, 'verify', 'Comparing the target with the source.', () =>
           context.rooms.verifyDatabases({
             ...ofJob(context),
+            ...(context.options.gentle === true ? { pace: context.gate.pace } : {}),
+            gate: context.gate,
             snapshot: clone.snapshot,
             connections,
             options: context.options,

@@ -12,9 +12,14 @@ export interface KindInput {
   readonly held: HeldRun | null;
 }
 
+function gentleSource({ source, target }: Sides): Sides {
+  return { source: source === null ? null : { ...source, gentle: true }, target };
+}
+
 /** One run of a job of any kind. @throws what the run of that kind throws. */
 export async function runKind(input: KindInput, showMoment: (moment: KeptMoment) => void): Promise<RunEnd> {
-  const { row, sides, context, held } = input;
+  const { row, context, held } = input;
+  const sides = context.options.gentle === true ? gentleSource(input.sides) : input.sides;
   const { id, kind, archive } = row;
   if (kind === 'move') return await runJob({ ...context, ...bothOf(id, sides) }, held);
   const server = kind === 'export' ? sides.source : sides.target;

@@ -3,6 +3,7 @@ import type { PhaseTiming } from '../contract/report.ts';
 import { targetWentBack } from '../live/progress.ts';
 import { formatLsn, type Lsn, parseLsn } from '../postgres/lsn.ts';
 import { asReport } from './as-report.ts';
+import { gently } from './gentle.ts';
 import { LiveMetrics } from './live-metrics.ts';
 import type { LivePlace, TargetProgress } from './live-rooms-types.ts';
 import { LiveWatch } from './live-watch.ts';
@@ -75,7 +76,9 @@ export async function runLive(context: RunContext, start: LiveStart): Promise<Ru
       ),
       todo,
     };
-    return await fromWhereItStands(work, controller);
+    const available = facts.source.connectionsAvailable;
+    const look = { ...context, source: { ...place.source, job: context.id }, available, taken: connections.source };
+    return await gently(look, () => fromWhereItStands(work, controller));
   } catch (error) {
     throwIfAborted(context.signal);
     const failure: unknown = controller.signal.aborted ? controller.signal.reason : error;

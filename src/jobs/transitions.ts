@@ -27,7 +27,8 @@ export const transitions: Readonly<Record<JobState, readonly JobState[]>> = {
 export const allowedActions: Readonly<Record<JobAction, readonly JobState[]>> = {
   validate: ['draft', 'ready', 'blocked'],
   start: ['draft', 'ready', 'blocked'],
-  pause: ['running', 'following'],
+  /** Comparing only while a job copies: past a cutover it is not (active-run.ts). */
+  pause: ['running', 'following', 'verifying'],
   resume: ['paused'],
   cancel: [
     'draft',

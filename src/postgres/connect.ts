@@ -297,7 +297,9 @@ async function settled(
 ): Promise<Connected> {
   const { client, stream } = started;
   const settle = async (guard: number | null): Promise<Pick<Connected, 'processId' | 'server'>> => {
-    const result = await client.query<{ pid: number; server: string; at: string }>(settleSql(input.readOnly, guard));
+    const result = await client.query<{ pid: number; server: string; at: string }>(
+      settleSql(input.readOnly, guard, input.settings.gentle === true),
+    );
     const [row] = result.rows;
     return { processId: row?.pid ?? 0, server: { startedAt: row?.server ?? '', at: row?.at ?? '' } };
   };

@@ -21,6 +21,8 @@ export interface ConnectionSettings {
   readonly applicationName: string;
   /** Stands at the end of every session's name, so that what a dead agent left behind is known for its job's; none when left out. */
   readonly job?: string;
+  /** Its sessions leave the server's other processors to others: no statement is run by several processes. */
+  readonly gentle?: true;
   /** The agent's own database, which no job has named: what jobs may reach says nothing of it. */
   readonly own?: true;
   /** Covers name resolution, TCP, TLS and authentication together. */

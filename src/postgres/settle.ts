@@ -42,6 +42,9 @@ const SETTINGS: ReadonlyMap<string, string> = new Map([
  */
 const READING: readonly [string, string][] = [['restrict_nonsystem_relation_kind', 'view, foreign-table']];
 
+/** A parallel scan would take processors from those who use the server. */
+const GENTLE: readonly [string, string][] = [['max_parallel_workers_per_gather', '0']];
+
 /** Lets a server notice during a long statement that its client is gone (PostgreSQL 14+, where the platform can). */
 const LINUX_ONLY: ReadonlyMap<string, string> = new Map([['client_connection_check_interval', '10s']]);
 
@@ -53,11 +56,12 @@ const rows = (settings: Iterable<readonly [string, string]>): string =>
  * many settings it took. With a `processId` only that server process takes them; another one, as behind a pooler, changes nothing.
  * Until it has run, the search path is the database's: operators and types are named in full as well, or somebody else's would run.
  */
-export function settleSql(readOnly: boolean, processId: number | null): string {
+export function settleSql(readOnly: boolean, processId: number | null, gentle = false): string {
   const all: [string, string][] = [
     ...SETTINGS,
     ['default_transaction_read_only', readOnly ? 'on' : 'off'],
     ...(readOnly ? READING : []),
+    ...(gentle ? GENTLE : []),
   ];
   return `
     select pg_catalog.pg_backend_pid() as pid,

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Manifest, ManifestTable } from '../contract/manifest.ts';
 import type { JobOptions } from '../contract/options.ts';
 import { PgsluiceError, throwIfAborted } from '../errors.ts';
+import type { Pace } from '../pace.ts';
 import { isTransient } from '../postgres/explain.ts';
 import { largeObjectsMatch, tableMatches } from '../postgres/filters.ts';
 import { isOwnObject } from '../postgres/own-objects.ts';
@@ -11,6 +12,7 @@ import { readServerVersion } from '../postgres/version.ts';
 import { ENCODING_PROBE, HASH_PROBE, HASH_SINCE, checksumSql } from './checksum.ts';
 import type { ChecksumMethod, ColumnFacts } from './checksum.ts';
 import { hashObjects, objectBytes, objectIds } from './large-objects.ts';
+import { contentInPieces } from './piecemeal.ts';
 import { messageOf } from './rows.ts';
 import type { Content } from './rows.ts';
 import { chooseRelations, listRelations, ownRows, readableName } from './tables.ts';
@@ -25,6 +27,8 @@ export interface MeasureInput {
   /** Awaited between two relations: where a pause takes hold. */
   readonly pace: () => Promise<void>;
   readonly onTable: (table: ManifestTable) => void;
+  /** Of a gentle job: tables are read in pieces, each paid for. */
+  readonly rate?: Pace;
 }
 
 /** What an archive's manifest says of its contents. */
@@ -68,7 +72,14 @@ async function attempt(
 ): Promise<Content | { readonly error: string }> {
   try {
     return await guarded(input, async () => {
-      const [row] = await input.session.query<{ rows: string; checksum: string | null }>(
+      const { session, signal } = input;
+      if (input.rate !== undefined)
+        return await contentInPieces(session, relation, method, columns, {
+          pace: input.rate,
+          wait: input.pace,
+          signal,
+        });
+      const [row] = await session.query<{ rows: string; checksum: string | null }>(
         checksumSql(method, ownRows(relation), columns, relation.condition),
       );
       if (row === undefined) throw new Error('an aggregate returned no row');

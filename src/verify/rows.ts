@@ -5,6 +5,7 @@ import type { Session } from '../postgres/session.ts';
 import { sqlStateOf, SQLSTATE } from '../postgres/sqlstate.ts';
 import { checksumSql } from './checksum.ts';
 import type { ChecksumMethod, ColumnFacts } from './checksum.ts';
+import { contentInPieces } from './piecemeal.ts';
 import type { Sides } from './sides.ts';
 import { ownRows, readableName } from './tables.ts';
 import type { ComparedRelation } from './tables.ts';
@@ -77,9 +78,23 @@ async function ask(session: Session, sql: string): Promise<Content> {
 type Answers = [PromiseSettledResult<Content>, PromiseSettledResult<Content>];
 
 /** The same statement on both servers at once. */
-async function askBothSides(sides: Sides, sql: string): Promise<Answers> {
+async function askBothSides(
+  sides: Sides,
+  relation: ComparedRelation,
+  use: ChecksumMethod | null,
+  columns: readonly ColumnFacts[],
+): Promise<Answers> {
+  const { pace, gate, signal } = sides;
+  const wait = (): Promise<void> => gate.wait(signal);
+  const sql = checksumSql(use, ownRows(relation), columns, relation.condition);
   const attempt = (side: 'source' | 'target'): Promise<Content> =>
-    withRetries(sides.signal, () => sides[side]((session) => ask(session, sql)));
+    withRetries(signal, () =>
+      sides[side]((session) =>
+        side === 'source' && pace !== null
+          ? contentInPieces(session, relation, use, columns, { pace, wait, signal })
+          : ask(session, sql),
+      ),
+    );
   const answers = await Promise.allSettled([attempt('source'), attempt('target')]);
   for (const answer of answers) if (answer.status === 'rejected') rethrowFatal(answer.reason, sides.signal);
   return answers;
@@ -99,9 +114,8 @@ export async function compareRows(
   relation: ComparedRelation,
   method: ChecksumMethod | null,
 ): Promise<Comparison> {
-  const from = ownRows(relation);
   const compare = (use: ChecksumMethod | null, columns: readonly ColumnFacts[]): Promise<Answers> =>
-    askBothSides(sides, checksumSql(use, from, columns, relation.condition));
+    askBothSides(sides, relation, use, columns);
   const judged = (answers: Answers, use: ChecksumMethod | null, columns: readonly ColumnFacts[]): Comparison | null => {
     const [source, target] = answers;
     if (source.status === 'fulfilled' && target.status === 'fulfilled') {
@@ -166,6 +180,12 @@ export async function compareTogether(
       const rows = await sides[side]((session) =>
         session.query<{ at: number; rows: string; checksum: string | null }>(sql),
       );
+      if (side === 'source' && sides.pace !== null) {
+        await sides.pace.take(
+          relations.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+          sides.signal,
+        );
+      }
       return new Map(rows.map(({ at, rows: counted, checksum }) => [at, { rows: Number(counted), checksum }]));
     });
   const [here, there] = await Promise.allSettled([attempt('source'), attempt('target')]);

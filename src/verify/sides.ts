@@ -1,4 +1,6 @@
 import PQueue from 'p-queue';
+import type { PauseGate } from '../gate.ts';
+import type { Pace } from '../pace.ts';
 import { throwIfAborted } from '../errors.ts';
 import { openSession } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
@@ -17,6 +19,10 @@ export interface Sides {
   readonly twins: WithSession;
   /** The target may have moved on since its moment: what its catalogue says now need not be what was then. */
   readonly targetMovesOn: boolean;
+  /** The source is read in pieces, each paid for; null: as fast as it answers. */
+  readonly pace: Pace | null;
+  /** Closed while the job is paused; sessions of both sides wait for it. */
+  readonly gate: PauseGate;
   readonly signal: AbortSignal;
 }
 

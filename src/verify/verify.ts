@@ -2,8 +2,11 @@ import type { JobEventBody } from '../contract/event.ts';
 import type { JobOptions } from '../contract/options.ts';
 import type { Difference, Verification } from '../contract/report.ts';
 import { PgsluiceError, throwIfAborted } from '../errors.ts';
+import { PauseGate } from '../gate.ts';
+import type { Pace } from '../pace.ts';
 import { dumpArchive } from '../postgres/archive.ts';
 import type { Archive, ArchiveEntry } from '../postgres/archive.ts';
+import type { Session } from '../postgres/session.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import { largeObjectsMatch, tableMatches } from '../postgres/filters.ts';
 import { grantAsDumped, mapArchiveRoles, mapsRoles, sortPolicyRoles } from '../postgres/map-roles.ts';
@@ -33,6 +36,7 @@ import { Findings } from './findings.ts';
 import { compareLargeObjects } from './large-objects.ts';
 import { withoutSameGrants } from './mapped-grants.ts';
 import { noteUnwritten } from './notes.ts';
+import { pausable } from './pausable.ts';
 import { compareRelations } from './relations.ts';
 import { compareSequences } from './sequences.ts';
 import type { CopiedSequence } from './sequences.ts';
@@ -65,6 +69,10 @@ export interface VerifyInput {
   /** Directory of the agent for archives; what is put there is removed again. */
   readonly workDir: string;
   readonly signal: AbortSignal;
+  /** Of a gentle job: the source is read in pieces, each paid for; absent: as fast as it answers. */
+  readonly pace?: Pace;
+  /** Closed while the job is paused; absent: it is not paused here. */
+  readonly gate?: PauseGate;
   emit(event: JobEventBody): void;
   /** Differences of these entries are named with their reason instead of counting. */
   readonly accepted?: readonly AcceptedRefusal[];
@@ -113,11 +121,19 @@ export async function verifyDatabases(input: VerifyInput): Promise<Verification>
   if (snapshot === null) throw new Error('a snapshot was neither given nor opened');
   const moment = input.targetSnapshot ?? null;
   const target = new TargetSessions(input.target, input.connections.target, input.signal);
+  const gate = input.gate ?? new PauseGate();
+  const pauses = {
+    gate,
+    signal: input.signal,
+    spare: (session: Session) => [snapshot, moment].some((one) => one?.holder === session),
+  };
   const sides: Sides = {
-    source: (work) => snapshot.withSession(work),
-    target: moment === null ? target.withSession : (work) => moment.withSession(work),
+    source: pausable((work) => snapshot.withSession(work), pauses),
+    target: pausable(moment === null ? target.withSession : (work) => moment.withSession(work), pauses),
     twins: moment === null ? target.withSession : (work) => moment.withPlainSession(work),
     targetMovesOn: moment !== null,
+    pace: input.pace ?? null,
+    gate,
     signal: input.signal,
   };
   try {
