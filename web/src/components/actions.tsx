@@ -29,7 +29,7 @@ const retry: Offer = {
   main: true,
 };
 
-/** What the agent accepts in each state but the cutover, which has its place beside what it depends on; a comparison is short and cannot be paused. */
+/** What the agent accepts in each state but the cutover, which has its place beside what it depends on. */
 const offers: Partial<Record<JobState, readonly Offer[]>> = {
   ready: [start],
   running: [pause],
@@ -50,7 +50,9 @@ const cancellable: ReadonlySet<JobState> = new Set([
 export function Actions({ session, job }: { session: JobSession; job: JobView }) {
   const asking = useSignal(false);
   const acting = session.acting.value;
-  const offered = offers[job.state] ?? [];
+  // Past a cutover the source has no users any more who would be spared by it.
+  const comparesCopy = job.state === 'verifying' && job.kind === 'move' && job.method === 'copy';
+  const offered = comparesCopy ? [pause] : (offers[job.state] ?? []);
   // Once the target has taken over there is no way back to offer.
   const canCancel = cancellable.has(job.state) && !handedOver(liveOf(session.model.value));
   if (offered.length === 0 && !canCancel) return null;
