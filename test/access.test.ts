@@ -18,6 +18,7 @@ import { asked, permissions, suffices } from '../src/server/permissions.ts';
 import { startServer, type RunningServer } from '../src/server/server.ts';
 import { insertToken, pruneAudit, useShare, useToken } from '../src/store/access-queries.ts';
 import { Store } from '../src/store/store.ts';
+import { fillState } from './support/fresh-state.ts';
 import { fakeRooms } from './support/fake-rooms.ts';
 import { makeCertificates } from './support/tls.ts';
 
@@ -50,6 +51,7 @@ beforeAll(async () => {
   const web = join(directory, 'web');
   await mkdir(web);
   await writeFile(join(web, 'index.html'), '<!doctype html><title>pgsluice</title>');
+  await fillState(join(directory, 'state'), 'k'.repeat(32));
   const config = { state: join(directory, 'state'), secretKey: 'k'.repeat(32), concurrency: 2, pgBinDir: null, logger };
   manager = await JobManager.open({ ...config, role: 'daemon', allowCommands: true }, fakeRooms({ tables: 2 }));
   hook = createServer((incoming, response) => {

@@ -15,6 +15,7 @@ import { openSession } from '../src/postgres/session.ts';
 import { type ConnectionSettings, parseEndpoint } from '../src/postgres/settings.ts';
 import { findPgTools } from '../src/postgres/tools.ts';
 import { anywhere, limitReach, Reach, type ReachRules } from '../src/reach.ts';
+import { fillState } from './support/fresh-state.ts';
 import { runCli } from './support/cli.ts';
 import { fakeRooms } from './support/fake-rooms.ts';
 import { pgDumpFor, startServer, type TestServer } from './support/servers.ts';
@@ -149,6 +150,7 @@ describe('a job of a shared agent', () => {
     await mkdir(join(archives, 'mine'), { recursive: true });
     await mkdir(join(directory, 'outside'));
     await writeFile(join(directory, 'outside', 'toc.dat'), 'PGDMP');
+    await fillState(join(directory, 'state'), 'k'.repeat(32));
     const config = { state: join(directory, 'state'), secretKey: 'k'.repeat(32), concurrency: 1, pgBinDir: null };
     manager = await JobManager.open(
       { ...config, logger: pino({ level: 'silent' }), role: 'daemon', archiveDir: archives },

@@ -1,6 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rm } from 'node:fs/promises';
 import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { buildProgram } from '../src/cli/program.ts';
@@ -13,6 +11,7 @@ import { JobRequest } from '../src/contract/options.ts';
 import type { JobRooms } from '../src/jobs/rooms.ts';
 import { JobManager } from '../src/jobs/manager.ts';
 import { type RunningServer, startServer } from '../src/server/server.ts';
+import { freshState } from './support/fresh-state.ts';
 import { fakeRooms } from './support/fake-rooms.ts';
 
 // Single checks over a real job manager, its store and its API; only the two databases are played.
@@ -57,7 +56,7 @@ let server: RunningServer;
 let client: RemoteClient;
 
 beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'pgsluice-checks-of-job-'));
+  directory = await freshState('checks-of-job', 'k'.repeat(32));
   const config = { state: directory, secretKey: 'k'.repeat(32), concurrency: 1, pgBinDir: null, logger };
   manager = await JobManager.open({ ...config, role: 'daemon' }, rooms);
   server = await startServer({ manager, token, webDir: directory, version: '1', logger, host: '127.0.0.1', port: 0 });

@@ -1,11 +1,11 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { JobRequest } from '../src/contract/options.ts';
 import type { Report } from '../src/contract/report.ts';
 import { JobManager } from '../src/jobs/manager.ts';
+import { freshState } from './support/fresh-state.ts';
 import { contentsOf } from './support/contents.ts';
 import { type TestServer, findMajor, pgDumpFor, startServer } from './support/servers.ts';
 
@@ -21,7 +21,7 @@ let state: string;
 let reason = '';
 
 beforeAll(async () => {
-  state = await mkdtemp(join(tmpdir(), 'pgsluice-downgrade-'));
+  state = await freshState('downgrade', 'k'.repeat(32));
   const [newer, older] = await Promise.all([findMajor(NEWER), findMajor(OLDER)]);
   const client = await pgDumpFor(NEWER, newer.binDir).catch(() => null);
   if (newer.binDir === null || older.binDir === null || client === null) {

@@ -1,10 +1,9 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rm } from 'node:fs/promises';
 import pino from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { JobRequestInput } from '../src/contract/options.ts';
 import { JobManager } from '../src/jobs/manager.ts';
+import { freshState } from './support/fresh-state.ts';
 import { contentsOf } from './support/contents.ts';
 import { lastingTraces } from './support/live-job.ts';
 import { type TestServer, startServer } from './support/servers.ts';
@@ -35,7 +34,7 @@ async function place(name: string): Promise<Place> {
 
 beforeAll(async () => {
   [source, target] = await Promise.all([place('failover-source'), place('failover-target')]);
-  state = await mkdtemp(join(tmpdir(), 'pgsluice-failover-'));
+  state = await freshState('failover');
   const logger = pino({ level: 'silent' });
   manager = await JobManager.open({ state, secretKey: null, concurrency: 2, pgBinDir: null, logger, role: 'daemon' });
 }, 240_000);

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { GroupRequest, type GroupRequestInput, type GroupView } from '../src/contract/group.ts';
 import type { JobView } from '../src/contract/job.ts';
 import { JobManager } from '../src/jobs/manager.ts';
+import { freshState } from './support/fresh-state.ts';
 import { runCli } from './support/cli.ts';
 import { contentsOf } from './support/contents.ts';
 import { startServer, type TestServer } from './support/servers.ts';
@@ -37,7 +38,7 @@ beforeAll(async () => {
   for (const server of [source, target]) {
     await server.run(`CREATE ROLE mover LOGIN PASSWORD '${secret}' CONNECTION LIMIT ${roleLimit}`);
   }
-  state = mkdtempSync(join(tmpdir(), 'pgsluice-groups-'));
+  state = await freshState('groups');
   manager = await start();
 }, 60_000);
 afterAll(async () => {

@@ -11,6 +11,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { JobRequest, type JobRequestInput } from '../src/contract/options.ts';
 import type { JobView } from '../src/contract/job.ts';
 import { JobManager } from '../src/jobs/manager.ts';
+import { fillState } from './support/fresh-state.ts';
 import { runCli } from './support/cli.ts';
 import { contentsOf } from './support/contents.ts';
 import { startDaemon } from './support/daemon.ts';
@@ -54,6 +55,7 @@ beforeAll(async () => {
   const address = http.address();
   if (address === null || typeof address === 'string') throw new Error('no port');
   base = `http://127.0.0.1:${address.port}`;
+  await fillState(join(folder, 'state'));
   manager = await open(join(folder, 'state'), true);
 });
 afterAll(async () => {

@@ -1,6 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import pino from 'pino';
@@ -9,6 +7,7 @@ import type { JobState } from '../src/contract/event.ts';
 import type { JobView } from '../src/contract/job.ts';
 import { JobRequest } from '../src/contract/options.ts';
 import { JobManager } from '../src/jobs/manager.ts';
+import { freshState } from './support/fresh-state.ts';
 import { contentsOf } from './support/contents.ts';
 import { lastingTraces } from './support/live-job.ts';
 import { startServer, type TestServer } from './support/servers.ts';
@@ -44,7 +43,7 @@ beforeAll(async () => {
     startServer({ name: 'jobs-source', settings: { wal_level: 'logical' } }),
     startServer({ name: 'jobs-target' }),
   ]);
-  state = mkdtempSync(join(tmpdir(), 'pgsluice-live-jobs-'));
+  state = await freshState('live-jobs');
   manager = await start();
 });
 afterAll(async () => {

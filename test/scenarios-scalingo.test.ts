@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Phase } from '../src/contract/event.ts';
 import type { JobRequestInput } from '../src/contract/options.ts';
 import { JobManager } from '../src/jobs/manager.ts';
+import { fillState } from './support/fresh-state.ts';
 import { contentsOf } from './support/contents.ts';
 import { lastingTraces } from './support/live-job.ts';
 import { type TestServer, startServer } from './support/servers.ts';
@@ -53,6 +54,7 @@ beforeAll(async () => {
   await source.run(`${role} REPLICATION`);
   await target.run(role);
   const logger = pino({ level: 'silent' });
+  await fillState(join(folder, 'state'));
   const config = { state: join(folder, 'state'), secretKey: null, concurrency: 2, pgBinDir: null, logger };
   manager = await JobManager.open({ ...config, role: 'daemon' });
 });

@@ -12,6 +12,7 @@ import { JobManager } from '../src/jobs/manager.ts';
 import { parseEventsUrl } from '../src/server/event-hub.ts';
 import { startServer, type RunningServer } from '../src/server/server.ts';
 import { readDaemonFile, removeDaemonFile, resolveToken, writeDaemonFile } from '../src/server/token.ts';
+import { fillState } from './support/fresh-state.ts';
 import { fakeRooms } from './support/fake-rooms.ts';
 
 // The API over a real job manager with its embedded store; only the two databases are played.
@@ -34,6 +35,7 @@ beforeAll(async () => {
   await mkdir(join(web, 'assets'), { recursive: true });
   await writeFile(join(web, 'index.html'), '<!doctype html><title>pgsluice</title>');
   await writeFile(join(web, 'assets', 'index-0a1B2c3D.js'), `export const page = '${'x'.repeat(5000)}';`);
+  await fillState(join(directory, 'state'), 'k'.repeat(32));
   manager = await JobManager.open(
     {
       state: join(directory, 'state'),

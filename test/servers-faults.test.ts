@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,6 +10,7 @@ import type { JobEvent } from '../src/contract/event.ts';
 import type { JobRequestInput } from '../src/contract/options.ts';
 import { ordinaryUser } from '../src/demo/ordinary-user.ts';
 import { JobManager } from '../src/jobs/manager.ts';
+import { freshState } from './support/fresh-state.ts';
 import { contentsOf } from './support/contents.ts';
 import { openEngine } from './support/engine.ts';
 import { lastingTraces } from './support/live-job.ts';
@@ -30,7 +31,7 @@ beforeAll(async () => {
     startServer({ name: 'sf-source', settings: { wal_level: 'logical' } }),
     startServer({ name: 'sf-target' }),
   ]);
-  state = mkdtempSync(join(tmpdir(), 'pgsluice-servers-'));
+  state = await freshState('servers');
   const logger = pino({ level: 'silent' });
   manager = await JobManager.open({ state, secretKey: null, concurrency: 2, pgBinDir: null, logger, role: 'daemon' });
 }, 120_000);

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { JobRequest } from '../src/contract/options.ts';
 import { JobManager } from '../src/jobs/manager.ts';
 import { startServer, type RunningServer } from '../src/server/server.ts';
+import { fillState } from './support/fresh-state.ts';
 import { root } from './support/binaries.ts';
 import { chromiumPath, noChromium, openBrowser, type TestBrowser } from './support/browser.ts';
 import { fakeRooms } from './support/fake-rooms.ts';
@@ -21,6 +22,7 @@ let chrome: TestBrowser;
 beforeAll(async () => {
   if (chromiumPath === null) return;
   directory = await mkdtemp(join(tmpdir(), 'pgsluice-share-'));
+  await fillState(join(directory, 'state'), 'k'.repeat(32));
   const config = { state: join(directory, 'state'), secretKey: 'k'.repeat(32), concurrency: 2, pgBinDir: null, logger };
   manager = await JobManager.open({ ...config, role: 'daemon' }, fakeRooms({ tables: 30, tableMs: 60, failFirst: 1 }));
   const web = { webDir: join(root, 'dist/web'), version: '1' };

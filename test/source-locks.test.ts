@@ -1,6 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import pino from 'pino';
@@ -9,6 +7,7 @@ import type { JobEvent } from '../src/contract/event.ts';
 import type { JobView } from '../src/contract/job.ts';
 import { JobRequest } from '../src/contract/options.ts';
 import { JobManager } from '../src/jobs/manager.ts';
+import { freshState } from './support/fresh-state.ts';
 import { contentsOf } from './support/contents.ts';
 import { startServer, type TestServer } from './support/servers.ts';
 
@@ -22,7 +21,7 @@ let count = 0;
 
 beforeAll(async () => {
   [source, target] = await Promise.all([startServer({ name: 'locks-source' }), startServer({ name: 'locks-target' })]);
-  state = mkdtempSync(join(tmpdir(), 'pgsluice-locks-'));
+  state = await freshState('locks');
   const logger = pino({ level: 'silent' });
   const config = { state, secretKey: null, concurrency: 2, pgBinDir: null, logger, role: 'daemon' as const };
   manager = await JobManager.open(config);

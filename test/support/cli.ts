@@ -5,12 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { JobEvent, ResultEvent } from '../../src/contract/event.ts';
 import { root } from './binaries.ts';
+import { fillState } from './fresh-state.ts';
 
 export interface CliOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Folder with pg_dump and pg_restore. */
   readonly pgBin?: string | undefined;
-  /** State directory; by default one of its own, removed afterwards. */
+  /** State directory, filled where it is empty (fresh-state.ts); by default one of its own, removed afterwards. */
   readonly state?: string;
   /** Called with every JSON line as it comes, for tests that act in the middle of a job. */
   readonly onEvent?: (event: JobEvent | ResultEvent, kill: (signal: NodeJS.Signals) => void) => void;
@@ -34,6 +35,7 @@ export async function runCli(args: readonly string[], options: CliOptions = {}):
   if (!existsSync(join(root, 'dist/cli/main.js')))
     throw new Error('dist/ is missing: run `npm run build` before these tests.');
   const state = options.state ?? (await mkdtemp(join(tmpdir(), 'pgsluice-test-state-')));
+  await fillState(state, options.env?.['PGSLUICE_SECRET_KEY'] ?? null);
   const begun = Date.now();
   try {
     const child = spawn(process.execPath, [join(root, 'bin/pgsluice.js'), ...args], {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { root } from './binaries.ts';
+import { fillState } from './fresh-state.ts';
 
 export interface Daemon {
   readonly url: string;
@@ -18,13 +19,14 @@ export interface Daemon {
   kill9(): Promise<void>;
 }
 
-/** Starts the built daemon as a user would: `pgsluice serve` with its state in `state`. */
+/** Starts the built daemon as a user would: `pgsluice serve` with its state in `state`, filled where that is empty (fresh-state.ts). */
 export async function startDaemon(
   state: string,
   port = 0,
   env: Record<string, string> = {},
   args: readonly string[] = [],
 ): Promise<Daemon> {
+  await fillState(state, env['PGSLUICE_SECRET_KEY'] ?? null);
   const child = spawn(process.execPath, [join(root, 'bin/pgsluice.js'), 'serve', '--port', String(port), ...args], {
     cwd: tmpdir(),
     env: { PATH: process.env['PATH'] ?? '', HOME: state, TMPDIR: tmpdir(), PGSLUICE_STATE: state, ...env },

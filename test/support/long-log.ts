@@ -2,12 +2,14 @@ import pino from 'pino';
 import { JobManager } from '../../src/jobs/manager.ts';
 import { JobRequest } from '../../src/contract/options.ts';
 import { defaultRooms } from '../../src/jobs/default-rooms.ts';
+import { fillState } from './fresh-state.ts';
 
 /**
  * Fills a state directory with one ended job that has `lines` log lines, written through the job manager itself: its
  * validation is replaced by one that only talks. Answers the job's id.
  */
 export async function writeLongLog(state: string, lines: number): Promise<string> {
+  await fillState(state);
   const manager = await JobManager.open(
     { state, secretKey: null, concurrency: 1, pgBinDir: null, logger: pino({ level: 'silent' }), role: 'foreground' },
     {
