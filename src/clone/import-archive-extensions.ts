@@ -76,11 +76,11 @@ export function excludedEntries(toc: Toc, globs: readonly string[]): ExcludedEnt
   return { extensions: extensions.map(({ name }) => name), ids };
 }
 
-/** dumpIds of the entries and of all that depend on them, however far; `goesOn`: whether the walk goes on behind an entry. Pure. */
+/** dumpIds of the entries and of all that depend on them, however far; `takes`: whether one takes its dependent along. Pure. */
 export function standingOn(
   toc: Toc,
   entries: readonly TocEntry[],
-  goesOn: (entry: TocEntry) => boolean = () => true,
+  takes: (entry: TocEntry, dependent: TocEntry) => boolean = () => true,
 ): Set<number> {
   const dependents = new Map<number, TocEntry[]>();
   for (const entry of toc.entries) {
@@ -91,6 +91,7 @@ export function standingOn(
     }
   }
   const found = new Set(entries);
-  for (const entry of found) if (goesOn(entry)) for (const next of dependents.get(entry.dumpId) ?? []) found.add(next);
+  for (const entry of found)
+    for (const next of dependents.get(entry.dumpId) ?? []) if (takes(entry, next)) found.add(next);
   return new Set([...found].map(({ dumpId }) => dumpId));
 }

@@ -96,6 +96,24 @@ test('what stands on it goes with it; rows are never left out, and stop the job'
   expect(notCarriedEntries(toc, others, target, { noAcl: false })).toMatchObject({ with: [], kept: [table] });
 });
 
+test('a server takes its user mappings along, and a transform only functions that name it', () => {
+  const wrapper = entry('FOREIGN DATA WRAPPER', 'w');
+  const server = entry('SERVER', 'far', '', [wrapper]);
+  const mapping = entry('USER MAPPING', 'USER MAPPING public SERVER far');
+  const transform = entry(
+    'TRANSFORM',
+    'TRANSFORM FOR integer LANGUAGE sql',
+    'CREATE TRANSFORM FOR integer LANGUAGE sql (…);',
+  );
+  const beside = entry('FUNCTION', 'a(integer)', '\n    LANGUAGE sql IMMUTABLE\n    AS $$…$$', [transform]);
+  const naming = entry('FUNCTION', 'b(integer)', '\n    LANGUAGE sql TRANSFORM FOR TYPE integer\n    AS $$…$$', [
+    transform,
+  ]);
+  const toc = tocOf(wrapper, server, mapping, transform, beside, naming);
+  const all = new Set(toc.entries.map(({ dumpId }) => dumpId));
+  expect(notCarriedEntries(toc, all, target, { noAcl: false }).with).toEqual([server, naming, mapping]);
+});
+
 test('an excluded extension takes all that stands on it, extensions included', () => {
   const cube = entry('EXTENSION', 'cube');
   const earth = entry('EXTENSION', 'earthdistance', '', [cube]);

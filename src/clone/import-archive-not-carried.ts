@@ -149,7 +149,13 @@ export function notCarriedEntries(
         entry.type === 'DEFAULT ACL' ? !target.actsAs(roleOfDefaults(entry)) : isForeignGrant(entry, made),
       );
   const kept = dependents.filter(({ type }) => keptTypes.has(type));
-  const gone = [...roots, ...dependents.filter(({ type }) => !keptTypes.has(type))];
+  const standing = [...roots, ...dependents.filter(({ type }) => !keptTypes.has(type))];
+  // pg_dump gives it no dependency.
+  const servers = standing.filter(({ type }) => type === 'SERVER').map(({ name }) => ` SERVER ${name}`);
+  const mappings = entries.filter(
+    (entry) => entry.type === 'USER MAPPING' && servers.some((server) => entry.name.endsWith(server)),
+  );
+  const gone = [...new Set([...standing, ...mappings])];
   return {
     objects,
     with: gone.filter((entry) => !own.has(entry)),
@@ -166,8 +172,14 @@ export function notCarriedEntries(
 
 /** What cannot stand without these entries; where that would be rows, the walk stops. */
 function closure(toc: Toc, roots: readonly TocEntry[], chosen: ReadonlySet<number>): TocEntry[] {
-  const ids = standingOn(toc, roots, ({ type }) => !keptTypes.has(type));
+  const ids = standingOn(toc, roots, (entry, next) => !keptTypes.has(entry.type) && !isBesideTransform(entry, next));
   return toc.entries.filter(({ dumpId, type }) => ids.has(dumpId) && chosen.has(dumpId) && !dataTypes.has(type));
+}
+
+/** Functions of a type and language are noted beside its transform, whether they name it or not. */
+function isBesideTransform({ type }: TocEntry, next: TocEntry): boolean {
+  if (type !== 'TRANSFORM' || (next.type !== 'FUNCTION' && next.type !== 'PROCEDURE')) return false;
+  return !/\n {4}(?:LANGUAGE [^\n]*)?TRANSFORM FOR TYPE /.test(next.definition);
 }
 
 /** `ALTER DEFAULT PRIVILEGES FOR ROLE a …`. */

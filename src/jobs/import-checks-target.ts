@@ -226,7 +226,8 @@ function asObject({ oid, type, schema, name, owner }: TocEntry, superuserWhy: st
 
 /** `index public.a`, as a person reads it. Pure. */
 function entryWords({ type, schema, name }: Pick<TocEntry, 'type' | 'schema' | 'name'>): string {
-  if (name.startsWith(`${type} `)) return name.replace(type, type.toLowerCase());
+  const [, user, server] = /^USER MAPPING (.*) SERVER (.*)$/s.exec(name) ?? [];
+  if (user !== undefined && server !== undefined) return `user mapping for ${user} on server ${server}`;
   return `${type.toLowerCase()} ${schema === null ? '' : `${schema}.`}${name}`;
 }
 
