@@ -1,33 +1,28 @@
 import { rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { JobEventBody, JobState, Phase } from '../contract/event.ts';
-import { cancelledError, type ErrorReport, PgsluiceError, throwIfAborted } from '../errors.ts';
+import type { JobEventBody, JobState } from '../contract/event.ts';
+import { cancelledError, PgsluiceError, throwIfAborted } from '../errors.ts';
 import { PauseGate } from '../gate.ts';
 import { Pace } from '../pace.ts';
 import { type AcceptanceRow, acceptancesOf } from '../store/acceptance-queries.ts';
 import { lastProgress } from '../store/event-queries.ts';
-import { clearChecks, clearTables, type JobPatch, type JobRow, standingNames } from '../store/job-queries.ts';
-import type { ResultStatus } from './job-report.ts';
+import { clearChecks, clearTables, type JobRow, standingNames } from '../store/job-queries.ts';
 import { JobHooks, hookTodo } from './hooks.ts';
 import { Surroundings } from './surroundings.ts';
-import { conclude } from './conclude.ts';
-import { cleanRun } from './clean-run.ts';
-import { describeTarget } from './job-summary.ts';
-import { noArchiveWords } from './job-summary-archive.ts';
+import { UnderWay } from './under-way.ts';
 import { type Endpoints, type LiveFacts, type Sides, bothOf } from './job-view.ts';
 import { Hold } from './hold.ts';
 import { LiveHand } from './live-hand.ts';
 import type { JobWriter } from './job-writer.ts';
 import type { CloneRun } from '../clone/clone.ts';
 import { withAcceptance } from './acceptance.ts';
-import { asReport } from './as-report.ts';
 import type { KeptMoment } from './run-archive-context.ts';
 import { runKind } from './run-kind.ts';
 import type { HeldRun, RunContext, RunEnd } from './run-job.ts';
-import { cleanMs, hurriedMs, type RunEnvironment, stoppedCode, storeCodes } from './run-environment.ts';
-import { completedWords, handedOverWords, interruptedWords, keptWords, notNow, overAlready } from './run-words.ts';
-import { isWorking } from './transitions.ts';
+import { RunEndings, type RunFacts } from './run-endings.ts';
+import { cleanMs, hurriedMs, type RunEnvironment, stoppedCode } from './run-environment.ts';
+import { keptWords, notNow, overAlready } from './run-words.ts';
 import { reachedIn } from './validate-again.ts';
 
 /**
@@ -52,14 +47,11 @@ export class ActiveRun {
   #clone: CloneRun | null = null;
   #moment: KeptMoment | null = null;
   readonly #hooks: JobHooks;
-  #hookTodo: string[] = [];
   readonly #surroundings = new Surroundings();
-  #goal: RunContext['goal'] = 'validate';
+  readonly #underWay = new UnderWay();
   #acceptances: readonly AcceptanceRow[] = [];
-  #snapshotAt: Date | null = null;
-  #startedAt: Date | null;
-  #phase: Phase | null;
-  #targetTouched: boolean;
+  readonly #facts: RunFacts;
+  readonly #endings: RunEndings;
   #workDir: string | null = null;
   #hold: Hold | null = null;
   #settled: Promise<void> = Promise.resolve();
@@ -79,9 +71,8 @@ export class ActiveRun {
     this.#gate = new PauseGate(new Pace(job.row.options.maxRate ?? null));
     this.#sides = job.sides;
     this.#onOver = onOver;
-    this.#startedAt = job.row.startedAt;
-    this.#phase = job.row.phase;
-    this.#targetTouched = job.row.targetTouched;
+    const { startedAt, phase, targetTouched } = job.row;
+    this.#facts = { goal: 'validate', phase, startedAt, snapshotAt: null, targetTouched, hookTodo: [] };
     this.#live = new LiveHand({ state: job.row.live, patch: (patch) => this.writer.patch(patch) });
     this.#hooks = new JobHooks({
       ...environment.hooks,
@@ -90,6 +81,15 @@ export class ActiveRun {
       sides: job.sides,
       signal: this.#controller.signal,
       log: (level, message) => this.writer.say(level, message),
+    });
+    this.#endings = new RunEndings({
+      ...job,
+      environment,
+      live: this.#live,
+      hooks: this.#hooks,
+      surroundings: this.#surroundings,
+      signal: this.#controller.signal,
+      facts: this.#facts,
     });
   }
 
@@ -129,7 +129,7 @@ export class ActiveRun {
     return {
       queued: this.#stage === 'queued',
       snapshotAlive: kept || this.canRetry,
-      snapshotAt: this.#snapshotAt,
+      snapshotAt: this.#facts.snapshotAt,
       progress: this.#live.progress,
     };
   }
@@ -168,14 +168,20 @@ export class ActiveRun {
     this.#gate.pause();
     try {
       if (this.#concluding) throw overAlready();
-      if (from !== 'running' && from !== 'following') throw notNow(from);
+      if (from !== 'running' && from !== 'following' && !this.#compares(from)) throw notNow(from);
       const kept = keptWords(this.#row.kind, this.#live.stands);
-      await this.writer.move('paused', `Paused by a person; ${kept}.`, { goesOn: false }, from);
+      const reason = `Paused by a person; ${kept}.${this.#underWay.words}`;
+      await this.writer.move('paused', reason, { goesOn: false }, from);
       this.#pausedFrom = from;
     } catch (error) {
       this.#gate.resume();
       throw error;
     }
+  }
+
+  /** A copy that is compared with a source that others use; a live job is compared when its users have left the source. */
+  #compares(state: JobState): boolean {
+    return state === 'verifying' && this.#row.kind === 'move' && !this.#live.stands;
   }
 
   async resume(): Promise<void> {
@@ -246,7 +252,7 @@ export class ActiveRun {
     if (this.#held?.kind === 'copy') await this.#held.clone.close();
     if (reason.code === stoppedCode) {
       this.writer.say('warn', `${reason.message} The ${what} is given up; a retry copies everything anew.`);
-      if (what === 'slot') await this.#clean(hurriedMs);
+      if (what === 'slot') await this.#endings.clean(hurriedMs);
       await this.#release();
     } else {
       await this.#endEarly(reason);
@@ -260,7 +266,7 @@ export class ActiveRun {
     this.#hold?.end();
     this.writer.say('info', why);
     if (this.#held?.kind === 'copy') await this.#held.clone.close();
-    if (this.#held?.kind === 'live') await this.#clean(cleanMs);
+    if (this.#held?.kind === 'live') await this.#endings.clean(cleanMs);
     await this.#release();
   }
 
@@ -288,7 +294,7 @@ export class ActiveRun {
   #run(context: Omit<RunContext, 'source' | 'target'>, held: HeldRun | null): Promise<RunEnd> {
     return runKind({ row: this.#row, sides: this.#sides, context, held }, (moment) => {
       this.#moment = moment;
-      this.#snapshotAt = new Date(moment.takenAt);
+      this.#facts.snapshotAt = new Date(moment.takenAt);
     });
   }
 
@@ -296,17 +302,17 @@ export class ActiveRun {
     const { store, rooms, pgBinDir } = this.#environment;
     const goesOn = this.#live.stands && (held !== null || this.writer.state === 'paused');
     const anew = held === null && !goesOn;
-    if (goal === 'migrate' && anew) this.#startedAt = new Date();
-    this.#goal = goal;
-    this.#hookTodo = [];
+    if (goal === 'migrate' && anew) this.#facts.startedAt = new Date();
+    this.#facts.goal = goal;
+    this.#facts.hookTodo = [];
     if (anew) {
-      this.#snapshotAt = null;
+      this.#facts.snapshotAt = null;
       this.#moment = null;
       this.writer.log.totals.reset();
     }
     await this.writer.patch({
       held: true,
-      startedAt: this.#startedAt,
+      startedAt: this.#facts.startedAt,
       finishedAt: null,
       error: null,
       verified: false,
@@ -331,14 +337,14 @@ export class ActiveRun {
       workDir: this.#workDir,
       signal: this.#controller.signal,
       gate: this.#gate,
-      targetTouched: this.#targetTouched,
+      targetTouched: this.#facts.targetTouched,
       live: this.#live,
       goesOn,
       emit: (body) => this.#emit(body),
       move: async (to, reason, patch) => {
         await this.#gate.wait(this.#controller.signal);
         throwIfAborted(this.#controller.signal);
-        await this.writer.move(to, reason, { ...patch, ...this.#snapshotPatch() });
+        await this.writer.move(to, reason, { ...patch, ...this.#endings.snapshotPatch });
         this.#markBegun();
       },
       hook: (moment) => this.#hook(moment),
@@ -346,7 +352,7 @@ export class ActiveRun {
       leavePlace: () => this.#leavePlace(),
       totals: () => this.writer.log.totals.totals,
       touchTarget: async () => {
-        this.#targetTouched = true;
+        this.#facts.targetTouched = true;
         await this.writer.patch({ targetTouched: true });
       },
       standingNames: () => standingNames(store.db),
@@ -367,7 +373,7 @@ export class ActiveRun {
   async #hook(moment: Parameters<RunContext['hook']>[0]): Promise<PgsluiceError | null> {
     const failures = await this.#hooks.run(moment, this.writer.state, null);
     if (moment !== 'after-cutover') return failures[0] ?? null;
-    this.#hookTodo.push(...hookTodo(failures));
+    this.#facts.hookTodo.push(...hookTodo(failures));
     return null;
   }
 
@@ -387,16 +393,14 @@ export class ActiveRun {
     if (this.#stage !== 'active') return;
     if (body.type === 'metric' && body.live !== undefined) this.#live.progress = body.live;
     if (body.type === 'phase' && body.status === 'started') {
-      this.#phase = body.phase;
+      this.#facts.phase = body.phase;
       const takenAt = this.#clone?.snapshot?.takenAt;
-      if (takenAt !== undefined) this.#snapshotAt ??= new Date(takenAt);
+      if (takenAt !== undefined) this.#facts.snapshotAt ??= new Date(takenAt);
     }
+    const still = this.#underWay.note(body) && this.paused;
     if (body.type === 'check') this.writer.emit({ ...body, check: withAcceptance(body.check, this.#acceptances) });
     else this.writer.emit(body);
-  }
-
-  #snapshotPatch(): JobPatch {
-    return this.#snapshotAt === null ? {} : { snapshotAt: this.#snapshotAt };
+    if (still) this.writer.say('info', 'What was under way has come to its end; nothing of the job runs now.');
   }
 
   /** The run came to its own end. */
@@ -406,20 +410,10 @@ export class ActiveRun {
       await this.#over();
       return;
     }
-    // Past the hand-over nothing is taken back: whatever failed then is tried again by a resume.
-    if (end.status === 'failed' && this.#live.handedOver && end.error?.code !== 'CUTOVER_SPLIT') {
-      this.writer.say('error', `${end.error?.message ?? ''} ${end.error?.hint ?? ''}`.trim());
-      await this.#becomeResumable(handedOverWords);
-      // By a person: what failed once would fail again at every beat.
-      await this.writer.patch({ goesOn: false });
-      await this.#release();
-      return;
-    }
     this.#held = end.held;
-    if (end.status !== 'completed' && end.held === null) await this.#clean(cleanMs);
-    await this.#conclude(end.status, end, end.error, end.error?.message ?? completedWords(end, this.#row.kind));
+    const how = await this.#endings.own(end.status, end);
     if (this.#isOver()) return;
-    if (end.held === null) {
+    if (how === 'resumable' || end.held === null) {
       await this.#release();
       return;
     }
@@ -434,99 +428,15 @@ export class ActiveRun {
   /** The run was ended from outside, or something that is not a result of the run failed. Never rejects. */
   async #endEarly(failure: unknown): Promise<void> {
     if (this.#stage === 'over') return;
-    try {
-      const error = asReport(failure);
-      if (error.code === 'INTERNAL') this.#environment.logger.error({ job: this.id, err: failure }, error.message);
-      if (error.code === stoppedCode || (this.#live.stands && storeCodes.has(error.code))) {
-        await this.#becomeResumable(error.message);
-      } else if (this.#live.handedOver) await this.#becomeResumable(handedOverWords);
-      else if (error.code === 'CANCELLED') {
-        await this.#clean(cleanMs);
-        this.writer.say('warn', `${error.message} ${this.#targetWords()}`);
-        await this.#conclude('cancelled', null, null, error.message);
-      } else {
-        await this.#clean(cleanMs);
-        await this.#conclude('failed', null, error, error.message);
-      }
-    } catch (error) {
-      this.#environment.logger.error({ job: this.id, err: error }, 'the end of a job could not be stored');
-    }
+    await this.#endings.early(failure);
     await this.#release();
-  }
-
-  async #becomeResumable(message: string): Promise<void> {
-    if (!isWorking(this.writer.state) && this.writer.state !== 'paused') {
-      this.writer.say('warn', `${message} The job had not begun; start it again.`);
-      return;
-    }
-    const words = `${message} ${interruptedWords(this.#live.state, this.#row.kind)}`;
-    if (this.writer.state !== 'paused') await this.writer.move('paused', words, this.#snapshotPatch());
-    this.writer.say('warn', this.#live.stands ? words : `${words} ${this.#targetWords()}`);
-  }
-
-  /** Takes off the servers what a live run has made there. Never rejects; what is left is swept later (live-sweep.ts). */
-  async #clean(ms: number): Promise<void> {
-    const { rooms } = this.#environment;
-    await cleanRun({ rooms, row: this.#row, sides: this.#sides, live: this.#live, writer: this.writer, ms });
-  }
-
-  async #conclude(status: ResultStatus, end: RunEnd | null, error: ErrorReport | null, reason: string): Promise<void> {
-    const view = error === null ? null : { code: error.code, message: error.message, hint: error.hint };
-    const { totals } = this.writer.log.totals;
-    if (view !== null) {
-      this.writer.say('error', `${view.message} ${view.hint}`.trim());
-      if (status === 'failed') this.writer.say('warn', this.#targetWords());
-    }
-    await conclude({
-      environment: this.#environment,
-      row: this.#row,
-      live: this.#live.state,
-      sides: this.#sides,
-      writer: this.writer,
-      hooks: this.#hooks,
-      surroundings: this.#surroundings,
-      signal: this.#controller.signal,
-      goal: this.#goal,
-      ending: {
-        status,
-        error: view,
-        startedAt: this.#startedAt,
-        finishedAt: new Date(),
-        end,
-        counted: { tables: this.writer.log.totals.tablesCopied, rows: totals.rows, bytes: totals.bytes },
-      },
-      todo: this.#hookTodo,
-      reason,
-      patch: this.#snapshotPatch(),
-    });
-  }
-
-  #targetWords(): string {
-    if (this.#row.kind === 'export') return noArchiveWords;
-    return describeTarget({
-      targetTouched: this.#targetTouched,
-      phase: this.#phase,
-      tablesCopied: this.writer.log.totals.tablesCopied,
-      tables: this.writer.log.totals.totals.tables,
-      schemaOnly: this.#row.options.schemaOnly,
-    });
   }
 
   /** For a run that does not end in time when the agent stops: the job is marked as resumable, and what the run still does is ignored. */
   async force(why: string): Promise<void> {
     if (this.#stage === 'over') return;
     this.#stage = 'over';
-    try {
-      if (isWorking(this.writer.state))
-        await this.writer.move(
-          'paused',
-          `The agent was stopped (${why}). ${interruptedWords(this.#live.state, this.#row.kind)}`,
-        );
-      await this.writer.patch({ held: false });
-      await this.writer.close();
-    } catch (error) {
-      this.#environment.logger.error({ job: this.id, err: error }, 'a job was not marked as interrupted');
-    }
+    await this.#endings.forced(why);
   }
 
   /** Marks the job as in nobody's hands, and ends. Never rejects. */
