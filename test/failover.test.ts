@@ -6,6 +6,7 @@ import { JobManager } from '../src/jobs/manager.ts';
 import { freshState } from './support/fresh-state.ts';
 import { contentsOf } from './support/contents.ts';
 import { lastingTraces } from './support/live-job.ts';
+import { longTest } from './support/long.ts';
 import { type TestServer, startServer } from './support/servers.ts';
 import { type Address, startAddress, startStandby, through } from './support/standby.ts';
 import { WatchedJob } from './support/watched-job.ts';
@@ -95,24 +96,28 @@ const tables = `CREATE TABLE a (id int PRIMARY KEY, v text); INSERT INTO a SELEC
 
 const stands = `SELECT count(*) = 200 AS yes FROM b WHERE v LIKE 'after%'`;
 
-test('live, to a standby of the target that had everything: the job goes on by itself, and nothing is missing', async () => {
-  const name = await pair(tables);
-  const { standby, line, caughtUp } = await standbyOf(target);
-  const job = await begin(name, { method: 'live', cutover: 'manual' });
-  await job.until('following', ({ state: at, live }) => at === 'following' && live?.connected === true);
-  await source.primary.run(`UPDATE b SET v = 'after ' || id WHERE id <= 100`, name);
-  await caughtUp();
-  await failOver(target, standby);
-  await source.primary.run(`UPDATE b SET v = 'after ' || id WHERE id BETWEEN 101 AND 200`, name);
-  const { view, acts } = await job.bringToEnd();
-  expect(view, job.log()).toMatchObject({ state: 'completed', verified: true, differences: 0 });
-  expect(acts.filter((act) => act === 'retry')).toEqual([]);
-  await job.settled();
-  expect([...(await contentsOf(target.primary, name))]).toEqual([...(await contentsOf(source.primary, name))]);
-  await until(target.primary, 'SELECT true AS yes');
-  expect(await target.primary.query(stands, name)).toEqual([{ yes: true }]);
-  await line.close();
-}, 240_000);
+longTest(
+  'live, to a standby of the target that had everything: the job goes on by itself, and nothing is missing',
+  async () => {
+    const name = await pair(tables);
+    const { standby, line, caughtUp } = await standbyOf(target);
+    const job = await begin(name, { method: 'live', cutover: 'manual' });
+    await job.until('following', ({ state: at, live }) => at === 'following' && live?.connected === true);
+    await source.primary.run(`UPDATE b SET v = 'after ' || id WHERE id <= 100`, name);
+    await caughtUp();
+    await failOver(target, standby);
+    await source.primary.run(`UPDATE b SET v = 'after ' || id WHERE id BETWEEN 101 AND 200`, name);
+    const { view, acts } = await job.bringToEnd();
+    expect(view, job.log()).toMatchObject({ state: 'completed', verified: true, differences: 0 });
+    expect(acts.filter((act) => act === 'retry')).toEqual([]);
+    await job.settled();
+    expect([...(await contentsOf(target.primary, name))]).toEqual([...(await contentsOf(source.primary, name))]);
+    await until(target.primary, 'SELECT true AS yes');
+    expect(await target.primary.query(stands, name)).toEqual([{ yes: true }]);
+    await line.close();
+  },
+  240_000,
+);
 
 test('live, to a standby of the target that was behind: the job ends in plain words, and a retry brings everything', async () => {
   const name = await pair(tables);
@@ -141,35 +146,39 @@ test('live, to a standby of the target that was behind: the job ends in plain wo
   expect([...(await contentsOf(target.primary, name))]).toEqual([...(await contentsOf(source.primary, name))]);
 }, 240_000);
 
-test('copy, to a standby of the target that had not all tables: it is never called verified, and what is missing is named', async () => {
-  const name = await pair(`${tables};
+longTest(
+  'copy, to a standby of the target that had not all tables: it is never called verified, and what is missing is named',
+  async () => {
+    const name = await pair(`${tables};
     CREATE FUNCTION held(int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN true; END $$;
     CREATE TABLE z (id int PRIMARY KEY, CHECK (held(id))); INSERT INTO z SELECT generate_series(1, 100)`);
-  const { standby, line, caughtUp } = await standbyOf(target);
-  const { Client } = await import('pg');
-  const hold = new Client({ connectionString: target.primary.url(name) });
-  hold.on('error', () => undefined);
-  await hold.connect();
-  await hold.query('SELECT pg_advisory_lock(42)');
-  const job = await begin(name, { method: 'copy' });
-  // The standby has the empty tables, and the rows of none: the tables are made, and the first rows wait.
-  await job.until('the schema', ({ phase }) => phase === 'copy' || phase === 'indexes');
-  await caughtUp();
-  await line.close();
-  await job.until('two tables', ({ totals }) => totals.tablesDone >= 2);
-  await failOver(target, standby);
-  const { view, acts } = await job.bringToEnd();
-  expect(view, job.log()).toMatchObject({ state: 'completed' });
-  const same =
-    JSON.stringify([...(await contentsOf(target.primary, name))]) ===
-    JSON.stringify([...(await contentsOf(source.primary, name))]);
-  // Either the copy was begun anew on the promoted server, or its comparison has found what is missing there.
-  expect({ verified: view.verified, differences: view.differences > 0 }, `${acts.join(' ')} ${job.log()}`).toEqual({
-    verified: same,
-    differences: !same,
-  });
-  await job.settled();
-}, 240_000);
+    const { standby, line, caughtUp } = await standbyOf(target);
+    const { Client } = await import('pg');
+    const hold = new Client({ connectionString: target.primary.url(name) });
+    hold.on('error', () => undefined);
+    await hold.connect();
+    await hold.query('SELECT pg_advisory_lock(42)');
+    const job = await begin(name, { method: 'copy' });
+    // The standby has the empty tables, and the rows of none: the tables are made, and the first rows wait.
+    await job.until('the schema', ({ phase }) => phase === 'copy' || phase === 'indexes');
+    await caughtUp();
+    await line.close();
+    await job.until('two tables', ({ totals }) => totals.tablesDone >= 2);
+    await failOver(target, standby);
+    const { view, acts } = await job.bringToEnd();
+    expect(view, job.log()).toMatchObject({ state: 'completed' });
+    const same =
+      JSON.stringify([...(await contentsOf(target.primary, name))]) ===
+      JSON.stringify([...(await contentsOf(source.primary, name))]);
+    // Either the copy was begun anew on the promoted server, or its comparison has found what is missing there.
+    expect({ verified: view.verified, differences: view.differences > 0 }, `${acts.join(' ')} ${job.log()}`).toEqual({
+      verified: same,
+      differences: !same,
+    });
+    await job.settled();
+  },
+  240_000,
+);
 
 test('copy, of the source: the snapshot is gone with its server; a retry copies the promoted one, and compares with it', async () => {
   const name = await pair(
@@ -189,24 +198,28 @@ test('copy, of the source: the snapshot is gone with its server; a retry copies 
   await line.close();
 }, 240_000);
 
-test('live, of the source: its slot is gone with the old primary; the job ends in plain words, and a retry begins anew', async () => {
-  const name = await pair(tables);
-  const { standby, line, caughtUp } = await standbyOf(source);
-  const job = await begin(name, { method: 'live', cutover: 'manual' });
-  await job.until('following', ({ state: at, live }) => at === 'following' && live?.connected === true);
-  await source.primary.run(`UPDATE b SET v = 'after ' || id WHERE id <= 100`, name);
-  await caughtUp();
-  await failOver(source, standby);
-  await source.primary.run(`UPDATE b SET v = 'after ' || id WHERE id BETWEEN 101 AND 200`, name);
-  const failed = await job.until('an end', ({ state: at }) => ['failed', 'completed', 'paused'].includes(at));
-  expect(failed, job.log()).toMatchObject({ state: 'failed', verified: false, error: { code: 'SLOT_LOST' } });
-  await manager.waitUntilSettled(job.id);
-  const { view } = await job.bringToEnd();
-  expect(view, job.log()).toMatchObject({ state: 'completed', verified: true, differences: 0 });
-  await job.settled();
-  expect(await target.primary.query(stands, name)).toEqual([{ yes: true }]);
-  expect([...(await contentsOf(target.primary, name))]).toEqual([...(await contentsOf(source.primary, name))]);
-  // It has been handed over: only the old place's refusal of writes stays.
-  expect(await lastingTraces(source.primary, name, 2_000)).toEqual(['setting default_transaction_read_only=on']);
-  await line.close();
-}, 240_000);
+longTest(
+  'live, of the source: its slot is gone with the old primary; the job ends in plain words, and a retry begins anew',
+  async () => {
+    const name = await pair(tables);
+    const { standby, line, caughtUp } = await standbyOf(source);
+    const job = await begin(name, { method: 'live', cutover: 'manual' });
+    await job.until('following', ({ state: at, live }) => at === 'following' && live?.connected === true);
+    await source.primary.run(`UPDATE b SET v = 'after ' || id WHERE id <= 100`, name);
+    await caughtUp();
+    await failOver(source, standby);
+    await source.primary.run(`UPDATE b SET v = 'after ' || id WHERE id BETWEEN 101 AND 200`, name);
+    const failed = await job.until('an end', ({ state: at }) => ['failed', 'completed', 'paused'].includes(at));
+    expect(failed, job.log()).toMatchObject({ state: 'failed', verified: false, error: { code: 'SLOT_LOST' } });
+    await manager.waitUntilSettled(job.id);
+    const { view } = await job.bringToEnd();
+    expect(view, job.log()).toMatchObject({ state: 'completed', verified: true, differences: 0 });
+    await job.settled();
+    expect(await target.primary.query(stands, name)).toEqual([{ yes: true }]);
+    expect([...(await contentsOf(target.primary, name))]).toEqual([...(await contentsOf(source.primary, name))]);
+    // It has been handed over: only the old place's refusal of writes stays.
+    expect(await lastingTraces(source.primary, name, 2_000)).toEqual(['setting default_transaction_read_only=on']);
+    await line.close();
+  },
+  240_000,
+);

@@ -11,6 +11,7 @@ import { JobManager, type ManagerConfig } from '../src/jobs/manager.ts';
 import { Store } from '../src/store/store.ts';
 import { type FakeWorld, fakeWorld } from './support/fake-live.ts';
 import { type FakeRooms, fakeRooms, type Script } from './support/fake-rooms.ts';
+import { longTest } from './support/long.ts';
 
 // The states of a live job, with rooms that touch no server; test/live-jobs.test.ts has the servers.
 
@@ -179,13 +180,17 @@ describe('a live job', () => {
     expect(agent.world.calls.filter((call) => call === 'cutover')).toHaveLength(2);
   }, 30_000);
 
-  test('an automatic cutover that met what is beyond repair fails the job and leaves nothing', async () => {
-    const fault = new PgsluiceError({ code: 'TARGET_DIVERGED', message: 'A row is gone.', hint: 'Begin anew.' });
-    const agent = await agentWith({ cutover: 'rolls-back', cutoverError: fault });
-    const id = await following(agent, { cutover: 'auto' });
-    expect(await reach(agent, id, ['failed'])).toMatchObject({ error: { code: 'TARGET_DIVERGED' } });
-    expect(agent.world).toMatchObject({ ...empty, readOnly: false, told: 0 });
-  }, 30_000);
+  longTest(
+    'an automatic cutover that met what is beyond repair fails the job and leaves nothing',
+    async () => {
+      const fault = new PgsluiceError({ code: 'TARGET_DIVERGED', message: 'A row is gone.', hint: 'Begin anew.' });
+      const agent = await agentWith({ cutover: 'rolls-back', cutoverError: fault });
+      const id = await following(agent, { cutover: 'auto' });
+      expect(await reach(agent, id, ['failed'])).toMatchObject({ error: { code: 'TARGET_DIVERGED' } });
+      expect(agent.world).toMatchObject({ ...empty, readOnly: false, told: 0 });
+    },
+    30_000,
+  );
 
   test('takes no place of others while it follows', async () => {
     const agent = await agentWith({}, {}, { concurrency: 1 });
@@ -202,7 +207,7 @@ describe('a live job', () => {
     await expect(agent.manager.act(copy.id, 'cutover')).rejects.toThrow(code('NOT_A_LIVE_JOB'));
   });
 
-  test('tells the same figures only now and then', async () => {
+  longTest('tells the same figures only now and then', async () => {
     const agent = await agentWith();
     const id = await following(agent);
     await new Promise((resolve) => setTimeout(resolve, 1_500));

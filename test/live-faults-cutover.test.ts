@@ -10,6 +10,7 @@ import type { Report } from '../src/contract/report.ts';
 import { contentsOf } from './support/contents.ts';
 import { type Daemon, startDaemon } from './support/daemon.ts';
 import { LiveJob, lastingTraces } from './support/live-job.ts';
+import { longTest } from './support/long.ts';
 import { faultTables, obstacle } from './support/obstacle.ts';
 import { type TestServer, startServer } from './support/servers.ts';
 
@@ -77,51 +78,54 @@ async function expectForeignKeys(): Promise<void> {
   expect(keys).toEqual([{ conname: 'b_a_fkey', convalidated: true }]);
 }
 
-test('an agent that is killed while it compares brings the migration to its end, and claims nothing that it did not compare', async () => {
-  const held: { remove(): Promise<void> }[] = [];
-  let calls = 0;
-  const hook = createServer((_request, response) => {
-    calls += 1;
-    // The comparison comes to this table, and no further.
-    const answer = async (): Promise<void> => {
-      held.push(await obstacle(targetUrl, 'BEGIN; LOCK TABLE a IN ACCESS EXCLUSIVE MODE'));
-      response.end();
-    };
-    void answer();
-  });
-  hook.listen(0, '127.0.0.1');
-  await once(hook, 'listening');
-  const address = hook.address();
-  if (address === null || typeof address === 'string') throw new Error('the hook has no port');
-  try {
-    const job = await start({ handOver: { webhook: `http://127.0.0.1:${address.port}/` } });
-    await job.untilCaughtUp();
-    await job.act('cutover');
-    await job.untilState(['verifying']);
-    await until('the comparison to wait', async () => {
-      const waiting = `SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'public.a'::regclass`;
-      return (await target.query(waiting, database)).length > 0;
+longTest(
+  'an agent that is killed while it compares brings the migration to its end, and claims nothing that it did not compare',
+  async () => {
+    const held: { remove(): Promise<void> }[] = [];
+    let calls = 0;
+    const hook = createServer((_request, response) => {
+      calls += 1;
+      // The comparison comes to this table, and no further.
+      const answer = async (): Promise<void> => {
+        held.push(await obstacle(targetUrl, 'BEGIN; LOCK TABLE a IN ACCESS EXCLUSIVE MODE'));
+        response.end();
+      };
+      void answer();
     });
-    await daemon.kill9();
-    await Promise.all(held.map((lock) => lock.remove()));
-    daemon = await startDaemon(state);
-    expect(await untilCompleted(job)).toMatchObject({ verified: false, error: null });
-    // Whoever was told is not told again.
-    expect(calls).toBe(1);
-    const { todo, verification } = await reportOf(job);
-    expect(verification).toBeNull();
-    expect(todo.join('\n')).toMatch(/agent ended after the hand-over.*unverified.*pgsluice verify/);
-    expect(todo.join('\n')).toMatch(/ALTER DATABASE .* RESET default_transaction_read_only;/);
-    await expectForeignKeys();
-    expect(await lastingTraces(target, database)).toEqual([]);
-    expect(await lastingTraces(source, database, 3000)).toEqual([readOnly]);
-    expect([...(await contentsOf(target, database))]).toEqual([...(await contentsOf(source, database))]);
-  } finally {
-    await Promise.all(held.map((lock) => lock.remove()));
-    hook.closeAllConnections();
-    hook.close();
-  }
-});
+    hook.listen(0, '127.0.0.1');
+    await once(hook, 'listening');
+    const address = hook.address();
+    if (address === null || typeof address === 'string') throw new Error('the hook has no port');
+    try {
+      const job = await start({ handOver: { webhook: `http://127.0.0.1:${address.port}/` } });
+      await job.untilCaughtUp();
+      await job.act('cutover');
+      await job.untilState(['verifying']);
+      await until('the comparison to wait', async () => {
+        const waiting = `SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'public.a'::regclass`;
+        return (await target.query(waiting, database)).length > 0;
+      });
+      await daemon.kill9();
+      await Promise.all(held.map((lock) => lock.remove()));
+      daemon = await startDaemon(state);
+      expect(await untilCompleted(job)).toMatchObject({ verified: false, error: null });
+      // Whoever was told is not told again.
+      expect(calls).toBe(1);
+      const { todo, verification } = await reportOf(job);
+      expect(verification).toBeNull();
+      expect(todo.join('\n')).toMatch(/agent ended after the hand-over.*unverified.*pgsluice verify/);
+      expect(todo.join('\n')).toMatch(/ALTER DATABASE .* RESET default_transaction_read_only;/);
+      await expectForeignKeys();
+      expect(await lastingTraces(target, database)).toEqual([]);
+      expect(await lastingTraces(source, database, 3000)).toEqual([readOnly]);
+      expect([...(await contentsOf(target, database))]).toEqual([...(await contentsOf(source, database))]);
+    } finally {
+      await Promise.all(held.map((lock) => lock.remove()));
+      hook.closeAllConnections();
+      hook.close();
+    }
+  },
+);
 
 /** Processes of this database that wait for the lock of `holdCommit`. */
 const waiting = `FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
@@ -196,24 +200,27 @@ test('an agent that is killed while the target commits, and it does: the next on
   expect([...(await contentsOf(target, database))]).toEqual([...(await contentsOf(source, database))]);
 });
 
-test('a preparation that waits for a lock is given up in its time: no write waits for it, and nothing of it stays', async () => {
-  const job = await start({ cutoverTimeout: 3 });
-  await job.untilCaughtUp();
-  // pg_dump waits for it; the writer of the other table must not.
-  const lock = await obstacle(sourceUrl, 'BEGIN; LOCK TABLE a IN ACCESS EXCLUSIVE MODE');
-  try {
+longTest(
+  'a preparation that waits for a lock is given up in its time: no write waits for it, and nothing of it stays',
+  async () => {
+    const job = await start({ cutoverTimeout: 3 });
+    await job.untilCaughtUp();
+    // pg_dump waits for it; the writer of the other table must not.
+    const lock = await obstacle(sourceUrl, 'BEGIN; LOCK TABLE a IN ACCESS EXCLUSIVE MODE');
+    try {
+      await job.act('cutover');
+      expect((await job.untilState(['cutting_over'])).summary).toContain('still written to as usual');
+      await source.run(`INSERT INTO z (v) VALUES ('meanwhile')`, database);
+      await job.untilState(['following'], 20_000);
+      const reason = 'The cutover was not prepared within 3 s, so no write was stopped';
+      await until('the reason in the log', async () => (await job.log()).includes(reason));
+      const dumping = `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LOCK TABLE%' AND application_name NOT LIKE 'in the way'`;
+      await until('pg_dump to end', async () => (await source.query(dumping, database)).length === 0);
+    } finally {
+      await lock.remove();
+    }
+    await job.untilCaughtUp();
     await job.act('cutover');
-    expect((await job.untilState(['cutting_over'])).summary).toContain('still written to as usual');
-    await source.run(`INSERT INTO z (v) VALUES ('meanwhile')`, database);
-    await job.untilState(['following'], 20_000);
-    const reason = 'The cutover was not prepared within 3 s, so no write was stopped';
-    await until('the reason in the log', async () => (await job.log()).includes(reason));
-    const dumping = `SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LOCK TABLE%' AND application_name NOT LIKE 'in the way'`;
-    await until('pg_dump to end', async () => (await source.query(dumping, database)).length === 0);
-  } finally {
-    await lock.remove();
-  }
-  await job.untilCaughtUp();
-  await job.act('cutover');
-  expect(await untilCompleted(job)).toMatchObject({ verified: true, error: null });
-});
+    expect(await untilCompleted(job)).toMatchObject({ verified: true, error: null });
+  },
+);

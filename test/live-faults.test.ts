@@ -9,13 +9,14 @@ import type { JobView } from '../src/contract/job.ts';
 import { contentsOf } from './support/contents.ts';
 import { type Daemon, startDaemon } from './support/daemon.ts';
 import { LiveJob, lastingTraces, traces } from './support/live-job.ts';
+import { long, longTest, slice } from './support/long.ts';
 import { faultTables, obstacle } from './support/obstacle.ts';
 import { type TestServer, startServer } from './support/servers.ts';
 
 // Cancel, crash and failure in every phase of a live job: afterwards nothing of ours is on either server.
 
 /** PGSLUICE_IDLE_SECONDS=600 repeats the idle stream for ten minutes. */
-const idleSeconds = Number(process.env['PGSLUICE_IDLE_SECONDS'] ?? 10);
+const idleSeconds = Number(process.env['PGSLUICE_IDLE_SECONDS'] ?? (long ? 10 : 5));
 
 let source: TestServer;
 let target: TestServer;
@@ -50,6 +51,8 @@ beforeEach(async () => {
 
 interface Place {
   readonly name: string;
+  /** Tried in the long run only. */
+  readonly long?: true;
   /** Brings a new job to the phase and keeps it there. */
   reach: () => Promise<{ job: LiveJob; remove: () => Promise<void> }>;
 }
@@ -88,6 +91,7 @@ const places: readonly Place[] = [
   },
   {
     name: 'while following',
+    long: true,
     reach: async () => {
       const job = await start();
       await job.untilCaughtUp();
@@ -96,6 +100,7 @@ const places: readonly Place[] = [
   },
   {
     name: 'while paused by a person',
+    long: true,
     reach: async () => {
       const job = await start();
       await job.untilCaughtUp();
@@ -125,7 +130,7 @@ async function nothingIsLeft(): Promise<void> {
   await source.run(`INSERT INTO z (v) VALUES ('after'); UPDATE a SET v = 'after' WHERE id = 2`, database);
 }
 
-describe.each(places)('$name', ({ reach }) => {
+describe.each(slice(places, (place) => place.long !== true))('$name', ({ reach }) => {
   test('cancel leaves nothing behind', async () => {
     const { job, remove } = await reach();
     try {
@@ -200,7 +205,7 @@ test('an agent that is killed right after the target has taken over finishes the
   }
 });
 
-test('a cutover that cannot end in time is rolled back, and writers who waited go on', async () => {
+longTest('a cutover that cannot end in time is rolled back, and writers who waited go on', async () => {
   const job = await start({ cutoverTimeout: 2 });
   await job.untilCaughtUp();
   const held = await obstacle(sourceUrl, `BEGIN; UPDATE a SET v = 'open' WHERE id = 1`);
@@ -249,7 +254,7 @@ test('a slot that somebody drops fails the job in plain words, and nothing else 
   await nothingIsLeft();
 });
 
-test('a table that cannot be stored on the target fails the job and leaves nothing on the source', async () => {
+longTest('a table that cannot be stored on the target fails the job and leaves nothing on the source', async () => {
   await source.run(
     `CREATE DOMAIN odd AS int; CREATE TABLE c (id int PRIMARY KEY, v int); INSERT INTO c VALUES (1, 1)`,
     database,

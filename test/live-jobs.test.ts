@@ -10,6 +10,7 @@ import { JobManager } from '../src/jobs/manager.ts';
 import { freshState } from './support/fresh-state.ts';
 import { contentsOf } from './support/contents.ts';
 import { lastingTraces } from './support/live-job.ts';
+import { longTest } from './support/long.ts';
 import { startServer, type TestServer } from './support/servers.ts';
 
 const code = (value: string) => expect.objectContaining({ code: value });
@@ -221,7 +222,7 @@ test('an agent that stopped goes on where the target stands, and copies nothing 
   expect(await contentsOf(target, database)).toEqual(await contentsOf(source, database));
 });
 
-test('cancel while following takes everything away, and writers notice nothing', async () => {
+longTest('cancel while following takes everything away, and writers notice nothing', async () => {
   writing = await startWriter();
   const { id } = await manager.create(request());
   await caughtUp(id);
@@ -239,25 +240,29 @@ test('cancel while following takes everything away, and writers notice nothing',
   expect(writing.committed()).toBeGreaterThan(committed);
 });
 
-test('columns and tables that are new on the source are carried over where that is allowed', async () => {
-  writing = await startWriter();
-  const { id } = await manager.create(request({ carrySchemaChanges: true }));
-  await caughtUp(id);
-  await source.run(
-    `ALTER TABLE accounts ADD COLUMN note text DEFAULT 'none'; UPDATE accounts SET note = 'x' WHERE aid < 50;
+longTest(
+  'columns and tables that are new on the source are carried over where that is allowed',
+  async () => {
+    writing = await startWriter();
+    const { id } = await manager.create(request({ carrySchemaChanges: true }));
+    await caughtUp(id);
+    await source.run(
+      `ALTER TABLE accounts ADD COLUMN note text DEFAULT 'none'; UPDATE accounts SET note = 'x' WHERE aid < 50;
      CREATE TABLE fresh (id bigserial PRIMARY KEY, v text); INSERT INTO fresh (v) SELECT 'v' || g FROM generate_series(1, 200) g;
      CREATE INDEX fresh_v ON fresh (v); ALTER TABLE seen DROP COLUMN IF EXISTS nothing;
      CREATE VIEW noted AS SELECT aid FROM accounts WHERE note = 'x'`,
-    database,
-  );
-  await source.run(`INSERT INTO fresh (v) VALUES ('later')`, database);
-  await sleep(7_000);
-  await caughtUp(id);
-  const done = await cutOver(id);
-  expect(done).toMatchObject({ state: 'completed', error: null, verified: true });
-  expect(await contentsOf(target, database)).toEqual(await contentsOf(source, database));
-  expect(await target.query('SELECT count(*)::int AS n FROM noted', database)).toEqual([{ n: 49 }]);
-}, 120_000);
+      database,
+    );
+    await source.run(`INSERT INTO fresh (v) VALUES ('later')`, database);
+    await sleep(7_000);
+    await caughtUp(id);
+    const done = await cutOver(id);
+    expect(done).toMatchObject({ state: 'completed', error: null, verified: true });
+    expect(await contentsOf(target, database)).toEqual(await contentsOf(source, database));
+    expect(await target.query('SELECT count(*)::int AS n FROM noted', database)).toEqual([{ n: 49 }]);
+  },
+  120_000,
+);
 
 test('where it is not allowed the job pauses with the statements, and goes on once they were run', async () => {
   writing = await startWriter();

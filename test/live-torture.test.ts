@@ -14,8 +14,8 @@ import { hugeTransaction, seeded, startWriters, tortureSchema } from './support/
 // Long runs: npm run test:torture. Here a short slice of the same, with the same faults.
 const number = (name: string, otherwise: number): number => Number(process.env[name] ?? otherwise);
 const runs = number('PGSLUICE_TORTURE_RUNS', 1);
-const seconds = number('PGSLUICE_TORTURE_SECONDS', 30);
-const kills = number('PGSLUICE_TORTURE_KILLS', 4);
+const seconds = number('PGSLUICE_TORTURE_SECONDS', 20);
+const kills = number('PGSLUICE_TORTURE_KILLS', 3);
 const hugeRows = number('PGSLUICE_TORTURE_HUGE_ROWS', 60_000);
 const firstSeed = number('PGSLUICE_TORTURE_SEED', Math.floor(Math.random() * 1e9));
 const ownerOnly = process.env['PGSLUICE_TORTURE_OWNER'] !== 'superuser';

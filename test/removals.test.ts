@@ -13,6 +13,7 @@ import { verifyDatabases } from '../src/verify/verify.ts';
 import { everythingKinds, kindsOfDatabase, largeObjectKinds, loadEverything } from './fixtures/everything.ts';
 import { type Removal, inseparable, removals } from './fixtures/everything-removals.ts';
 import { type CliOutcome, runCli } from './support/cli.ts';
+import { every, slice } from './support/long.ts';
 import { type TestServer, pgDumpFor, startServer } from './support/servers.ts';
 
 const exec = promisify(execFile);
@@ -107,7 +108,8 @@ describe.concurrent('verification of a clone from which one object was taken awa
     expect(await onCopy('', differences)).toEqual([]);
   });
 
-  const cases = removals.map((removal) => [`${removal.kind} ${removal.name}`, removal] as const);
+  // Each third here; what is there to be removed is counted below in any case.
+  const cases = slice(removals, every(3)).map((removal) => [`${removal.kind} ${removal.name}`, removal] as const);
   it.each(cases)('names %s, and nothing that stayed', async (_, removal) => {
     expect(await onCopy(removal.sql, differences)).toEqual(expected(removal));
   });
