@@ -6,9 +6,31 @@ const look = (commits: number, answerMs = 1) => ({ commits, answerMs });
 test('the rate goes down while the source gets less done, and up again when it does not', () => {
   const rate = new GentleRate(null);
   rate.rested(look(1000));
-  expect(rate.worked(look(850), true)).toBe(FIRST_RATE * 0.6);
+  expect(rate.worked(look(850), true)).toBe(FIRST_RATE);
+  expect(rate.worked(look(900), true)).toBe(FIRST_RATE * 0.6);
   expect(rate.worked(look(950), true)).toBe(FIRST_RATE * 0.6);
   expect(rate.worked(look(999), true)).toBe(Math.round(FIRST_RATE * 0.6 * 1.3));
+});
+
+test('a loss that nobody would bear needs no second look', () => {
+  const rate = new GentleRate(null);
+  rate.rested(look(1000));
+  expect(rate.worked(look(700), true)).toBe(FIRST_RATE * 0.6);
+});
+
+test('where others come and go by themselves the rate is not lowered to nothing', () => {
+  const rate = new GentleRate(50e6);
+  let noise = 4711;
+  const random = (): number => {
+    noise = (noise * 1103515245 + 12345) % 2 ** 31;
+    return 1 + (noise / 2 ** 31 - 0.5) * 0.3;
+  };
+  let sum = 0;
+  for (let turn = 0; turn < 400; turn += 1) {
+    rate.rested(look(1000 * random()));
+    sum += rate.worked(look(1000 * random()), true);
+  }
+  expect(sum / 400).toBeGreaterThan(FIRST_RATE);
 });
 
 test('it settles where about a twentieth is lost, whatever a byte costs', () => {
@@ -51,7 +73,7 @@ test('it never stops altogether', () => {
   const rate = new GentleRate(null);
   rate.rested(look(1000));
   for (let turn = 0; turn < 100; turn += 1) rate.worked(look(10), true);
-  expect(rate.rate).toBeGreaterThan(100_000);
+  expect(rate.rate).toBe(1e6);
 });
 
 test('the median of an even and an odd number', () => {

@@ -8,15 +8,17 @@ export interface Look {
 
 /** The rate that a gentle job begins with, bytes/s. */
 export const FIRST_RATE = 4e6;
-const LOWEST_RATE = 256 * 1024;
+/** Reading that much takes about a hundredth of a processor, so that less would only make the job longer. */
+const LOWEST_RATE = 1e6;
 const HIGHEST_RATE = 512e6;
 
 /** Looks of each kind that are remembered: one alone is mostly chance. */
 const REMEMBERED = 3;
 /** Below this many transactions a second their number says nothing. */
 const BUSY = 20;
-/** Share of the source's own throughput that may be missing, and from where on there is room for more. */
+/** Share of the source's own throughput that may be missing in two looks together, in one alone, and below which there is room for more. */
 const TOO_MUCH = 0.07;
+const FAR_TOO_MUCH = 0.25;
 const ROOM = 0.03;
 /** An answer that takes longer than at rest by more than this factor, and by more than so many ms. */
 const SLOWER = 1.6;
@@ -69,13 +71,15 @@ export class GentleRate {
 
 /** What the source's users lose while the job works, against while it rests. Pure. */
 export function harmOf(working: readonly Look[], resting: readonly Look[]): 'too much' | 'room' | 'neither' {
-  const commits = (looks: readonly Look[]): number => median(looks.map((look) => look.commits));
   const answer = (looks: readonly Look[]): number => median(looks.map((look) => look.answerMs));
-  const before = commits(resting);
-  const lost = before < BUSY ? 0 : 1 - commits(working) / before;
+  const before = median(resting.map((look) => look.commits));
+  const losses = working.map((look) => (before < BUSY ? 0 : 1 - look.commits / before));
+  const lost = median(losses);
+  // What others do varies by itself: one bad look is no proof, or chance alone would lower the rate to nothing.
+  const tooMuch = lost > FAR_TOO_MUCH || (losses.length > 1 && Math.min(...losses) > TOO_MUCH);
   const wait = answer(working) - answer(resting);
   const slow = wait > SLOWER_MS && answer(working) > answer(resting) * SLOWER;
-  if (lost > TOO_MUCH || slow) return 'too much';
+  if (tooMuch || slow) return 'too much';
   return lost < ROOM ? 'room' : 'neither';
 }
 
