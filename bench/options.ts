@@ -3,17 +3,22 @@ import { type LiveWorkloadName, liveWorkloadNames } from './live-workloads.ts';
 
 export const workloadNames = ['mixed', 'pgbench', 'many'] as const;
 export type WorkloadName = (typeof workloadNames)[number];
-const commandNames = ['compare', 'memory', 'live', 'schema', 'validate'] as const;
+const commandNames = ['compare', 'memory', 'live', 'schema', 'validate', 'gentle', 'load'] as const;
+export const besideNames = ['ordinary', 'gentle'] as const;
+export const usersNames = ['fixed', 'unlimited'] as const;
+export const stateNames = ['embedded', 'postgresql'] as const;
 export const toolNames = ['pgsluice', 'dump-restore', 'pgcopydb', 'pgcopydb-binary'] as const;
 export type ToolName = (typeof toolNames)[number];
 
-export const usage = `npm run bench -- [compare|memory|live|schema|validate] [options]
+export const usage = `npm run bench -- [compare|memory|live|schema|validate|gentle|load] [options]
 
 compare (default)  wall time, CPU and memory of pgsluice beside pg_dump | pg_restore and pgcopydb, in turn on the same two servers
 memory             peak memory of the agent while it clones databases of several sizes
 schema             a schema of 5,000 tables, 20,000 indexes and 3,000 partitions, PostgreSQL 15 to 17, beside pg_dump -Fc and pg_restore -j
 validate           time of a whole validation by the number of tables (100, 1,000, 10,000), near and with 80 ms a round trip
 live               applying a recorded backlog of WAL beside PostgreSQL's own subscription, in turn on the same two servers
+gentle             what pgbench loses on the source beside an ordinary copy and beside a gentle one, at a fixed rate and at full speed
+load               the agent with 220 jobs, 1,000 WebSocket clients and 10 million log lines: memory, answers of the API, lost events
 
   --workloads LIST   of ${workloadNames.join(',')} (default: all)
   --tools LIST       of ${toolNames.join(',')} (default: all that are found)
@@ -25,12 +30,16 @@ live               applying a recorded backlog of WAL beside PostgreSQL's own su
   --no-verified      leave out the extra run of pgsluice with its full verification
   --sizes LIST       memory: sizes of the databases (default 1GB,5GB)
   --no-postgres-state   memory: only the embedded state, not the one in PostgreSQL
+  --beside LIST      gentle: of ${besideNames.join(',')} (default: all)
+  --users LIST       gentle: of ${usersNames.join(',')} (default: all)
+  --states LIST      load: of ${stateNames.join(',')} (default: all)
+  --lines N          load: log lines in the store (default 10000000)
 
 Environment: PGSLUICE_TEST_PG_BIN (folder with initdb, postgres, pg_dump, pg_restore), PGSLUICE_BENCH_PGCOPYDB (path of pgcopydb).
 `;
 
 export interface BenchOptions {
-  readonly command: 'compare' | 'memory' | 'live' | 'schema' | 'validate' | 'help';
+  readonly command: (typeof commandNames)[number] | 'help';
   readonly workloads: readonly WorkloadName[];
   readonly live: readonly LiveWorkloadName[];
   readonly tools: readonly ToolName[];
@@ -42,6 +51,10 @@ export interface BenchOptions {
   /** Bytes. */
   readonly sizes: readonly number[];
   readonly postgresState: boolean;
+  readonly beside: readonly (typeof besideNames)[number][];
+  readonly users: readonly (typeof usersNames)[number][];
+  readonly states: readonly (typeof stateNames)[number][];
+  readonly lines: number;
 }
 
 /** @throws Error with one sentence for arguments that mean nothing. */
@@ -60,6 +73,10 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       alone: { type: 'boolean', default: false },
       'no-verified': { type: 'boolean', default: false },
       'no-postgres-state': { type: 'boolean', default: false },
+      beside: { type: 'string', default: besideNames.join(',') },
+      users: { type: 'string', default: usersNames.join(',') },
+      states: { type: 'string', default: stateNames.join(',') },
+      lines: { type: 'string', default: '10000000' },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
@@ -80,6 +97,10 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     verified: !values['no-verified'],
     sizes: values.sizes.split(',').map(parseSize),
     postgresState: !values['no-postgres-state'],
+    beside: listOf(values.beside, besideNames, '--beside'),
+    users: listOf(values.users, usersNames, '--users'),
+    states: listOf(values.states, stateNames, '--states'),
+    lines: whole(values.lines, '--lines'),
   };
 }
 

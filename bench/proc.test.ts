@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { parseStat, parseStatus, treeOf } from './proc.ts';
+import { parseBusy, parseStat, parseStatus, treeOf } from './proc.ts';
 
 const line = (pid: number, parent: number, name = 'postgres'): string =>
   `${pid} (${name}) S ${parent} 1 1 0 -1 4194304 1 2 3 4 150 50 300 100 20 0 1 0 5 6 7`;
@@ -25,4 +25,9 @@ test('memory is in bytes', () => {
     resident: 1_048_576,
   });
   expect(parseStatus('Name:\tzombie\n')).toBeNull();
+});
+
+test('time of the whole machine is that of programs and interrupts, without idling and waiting', () => {
+  expect(parseBusy('cpu  100 20 30 9999 888 4 6 7 0 0\ncpu0 1 2 3\n')).toBeCloseTo(1.6);
+  expect(parseBusy('')).toBeNull();
 });

@@ -94,3 +94,19 @@ export function parseStatus(text: string): Memory | null {
 export async function readMemory(pid: number): Promise<Memory | null> {
   return parseStatus(await readFile(`/proc/${pid}/status`, 'utf8').catch(() => ''));
 }
+
+/** CPU seconds that all programs of the machine together have used, of the first line of /proc/stat (man 5 proc); null for any other text. */
+export function parseBusy(text: string): number | null {
+  const match = /^cpu +(\d+) (\d+) (\d+) \d+ \d+ (\d+) (\d+)/.exec(text);
+  if (match === null) return null;
+  return match.slice(1).reduce((sum, ticks) => sum + Number(ticks), 0) / ticksPerSecond;
+}
+
+/** CPU seconds that programs other than the trees of `roots` have used since the machine started. Null where there is no /proc. */
+export async function othersCpu(roots: readonly number[]): Promise<number | null> {
+  const busy = parseBusy(await readFile('/proc/stat', 'utf8').catch(() => ''));
+  if (busy === null) return null;
+  const processes = await readProcesses();
+  const own = new Map(roots.flatMap((root) => treeOf(root, processes)).map((stat) => [stat.pid, stat]));
+  return [...own.values()].reduce((sum, stat) => sum - stat.own - stat.reaped, busy);
+}

@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { compare } from './compare.ts';
 import { live } from './live.ts';
 import { memory } from './memory.ts';
+import { gentle } from './gentle.ts';
+import { load } from './load.ts';
 import { type BenchOptions, parseOptions, usage } from './options.ts';
 import { print } from './report.ts';
 import { schema, startMajors } from './schema.ts';
@@ -27,7 +29,7 @@ async function run(options: BenchOptions): Promise<void> {
           `${servers.binDir} has a server but no pg_dump. Install PostgreSQL with its client programs, or set PGSLUICE_TEST_PG_BIN.`,
         );
       }
-      const bench = { compare, memory, live, schema, validate }[
+      const bench = { compare, memory, live, schema, validate, gentle, load }[
         options.command === 'help' ? 'compare' : options.command
       ];
       await bench(servers, options, workDir, interrupted.signal);

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { escapeIdentifier } from 'pg';
 import { type TestServer, startServer } from '../test/support/servers.ts';
-import { serverCpu } from './proc.ts';
+import { othersCpu, serverCpu } from './proc.ts';
 
 /**
  * A small production server, but for fsync: with it the disk of the machine would be measured, not the programs.
@@ -57,8 +57,17 @@ export async function dropDatabase(server: TestServer, database: string): Promis
 }
 
 export async function cpuOf(server: TestServer): Promise<number | null> {
+  return serverCpu(await postmasterOf(server));
+}
+
+/** CPU seconds of programs that are neither this one, nor started by it, nor its servers; null where there is no /proc. */
+export async function foreignCpu({ source, target }: BenchServers): Promise<number | null> {
+  return othersCpu([process.pid, await postmasterOf(source), await postmasterOf(target)]);
+}
+
+async function postmasterOf(server: TestServer): Promise<number> {
   const [pid = ''] = (await readFile(join(server.dataDir, 'postmaster.pid'), 'utf8')).split('\n');
-  return serverCpu(Number(pid));
+  return Number(pid);
 }
 
 export interface Census {
