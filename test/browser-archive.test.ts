@@ -6,7 +6,7 @@ import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { CheckResult } from '../src/contract/check.ts';
 import type { JobView } from '../src/contract/job.ts';
-import { chromiumPath, noChromium, openBrowser } from './support/browser.ts';
+import { chromiumPath, noChromium, openBrowser, schemesAt } from './support/browser.ts';
 import type { TestBrowser } from './support/browser.ts';
 import { contentsOf } from './support/contents.ts';
 import { startDaemon } from './support/daemon.ts';
@@ -238,7 +238,7 @@ describe.skipIf(chromiumPath === null)(
         const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
         const page = await openPage('/jobs', { width, bypassCSP: true });
         const look = async (name: string, ...schemes: readonly ('light' | 'dark')[]): Promise<void> => {
-          for (const colorScheme of schemes) {
+          for (const colorScheme of schemesAt(width, schemes)) {
             await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
             await page.waitForTimeout(150);
             await page.evaluate(axe);

@@ -5,7 +5,7 @@ import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { JobOptions } from '../src/contract/options.ts';
 import { PgsluiceError } from '../src/errors.ts';
-import { chromiumPath, noChromium, openBrowser } from './support/browser.ts';
+import { chromiumPath, noChromium, openBrowser, schemesAt } from './support/browser.ts';
 import type { TestBrowser } from './support/browser.ts';
 import {
   ScriptedLiveJob,
@@ -298,7 +298,7 @@ describe.skipIf(chromiumPath === null)(`the page of a live job (${chromiumPath ?
     job.history();
     const page = await openJob(job, { width, bypassCSP: true });
     const look = async (name: string): Promise<void> => {
-      for (const colorScheme of ['light', 'dark'] as const) {
+      for (const colorScheme of schemesAt(width)) {
         await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
         await page.waitForTimeout(250);
         await page.evaluate(axe);

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import type { Browser } from 'playwright-core';
+import { slice } from './long.ts';
 
 /** Where Debian, other distributions and macOS keep a Chromium; nothing is ever downloaded. */
 const places = [
@@ -17,6 +18,13 @@ const places = [
 export const chromiumPath = places.find((path) => path !== undefined && existsSync(path)) ?? null;
 export const noChromium =
   'no Chromium on this machine: install Debian\'s package "chromium", or set PGSLUICE_TEST_CHROMIUM';
+
+export type Scheme = 'light' | 'dark';
+
+/** Colours in which a page of that many px is looked at: both in a long run, else one at each width. */
+export function schemesAt(width: number, both: readonly Scheme[] = ['light', 'dark']): readonly Scheme[] {
+  return slice(both, (scheme) => both.length === 1 || (scheme === 'dark') === width > 500);
+}
 
 export interface TestBrowser {
   readonly browser: Browser;
