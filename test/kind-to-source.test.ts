@@ -14,6 +14,7 @@ import { pausable } from '../src/verify/pausable.ts';
 import { openSession, type Session } from '../src/postgres/session.ts';
 import { parseEndpoint } from '../src/postgres/settings.ts';
 import { contentsOf } from './support/contents.ts';
+import { every, longTest, slice } from './support/long.ts';
 import { type MeteredLine, startMeteredLine } from './support/metered-line.ts';
 import { type TestServer, startServer } from './support/servers.ts';
 import { through } from './support/standby.ts';
@@ -95,10 +96,11 @@ describe('--max-rate', () => {
     await expectSame(name);
   });
 
-  test.each([
+  const ways = [
     ['socket to socket', transferCopy],
     ["the driver's streams", streamTransfer],
-  ])('holds for each way in which rows go: %s', async (_, transfer) => {
+  ] as const;
+  test.each(slice(ways, every(2)))('holds for each way in which rows go: %s', async (_, transfer) => {
     const name = await pair(filled(1, 1.5e6));
     await target.run('CREATE TABLE t0 (id int PRIMARY KEY, v text)', name);
     const [from, to] = [await session(source.url(name), 'source'), await session(target.url(name), 'target')];
@@ -119,7 +121,7 @@ describe('--max-rate', () => {
     await expectSame(name);
   });
 
-  test('holds for an export', async () => {
+  longTest('holds for an export', async () => {
     const name = await pair(filled(1, 3e6));
     const archive = join(state, `archive-${name}`);
     const before = line.received;
@@ -231,7 +233,7 @@ describe('a pause', () => {
     await job.settled();
   });
 
-  test('says which indexes the target has to build to their end first, and when they are', async () => {
+  longTest('says which indexes the target has to build to their end first, and when they are', async () => {
     const name = await pair(
       `CREATE FUNCTION slow(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
          BEGIN IF current_setting('test.slow', true) = 'yes' THEN PERFORM pg_sleep(0.01); END IF; RETURN i; END $$;
@@ -460,7 +462,7 @@ describe('locks on the source', () => {
   });
 });
 
-test('a gentle job reads no table of the source by several processes, and compares it in pieces', async () => {
+longTest('a gentle job reads no table of the source by several processes, and compares it in pieces', async () => {
   const name = await pair(filled(1, 12e6));
   await source.run(
     `ALTER DATABASE ${name} SET min_parallel_table_scan_size = 0; ALTER DATABASE ${name} SET parallel_setup_cost = 0`,
