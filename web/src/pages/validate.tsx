@@ -6,6 +6,7 @@ import { groupChecks, type CheckGroups, type FamilyGroup } from '../check-groups
 import { CheckCard } from '../components/check-card.tsx';
 import { CopyBlock } from '../components/copy-button.tsx';
 import { Badge, ProblemNote } from '../components/parts.tsx';
+import { Waiting } from '../components/waiting.tsx';
 import { describeSide } from '../endpoint.ts';
 import { plural } from '../format.ts';
 import type { JobSession } from '../job-session.ts';
@@ -30,6 +31,7 @@ export function ValidatePage({ session, job }: { session: JobSession; job: JobVi
   return (
     <>
       <Verdict job={job} checks={checks} groups={groups} running={running} />
+      <Waiting job={job} model={session.model.value} />
       {session.actionError.value && <ProblemNote problem={session.actionError.value} />}
       <div class="actions">
         {job.state === 'ready' && (
