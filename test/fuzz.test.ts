@@ -7,10 +7,9 @@ import { clean } from '../src/cli/text.ts';
 import { parseManifest } from '../src/clone/import-archive-check.ts';
 import { PgsluiceError } from '../src/errors.ts';
 import type { TablePlan } from '../src/live/apply-plan.ts';
-import { ColumnLiterals, lastOfEachKey, rawCopyText } from '../src/live/raw-rows.ts';
+import { ColumnLiterals, RawRows, lastOfEachKey, rawCopyText } from '../src/live/raw-rows.ts';
 import { SpoolRoom } from '../src/live/spool.ts';
 import { Assembler, type CommittedTransaction } from '../src/live/transactions.ts';
-import type { RawRow } from '../src/live/types.ts';
 import { parseArchiveSql, withoutAttver } from '../src/postgres/archive.ts';
 import { TocEndError, parseToc, parseTocHeader } from '../src/postgres/archive-toc.ts';
 import { Messages } from '../src/postgres/copy-both.ts';
@@ -222,17 +221,13 @@ test('the stream of changes: read whole or refused, never half', async () => {
           break;
         }
       }
-      for (const { decode, ...rest } of told.map((one) => ({ decode: () => one.decode(), one }))) {
-        decode();
-        const rows: RawRow[] = [];
-        for (const change of rest.one.changes ?? []) {
-          if (change.kind === 'insert' || change.kind === 'update') {
-            if (change.row.length !== 3) throw new Error(`a row of ${change.row.length}`);
-            const raw: unknown = Reflect.get(change, 'raw');
-            if (raw !== undefined && raw !== null) rows.push(raw as RawRow);
-          }
-        }
-        if (rows.length === 0) continue;
+      for (const change of told.flatMap((one) => [...one.held()].flat())) {
+        if (change.kind !== 'insert' && change.kind !== 'update') continue;
+        if (change.row.length !== change.relation.columns.length) throw new Error(`a row of ${change.row.length}`);
+        const raw = change.raw ?? null;
+        if (raw === null || change.relation.columns.length !== columns.length) continue;
+        const rows = new RawRows();
+        rows.add(raw);
         for (const piece of rawCopyText(plan, null, rows)) if (piece.length === 0) throw new Error('an empty piece');
         lastOfEachKey(plan, null, [0], rows);
         new ColumnLiterals(plan, null, [0, 1, 2]).make(rows, 0, 1000, 1 << 20);
