@@ -21,8 +21,6 @@ const running = 20;
 const queued = 200;
 const readers = 900;
 const stalled = 100;
-/** Longest time for which the API is measured; jobs that wait for their turn then are cancelled. ms */
-const mostMs = 90_000;
 const token = 'the-token-of-the-load-benchmark-0123456789';
 const goal = 200;
 const search = 'a search in an old log';
@@ -78,7 +76,7 @@ export async function load(
   );
   const runs: LoadRun[] = [];
   for (const state of stateNames.filter((name) => options.states.includes(name))) {
-    runs.push(await runWith(state, servers, options.lines, workDir, signal));
+    runs.push(await runWith(state, servers, options, workDir, signal));
   }
   print();
   print(
@@ -121,7 +119,7 @@ export async function load(
 async function runWith(
   kind: LoadRun['state'],
   servers: BenchServers,
-  lines: number,
+  { lines, seconds: most }: Pick<BenchOptions, 'lines' | 'seconds'>,
   workDir: string,
   signal: AbortSignal,
 ): Promise<LoadRun> {
@@ -170,12 +168,13 @@ async function runWith(
     const own = new Set(ids);
     const from = performance.now();
     const measured = await probe(client, { old, ids }, signal, async () => {
-      if (performance.now() - from > mostMs) return false;
+      if (performance.now() - from > most * 1000) return false;
       const views = await client.list();
       return views.some((view) => own.has(view.id) && isGoing(view));
     });
     const measuredSeconds = (performance.now() - from) / 1000;
     const foreign = await foreignCpu(servers);
+    printAll(kind, measured);
     await endAll(client, ids, signal);
     const views = new Map((await client.list()).map((view) => [view.id, view]));
     const of = (at: JobView['state']): number => ids.filter((id) => views.get(id)?.state === at).length;
@@ -189,12 +188,15 @@ async function runWith(
       await sleep(1000, undefined, { signal });
       last = await told();
     }
+    print(
+      `${kind}: ${last.events} events were read by ${last.readers.length} clients; ${behind().length} did not get all of them`,
+    );
     for (const fault of last.faults.slice(0, 5)) print(`  ${fault}`);
     const peak = (await readMemory(agent.pid))?.peak ?? null;
     const failed = ids.map((id) => views.get(id)).find((view) => view?.state === 'failed');
     if (failed !== undefined) print(`  ${of('failed')} jobs failed, for instance: ${failed.error?.message ?? ''}`);
     await agent.stop();
-    const pruning = await prune(kind, { state, directory, servers, old }, signal);
+    const pruning = await prune(kind, { state, directory, servers, old, most }, signal);
     return {
       state: kind,
       lines,
@@ -214,6 +216,13 @@ async function runWith(
   } finally {
     crowd.kill();
     await agent.stop();
+  }
+}
+
+function printAll(what: string, latencies: readonly Latency[]): void {
+  for (const { what: asked, asked: times, p50, p99, worst } of latencies) {
+    const [half, most, longest] = [p50, p99, worst].map((ms) => Math.round(ms));
+    print(`  ${what}, ${asked}: ${times} times, p50 ${half} ms, p99 ${most} ms, worst ${longest} ms`);
   }
 }
 
@@ -303,7 +312,8 @@ async function prune(
     directory,
     servers,
     old,
-  }: { state: string; directory: string; servers: BenchServers; old: readonly string[] },
+    most,
+  }: { state: string; directory: string; servers: BenchServers; old: readonly string[]; most: number },
   signal: AbortSignal,
 ): Promise<LoadRun['pruning']> {
   const agent = await startAgent(state, directory, ['--keep-size', '50MB'], servers.binDir, signal);
@@ -317,9 +327,10 @@ async function prune(
       const now = first.reduce((sum, [event]) => sum + (event === undefined ? 0 : 400_001 - event.seq), 0);
       quiet = now === left ? quiet + 1 : 0;
       left = now;
-      return quiet < 3 && performance.now() - begun < mostMs;
+      return quiet < 3 && performance.now() - begun < most * 1000;
     });
-    print(`${kind}: ${left} lines left`);
+    print(`${kind}: ${left} lines left after ${seconds((performance.now() - begun) / 1000)} s`);
+    printAll(`${kind}, pruning`, latencies);
     return { seconds: (performance.now() - begun) / 1000, left, latencies };
   } finally {
     await agent.stop();

@@ -34,6 +34,7 @@ load               the agent with 220 jobs, 1,000 WebSocket clients and 10 milli
   --users LIST       gentle: of ${usersNames.join(',')} (default: all)
   --states LIST      load: of ${stateNames.join(',')} (default: all)
   --lines N          load: log lines in the store (default 10000000)
+  --seconds N        load: how long the API is measured at most; jobs that wait for their turn then are cancelled (default 90)
 
 Environment: PGSLUICE_TEST_PG_BIN (folder with initdb, postgres, pg_dump, pg_restore), PGSLUICE_BENCH_PGCOPYDB (path of pgcopydb).
 `;
@@ -55,6 +56,7 @@ export interface BenchOptions {
   readonly users: readonly (typeof usersNames)[number][];
   readonly states: readonly (typeof stateNames)[number][];
   readonly lines: number;
+  readonly seconds: number;
 }
 
 /** @throws Error with one sentence for arguments that mean nothing. */
@@ -77,6 +79,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       users: { type: 'string', default: usersNames.join(',') },
       states: { type: 'string', default: stateNames.join(',') },
       lines: { type: 'string', default: '10000000' },
+      seconds: { type: 'string', default: '90' },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
@@ -101,6 +104,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     users: listOf(values.users, usersNames, '--users'),
     states: listOf(values.states, stateNames, '--states'),
     lines: whole(values.lines, '--lines'),
+    seconds: whole(values.seconds, '--seconds'),
   };
 }
 
