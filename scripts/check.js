@@ -1,6 +1,8 @@
-// Format, lint, types and pure tests, in turn; stops at the first that fails. Under half a minute.
+// The lockfile, format, lint, types and pure tests, in turn; stops at the first that fails. Under half a minute.
 // --no-tests leaves the tests to the caller.
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { lockProblems } from './lock-problems.js';
 
 /** @type {[name: string, command: string, args: string[]][]} */
 const steps = [
@@ -11,6 +13,13 @@ const steps = [
   ['types of the page', 'tsc', ['-p', 'web/tsconfig.json']],
   ['pure tests', 'vitest', ['run', '--project', 'pure']],
 ];
+
+const read = (name) => JSON.parse(readFileSync(new URL(`../${name}`, import.meta.url), 'utf8'));
+const problems = lockProblems(read('package-lock.json'), read('package.json'));
+if (problems.length > 0) {
+  process.stderr.write(`check: the lockfile: ${problems.join('; ')}\n`);
+  process.exit(1);
+}
 
 for (const [name, command, args] of steps) {
   if (command === 'vitest' && process.argv.includes('--no-tests')) continue;
