@@ -234,6 +234,8 @@ export class EventLog {
 
 function asStateError(error: unknown): PgsluiceError {
   if (error instanceof PgsluiceError) return error;
+  // drizzle wraps what the driver throws.
+  if (error instanceof Error && error.cause instanceof PgsluiceError) return error.cause;
   return new PgsluiceError({
     code: 'STATE_UNREACHABLE',
     message: `The job's events cannot be stored: ${rootMessage(error)}`,

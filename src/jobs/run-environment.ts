@@ -30,4 +30,9 @@ export const cleanMs = 20_000;
 export const hurriedMs = 2_500;
 
 /** The state could not be written, or is another agent's: says nothing about the two servers. */
-export const storeCodes: ReadonlySet<string> = new Set(['STATE_UNREACHABLE', 'STATE_TOO_SLOW', 'JOB_TAKEN_OVER']);
+export const storeCodes: ReadonlySet<string> = new Set([
+  'STATE_UNREACHABLE',
+  'STATE_DISK_FULL',
+  'STATE_TOO_SLOW',
+  'JOB_TAKEN_OVER',
+]);

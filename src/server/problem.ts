@@ -96,6 +96,8 @@ export const internalError = {
  */
 export function problemOf(error: unknown): ProblemBody {
   if (error instanceof PgsluiceError) return problem(statusOf(error), error);
+  // What the state's database refuses comes inside an error of the library that asked it.
+  if (error instanceof Error && error.cause instanceof PgsluiceError) return problemOf(error.cause);
   if (error instanceof HTTPException) return problemOfHttpException(error);
   return problem(500, internalError);
 }

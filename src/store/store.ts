@@ -7,6 +7,7 @@ import PQueue from 'p-queue';
 import { PgsluiceError } from '../errors.ts';
 import { deadAgents, forgetAgents, registerAgent } from './agent-queries.ts';
 import { openEmbedded, type OpenDatabase, prepareDirectory, rowsOf, type StateDatabase } from './database.ts';
+import { diskFull, isFull } from './embedded-room.ts';
 import { DirectoryLock } from './directory-lock.ts';
 import { migrateState } from './migrate.ts';
 import { openPostgres } from './postgres-database.ts';
@@ -66,8 +67,8 @@ export class Store {
 
   /**
    * Opens, migrates, proves the secret key and registers this agent.
-   * @throws PgsluiceError STATE_DIRECTORY_HELD, STATE_DIRECTORY_UNUSABLE, STATE_UNREACHABLE, STATE_TOO_NEW, SECRET_KEY_WRONG,
-   * SECRET_KEY_TOO_SHORT.
+   * @throws PgsluiceError STATE_DIRECTORY_HELD, STATE_DIRECTORY_UNUSABLE, STATE_DISK_FULL, STATE_DAMAGED, STATE_UNREACHABLE,
+   * STATE_TOO_NEW, SECRET_KEY_WRONG, SECRET_KEY_TOO_SHORT.
    */
   static async open(options: StoreOptions): Promise<Store> {
     if (isStateUrl(options.state)) {
@@ -76,6 +77,8 @@ export class Store {
     }
     const directory = resolve(options.state);
     prepareDirectory(directory);
+    // Without room not even the lock is written.
+    if (isFull(directory)) throw diskFull(directory);
     const lock = await DirectoryLock.acquire(directory);
     try {
       const workRoot = join(directory, 'work');
