@@ -10,23 +10,6 @@ function run(command, args, env = {}) {
   return status ?? 1;
 }
 
-/** The files that took longest, with the sum of all: what to look at when this takes too long. */
-function slowest(files) {
-  const root = `${process.cwd()}/`;
-  const timed = files
-    .map((file) => ({
-      name: file.name.replace(root, ''),
-      tests: file.assertionResults.length,
-      seconds: (file.endTime - file.startTime) / 1000,
-    }))
-    .sort((a, b) => b.seconds - a.seconds);
-  const sum = timed.reduce((all, { seconds }) => all + seconds, 0);
-  const lines = timed
-    .slice(0, 25)
-    .map(({ name, tests, seconds }) => `${seconds.toFixed(1).padStart(7)} s  ${name} (${tests})`);
-  return [`\n${sum.toFixed(0)} s in ${timed.length} files; the longest:`, ...lines, ''].join('\n');
-}
-
 const folder = mkdtempSync(join(tmpdir(), 'pgsluice-tests-'));
 const resultFile = join(folder, 'result.json');
 let status = 0;
@@ -39,11 +22,11 @@ try {
       'run',
       '--reporter=default',
       '--reporter=json',
+      '--reporter=./scripts/slowest.js',
       `--outputFile.json=${resultFile}`,
       ...process.argv.slice(2),
     ]);
     const result = JSON.parse(readFileSync(resultFile, 'utf8'));
-    process.stdout.write(slowest(result.testResults));
     const failedFiles = result.testResults.filter(
       (file) => file.status === 'failed' && file.assertionResults.length === 0,
     );
