@@ -22,21 +22,27 @@ export async function listPartitionLeaves(source: Session): Promise<Set<number>>
   return new Set(rows.map((row) => Number(row.oid)));
 }
 
-async function analyze(target: Session, relation: { schema: string; name: string }): Promise<void> {
-  await target.run(`ANALYZE ${qualified(relation.schema, relation.name)}`);
+async function analyze(target: Session, relations: readonly { schema: string; name: string }[]): Promise<void> {
+  await target.run(`ANALYZE ${relations.map(({ schema, name }) => qualified(schema, name)).join(', ')}`);
 }
 
 /**
- * After a table's indexes, since expression indexes have statistics of their own. `leaves` are read with their root.
+ * After the tables' indexes, since expression indexes have statistics of their own; tables that came together are read with one
+ * statement, each in a transaction of its own. `leaves` are read with their root.
  */
-export function analyzeTasks(sessions: SessionPool, table: SourceTable, leaves: ReadonlySet<number>): BuildTask[] {
-  if (leaves.has(table.oid) || table.sizeBytes === 0) return [];
+export function analyzeTasks(
+  sessions: SessionPool,
+  tables: readonly SourceTable[],
+  leaves: ReadonlySet<number>,
+): BuildTask[] {
+  const own = tables.filter((table) => !leaves.has(table.oid) && table.sizeBytes > 0);
+  if (own.length === 0) return [];
   return [
     {
-      locks: [table.oid],
+      locks: own.map((table) => table.oid),
       exclusive: true,
       priority: -1,
-      run: () => sessions.with((session) => analyze(session, table)),
+      run: () => sessions.with((session) => analyze(session, own)),
     },
   ];
 }
@@ -50,7 +56,7 @@ export async function analyzeRoots(sessions: SessionPool, jobs: number): Promise
       locks: [],
       exclusive: false,
       priority: 0,
-      run: () => sessions.with((session) => analyze(session, root)),
+      run: () => sessions.with((session) => analyze(session, [root])),
     })),
   );
   await queue.idle();

@@ -48,25 +48,35 @@ export async function buildEntry(
 }
 
 /**
- * The same for all indexes and constraints of one small table, in one transaction and one round trip; what is refused is found
- * one by one. @returns what was refused, by entry.
+ * The same for indexes and constraints of small tables, in one transaction and one round trip; what is refused is found one by
+ * one. @returns what was refused, by entry.
  */
 export async function buildTogether(
   context: TargetContext,
   sessions: SessionPool,
-  entries: readonly ArchiveEntry[],
-  table: OfTable,
+  builds: readonly { readonly entry: ArchiveEntry; readonly table: OfTable }[],
 ): Promise<Map<ArchiveEntry, RestoreProblem[]>> {
   await context.gate.wait(context.signal);
-  const told = entries.map((entry) => announce(context, entry, table));
+  const told = builds.map(({ entry, table }) => announce(context, entry, table));
+  const entries = builds.map(({ entry }) => entry);
   const problems = await sessions.with((session) => restoreEntries(session, entries, context.signal, () => undefined));
   return new Map(
     entries.map((entry, at) => {
-      const own = problems.filter(({ kind, name }) => kind === entry.type && name === entryName(entry));
+      const own = problems.filter(
+        ({ kind, name, statement }) =>
+          kind === entry.type &&
+          name === entryName(entry) &&
+          entry.statements.some((one) => beginsWith(one, statement)),
+      );
       told[at]?.(own);
       return [entry, own];
     }),
   );
+}
+
+/** A problem holds the beginning of a long statement. */
+function beginsWith(statement: string, shown: string): boolean {
+  return statement.startsWith(shown.replace(/ …$/, ''));
 }
 
 export function tellRefusals(context: Pick<TargetContext, 'emit'>, problems: readonly RestoreProblem[]): void {

@@ -17,6 +17,8 @@ export interface SourceTable {
   readonly sizeBytes: number;
   /** Pages of the main fork, in units of the source's block size. */
   readonly pages: number;
+  /** True where the heap was measured to have not one page: no moment of the server then shows a row. */
+  readonly empty?: boolean;
   /** Planner's row estimate, or null when the table was never analysed. */
   readonly estimatedRows: number | null;
   /** Set for an extension's configuration table: only rows that meet this condition were made by users; '' means all. */
@@ -36,6 +38,7 @@ interface TableRow {
   name: string;
   size: string;
   pages: string;
+  empty: boolean;
   tuples: number;
   condition: string | null;
   columns: { name: string; type: ColumnType }[] | null;
@@ -47,10 +50,22 @@ interface TableRow {
  */
 export type TableSizes = 'measured' | 'estimated';
 
-const MEASURED = `(pg_relation_size(c.oid) + CASE WHEN c.reltoastrelid = 0 THEN 0 ELSE pg_relation_size(c.reltoastrelid) END)::text AS size,
-       (pg_relation_size(c.oid) / current_setting('block_size')::int8)::text AS pages`;
-const ESTIMATED = `((c.relpages + coalesce((SELECT t.relpages FROM pg_class t WHERE t.oid = c.reltoastrelid), 0))
-         * current_setting('block_size')::int8)::text AS size, c.relpages::text AS pages`;
+/**
+ * Every size takes calls to the file system, so each is asked once (OFFSET keeps it apart), and TOAST only beside a heap with
+ * pages. The access method heap has oid 2 (pg_am.dat), before version 12 none.
+ */
+const SIZES: Readonly<Record<TableSizes, { readonly columns: string; readonly from: string }>> = {
+  measured: {
+    columns: `(h.bytes + CASE WHEN c.reltoastrelid = 0 OR h.bytes = 0 THEN 0 ELSE pg_relation_size(c.reltoastrelid) END)::text AS size,
+       (h.bytes / current_setting('block_size')::int8)::text AS pages, coalesce(h.bytes = 0 AND c.relam IN (0, 2), false) AS empty`,
+    from: 'CROSS JOIN LATERAL (SELECT pg_relation_size(c.oid) AS bytes OFFSET 0) h',
+  },
+  estimated: {
+    columns: `((c.relpages + coalesce((SELECT t.relpages FROM pg_class t WHERE t.oid = c.reltoastrelid), 0))
+         * current_setting('block_size')::int8)::text AS size, c.relpages::text AS pages, false AS empty`,
+    from: '',
+  },
+};
 
 /**
  * Ordinary tables outside of extensions, and the configuration tables of extensions (pg_extension.extconfig). A column's type
@@ -77,7 +92,7 @@ WITH RECURSIVE stored(oid, base) AS (
   GROUP BY a.attrelid
 )
 SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name,
-       ${sizes === 'measured' ? MEASURED : ESTIMATED},
+       ${SIZES[sizes].columns},
        c.reltuples::float8 AS tuples, g.condition,
        l.columns
 FROM pg_class c
@@ -85,6 +100,7 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN member m ON m.oid = c.oid
 LEFT JOIN configuration g ON g.oid = c.oid
 LEFT JOIN listed l ON l.oid = c.oid
+${SIZES[sizes].from}
 WHERE c.relkind = 'r' AND c.relpersistence <> 't'
   AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
   AND (m.oid IS NULL OR g.oid IS NOT NULL)
@@ -108,6 +124,7 @@ export async function listTables(
       columns: row.columns ?? [],
       sizeBytes: Number(row.size),
       pages: Number(row.pages),
+      empty: row.empty,
       estimatedRows: row.tuples < 0 ? null : Math.round(row.tuples),
       extensionCondition: row.condition,
       via: unstable.get(Number(row.oid)) ?? null,

@@ -250,8 +250,13 @@ class Clone implements CloneRun {
           const list = stages.builds.get(table.oid) ?? [];
           builds.add([
             ...this.#work.buildTasks(sessions, list, table.sizeBytes),
-            ...analyzeTasks(sessions, table, this.#leaves),
+            ...analyzeTasks(sessions, [table], this.#leaves),
           ]);
+        },
+        onTablesDone: (group) => {
+          for (const { oid } of group) this.#done.tables.add(oid);
+          const list = group.flatMap(({ oid }) => stages.builds.get(oid) ?? []);
+          builds.add([...this.#work.buildGroups(sessions, list), ...analyzeTasks(sessions, group, this.#leaves)]);
         },
       },
       tasks,

@@ -10,10 +10,12 @@ import type { CloneContext } from './context.ts';
 import { log } from './context.ts';
 import { CommitUnknownError, copyTask, fillsAlone, outcomeOf } from './copy-table.ts';
 import type { CopyMode } from './copy-table.ts';
+import { groupTasks, isEmpty, readTogether, storeTogether } from './copy-together.ts';
 import type { CopyTask } from './plan.ts';
 import { copiedSentence } from './progress.ts';
 import type { CopyProgress } from './progress.ts';
 import type { SessionPool } from './session-pool.ts';
+import type { Transferred } from './transfer.ts';
 
 export interface FailedTable {
   readonly table: SourceTable;
@@ -31,9 +33,17 @@ export interface CopyRunner {
   readonly jobs: number;
   /** Called as soon as a table's last piece is committed. */
   readonly onTableDone: (table: SourceTable) => void;
+  /** The same for small tables that were committed together. */
+  readonly onTablesDone: (tables: readonly SourceTable[]) => void;
 }
 
-async function copyWithRetry(context: CloneContext, runner: CopyRunner, task: CopyTask): Promise<void> {
+/** `untouched`: no earlier attempt can have left anything in the table. */
+async function copyWithRetry(
+  context: CloneContext,
+  runner: CopyRunner,
+  task: CopyTask,
+  untouched: boolean,
+): Promise<void> {
   const name = qualified(task.table.schema, task.table.name);
   for (let attempt = 0; ; attempt += 1) {
     await context.gate.wait(context.signal);
@@ -46,7 +56,7 @@ async function copyWithRetry(context: CloneContext, runner: CopyRunner, task: Co
             source,
             target,
             task,
-            attempt === 0 ? runner.mode : { ...runner.mode, untouched: false },
+            attempt === 0 && untouched ? runner.mode : { ...runner.mode, untouched: false },
             context.gate,
             (bytes, rows) => meter.advance(bytes, rows),
           ),
@@ -103,6 +113,38 @@ export function unknownOutcome(name: string, cause: unknown): PgsluiceError {
   });
 }
 
+/** Copies small tables in one transaction. False where that failed, for whatever reason: each is then copied by itself. */
+async function copyGroup(context: CloneContext, runner: CopyRunner, group: readonly CopyTask[]): Promise<boolean> {
+  const { mode } = runner;
+  await context.gate.wait(context.signal);
+  if (context.signal.aborted) return true;
+  const meters = group.map((task) => runner.progress.begin(task.table.oid));
+  const filled = group.filter((task) => !isEmpty(task));
+  let moved: ReadonlyMap<CopyTask, Transferred> = new Map();
+  try {
+    if (filled.length > 0) {
+      const read = await runner.snapshot.withSession(
+        (source) => readTogether(source, filled, mode, context.gate, context.signal),
+        filled.length,
+      );
+      moved = await runner.sessions.with((target) => storeTogether(target, read, mode));
+    }
+  } catch (error) {
+    for (const meter of meters) meter.abandon();
+    if (context.signal.aborted) return true;
+    const why = error instanceof Error ? error.message : String(error);
+    log(context, 'debug', `${group.length} small tables could not be copied together, so each is copied alone: ${why}`);
+    return false;
+  }
+  for (const [at, task] of group.entries()) {
+    const { bytes, rows } = moved.get(task) ?? { bytes: 0, rows: 0 };
+    meters[at]?.commit(bytes, rows);
+  }
+  for (const task of group) log(context, 'info', copiedSentence(runner.progress.of(task.table.oid)));
+  runner.onTablesDone(group.map((task) => task.table));
+  return true;
+}
+
 /**
  * Copies all tasks, largest first, several at once. A table that fails for good is named and the others go on.
  * @returns the tables that failed. @throws the cancellation.
@@ -117,27 +159,36 @@ export async function copyData(
   const piecesLeft = new Map<number, number>();
   for (const task of tasks) piecesLeft.set(task.table.oid, (piecesLeft.get(task.table.oid) ?? 0) + 1);
 
-  const runs = tasks.map((task) =>
-    queue.add(async () => {
-      if (context.signal.aborted || failed.has(task.table.oid)) return;
-      try {
-        await copyWithRetry(context, runner, task);
-      } catch (error) {
-        if (context.signal.aborted) return;
-        const explained = error instanceof PgsluiceError ? error : explainError(error, { side: 'target' });
-        failed.set(task.table.oid, { table: task.table, error: explained.report() });
-        runner.progress.fail(task.table.oid, explained.report());
-        const name = qualified(task.table.schema, task.table.name);
-        log(context, 'error', `Table ${name} was not copied: ${explained.message} ${explained.hint}`);
-        return;
-      }
-      const left = (piecesLeft.get(task.table.oid) ?? 1) - 1;
-      piecesLeft.set(task.table.oid, left);
-      if (left > 0 || failed.has(task.table.oid)) return;
-      log(context, 'info', copiedSentence(runner.progress.of(task.table.oid)));
-      runner.onTableDone(task.table);
-    }),
-  );
+  const copyOne = async (task: CopyTask, untouched: boolean): Promise<void> => {
+    if (context.signal.aborted || failed.has(task.table.oid)) return;
+    try {
+      await copyWithRetry(context, runner, task, untouched);
+    } catch (error) {
+      if (context.signal.aborted) return;
+      const explained = error instanceof PgsluiceError ? error : explainError(error, { side: 'target' });
+      failed.set(task.table.oid, { table: task.table, error: explained.report() });
+      runner.progress.fail(task.table.oid, explained.report());
+      const name = qualified(task.table.schema, task.table.name);
+      log(context, 'error', `Table ${name} was not copied: ${explained.message} ${explained.hint}`);
+      return;
+    }
+    const left = (piecesLeft.get(task.table.oid) ?? 1) - 1;
+    piecesLeft.set(task.table.oid, left);
+    if (left > 0 || failed.has(task.table.oid)) return;
+    log(context, 'info', copiedSentence(runner.progress.of(task.table.oid)));
+    runner.onTableDone(task.table);
+  };
+  const { alone, groups } = groupTasks(tasks, runner.mode);
+  const runs = [
+    ...alone.map((task) => queue.add(() => copyOne(task, true))),
+    ...groups.map((group) =>
+      queue.add(async () => {
+        if (await copyGroup(context, runner, group)) return;
+        // Whether its transaction came to anything is not asked: a table that may hold rows is emptied before its own COPY.
+        for (const task of group) await copyOne(task, false);
+      }),
+    ),
+  ];
   await Promise.all(runs);
   throwIfAborted(context.signal);
   return [...failed.values()];

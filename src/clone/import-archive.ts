@@ -359,7 +359,7 @@ class Import implements ImportRun {
           const list = stages.builds.get(table.entry.oid) ?? [];
           builds.add([
             ...this.#work.buildTasks(sessions, list, task.weight),
-            ...analyzeTasks(sessions, { ...task.table, sizeBytes: rows }, leaves),
+            ...analyzeTasks(sessions, [{ ...task.table, sizeBytes: rows }], leaves),
           ]);
         },
       },

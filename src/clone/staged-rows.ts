@@ -197,7 +197,7 @@ class Building {
       },
     }));
     const known = earlier && this.#found.analyzed.has(JSON.stringify([table.schema, table.name]));
-    this.#queue.add([...tasks, ...(known ? [] : analyzeTasks(this.#stage.targets, table, this.#leaves))]);
+    this.#queue.add([...tasks, ...(known ? [] : analyzeTasks(this.#stage.targets, [table], this.#leaves))]);
   }
 
   /** @throws what a build threw: the loss of its session, or the cancellation. */

@@ -16,6 +16,8 @@ import type { SessionPool } from './session-pool.ts';
 
 /** Up to this size of a table round trips and commits cost its indexes more than building them, bytes. */
 const TOGETHER_BYTES = 1024 * 1024;
+/** Of several such tables, built in one transaction: each is a lock until its end. */
+const TOGETHER_ENTRIES = 40;
 
 /** Where rows and values come from. */
 export interface FillSteps {
@@ -53,28 +55,39 @@ export class TargetWork {
   /** Those of a table's indexes and constraints that no earlier run has made. */
   buildTasks(sessions: SessionPool, list: readonly TableBuild[], sizeBytes: number): BuildTask[] {
     const todo = list.filter(({ entry }) => !this.#built.has(entry.dumpId));
-    const [first] = todo;
-    if (first === undefined) return [];
-    const done = (entry: ArchiveEntry, problems: readonly RestoreProblem[]): void => {
-      this.#built.add(entry.dumpId);
-      this.note(problems);
-      if (problems.length === 0) this.moved.indexes += 1;
-    };
-    if (sizeBytes <= TOGETHER_BYTES && todo.length > 1) {
-      const { table } = first;
-      const entries = todo.map(({ entry }) => entry);
-      const run = async (): Promise<void> => {
-        const problems = await buildTogether(this.#context, sessions, entries, table);
-        for (const entry of entries) done(entry, problems.get(entry) ?? []);
-      };
-      return [{ locks: [table.oid], exclusive: true, priority: sizeBytes, run }];
-    }
+    if (sizeBytes <= TOGETHER_BYTES && todo.length > 1) return this.buildGroups(sessions, todo, sizeBytes);
     return todo.map(({ entry, table, exclusive }) => ({
       locks: [table.oid],
       exclusive,
       priority: sizeBytes,
-      run: async () => done(entry, await buildEntry(this.#context, sessions, entry, table)),
+      run: async () => this.#done(entry, await buildEntry(this.#context, sessions, entry, table)),
     }));
+  }
+
+  /** The same for small tables that came together: many in one task, all of a table in the same one. */
+  buildGroups(sessions: SessionPool, list: readonly TableBuild[], priority = 0): BuildTask[] {
+    const groups: TableBuild[][] = [];
+    for (const build of list.filter(({ entry }) => !this.#built.has(entry.dumpId))) {
+      const open = groups.at(-1);
+      const same = open?.at(-1)?.table.oid === build.table.oid;
+      if (open === undefined || (!same && open.length >= TOGETHER_ENTRIES)) groups.push([build]);
+      else open.push(build);
+    }
+    return groups.map((group) => ({
+      locks: [...new Set(group.map(({ table }) => table.oid))],
+      exclusive: true,
+      priority,
+      run: async () => {
+        const problems = await buildTogether(this.#context, sessions, group);
+        for (const { entry } of group) this.#done(entry, problems.get(entry) ?? []);
+      },
+    }));
+  }
+
+  #done(entry: ArchiveEntry, problems: readonly RestoreProblem[]): void {
+    this.#built.add(entry.dumpId);
+    this.note(problems);
+    if (problems.length === 0) this.moved.indexes += 1;
   }
 
   /** Foreign keys, then what fires or shows something, then privileges. `owners`: without them every key waits for every other. */

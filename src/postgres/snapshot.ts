@@ -40,7 +40,7 @@ interface WaitsForUs {
 }
 
 const WORKER_SAVEPOINT = 'SAVEPOINT worker';
-const TASKS_OF_A_SAVEPOINT = 8;
+const TABLES_OF_A_SAVEPOINT = 8;
 
 /**
  * One moment of a server, seen by many sessions: the holder exports its snapshot and stays inside its transaction, and
@@ -65,8 +65,8 @@ export class SourceSnapshot {
   /** Processes of which the log has said that they wait for the snapshot. */
   readonly #told = new Set<number>();
   readonly #idle: Session[] = [];
-  /** Tasks that each worker has done since it last gave its locks back. */
-  readonly #tasks = new WeakMap<Session, number>();
+  /** Tables that each worker has read since it last gave its locks back. */
+  readonly #tables = new WeakMap<Session, number>();
   /** Sessions outside of the snapshot; they count against the same limit. */
   readonly #plain: Session[] = [];
   #timer: NodeJS.Timeout | null = null;
@@ -126,14 +126,14 @@ export class SourceSnapshot {
   /**
    * Runs `task` with a session inside the snapshot's transaction; waits while all workers are busy. A session whose task
    * failed is not used again, since its transaction is aborted. A task that does not get a lock is run again, from its beginning, on
-   * the holder's session: that has the lock already, or waits for it alone.
+   * the holder's session: that has the lock already, or waits for it alone. `tables`: how many it reads.
    * @throws PgsluiceError SNAPSHOT_GONE when the holder's connection has ended.
    */
-  async withSession<T>(task: (session: Session) => Promise<T>): Promise<T> {
+  async withSession<T>(task: (session: Session) => Promise<T>, tables = 1): Promise<T> {
     return this.#enqueue(async () => {
       if (this.#options.connections <= 1) return this.#onHolder(task);
       try {
-        return await this.#useFrom(this.#idle, () => this.#openWorker(), task);
+        return await this.#useFrom(this.#idle, () => this.#openWorker(), task, tables);
       } catch (error) {
         if (sqlStateOf(error) !== SQLSTATE.lockNotAvailable || !this.alive) throw error;
         return await this.#onHolderQueue.add(async () => {
@@ -194,7 +194,12 @@ export class SourceSnapshot {
     }
   }
 
-  async #useFrom<T>(pool: Session[], open: () => Promise<Session>, task: (session: Session) => Promise<T>): Promise<T> {
+  async #useFrom<T>(
+    pool: Session[],
+    open: () => Promise<Session>,
+    task: (session: Session) => Promise<T>,
+    tables = 1,
+  ): Promise<T> {
     let session = pool.pop();
     while (session?.lost === true) session = pool.pop();
     if (session === undefined) {
@@ -203,7 +208,7 @@ export class SourceSnapshot {
     }
     try {
       const result = await task(session);
-      if (session.lost || this.#closed || !(await this.#giveLocksBack(session))) await session.close();
+      if (session.lost || this.#closed || !(await this.#giveLocksBack(session, tables))) await session.close();
       else pool.push(session);
       return result;
     } catch (error) {
@@ -216,11 +221,12 @@ export class SourceSnapshot {
    * A transaction keeps every lock to its end, and a worker's reads thousands of tables with all their indexes: the server would
    * run out of room. Going back to a savepoint gives them up, and keeps the snapshot. False when the session is of no use now.
    */
-  async #giveLocksBack(session: Session): Promise<boolean> {
-    const tasks = this.#tasks.get(session);
-    if (tasks === undefined) return true;
-    this.#tasks.set(session, (tasks + 1) % TASKS_OF_A_SAVEPOINT);
-    if (tasks + 1 < TASKS_OF_A_SAVEPOINT) return true;
+  async #giveLocksBack(session: Session, tables: number): Promise<boolean> {
+    const read = this.#tables.get(session);
+    if (read === undefined) return true;
+    const more = read + tables < TABLES_OF_A_SAVEPOINT;
+    this.#tables.set(session, more ? read + tables : 0);
+    if (more) return true;
     try {
       await session.run(`ROLLBACK TO ${WORKER_SAVEPOINT}`);
       return true;
@@ -282,7 +288,7 @@ export class SourceSnapshot {
       await session.run(
         `${BEGIN}; SET TRANSACTION SNAPSHOT ${quoteLiteral(this.id)}; SET LOCAL lock_timeout = ${WORKER_LOCK_MS}; ${WORKER_SAVEPOINT}`,
       );
-      this.#tasks.set(session, 0);
+      this.#tables.set(session, 0);
       return session;
     } catch (error) {
       await session.close();
