@@ -62,6 +62,7 @@ const start = (options = {}): Promise<LiveJob> => LiveJob.start(() => daemon, so
 const places: readonly Place[] = [
   {
     name: 'while the slot waits for a transaction',
+    long: true,
     reach: async () => {
       const held = await obstacle(sourceUrl, `BEGIN; INSERT INTO z (v) VALUES ('open')`);
       const job = await start();

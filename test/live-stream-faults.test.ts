@@ -157,9 +157,9 @@ test('a cut line ends the stream after what was received whole, and nothing is l
 test('a line that says nothing any more ends the stream, though nobody was told', async () => {
   const { open, settings, run, slotRow } = await begin();
   const line = await startRoughLine(server.port);
-  const stream = await open({ settings: { ...settings, port: line.port }, silenceMs: 3000 });
+  const stream = await open({ settings: { ...settings, port: line.port }, silenceMs: 2000 });
   // Longer than the silence that is borne: the source is asked, and answers.
-  await new Promise((resolve) => setTimeout(resolve, 5000));
+  await new Promise((resolve) => setTimeout(resolve, 3500));
   await run(`INSERT INTO t VALUES (1, 'a')`);
   await takeTransactions(stream, 1);
   line.freeze();
@@ -172,17 +172,17 @@ test('a line that says nothing any more ends the stream, though nobody was told'
     await server.query('SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active');
     return (await slotRow()).active_pid === null;
   });
-  const again = await open({ settings: { ...settings, port: line.port }, silenceMs: 3000 });
+  const again = await open({ settings: { ...settings, port: line.port }, silenceMs: 2000 });
   line.freeze();
   const frozenAgainAt = Date.now();
   expect(await endOf(again)).toMatchObject({ code: 'STREAM_SILENT' });
-  expect(Date.now() - frozenAgainAt).toBeGreaterThan(5000);
+  expect(Date.now() - frozenAgainAt).toBeGreaterThan(3500);
   await line.close();
 });
 
 test('while nobody takes, memory stays bounded and the source is told that we live', async () => {
   const { open, run, database, slotRow } = await begin();
-  await run(`ALTER DATABASE ${database} SET wal_sender_timeout = '3s'`);
+  await run(`ALTER DATABASE ${database} SET wal_sender_timeout = '2s'`);
   const stream = await open({ queueBytes: 256 * 1024 });
   const { active_pid: pid } = await slotRow();
   const before = process.memoryUsage().arrayBuffers;
@@ -190,7 +190,7 @@ test('while nobody takes, memory stays bounded and the source is told that we li
     await run(`INSERT INTO t SELECT g, repeat('x', 500) FROM generate_series(${part * 100}, ${part * 100 + 99}) g`);
   }
   await run(`INSERT INTO t SELECT g, repeat(md5(g::text), 30) FROM generate_series(10000, 40000) g`);
-  await new Promise((resolve) => setTimeout(resolve, 9000));
+  await new Promise((resolve) => setTimeout(resolve, 6500));
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(24 << 20);
   const [behind] = await server.query('SELECT pg_current_wal_lsn() - sent_lsn AS bytes FROM pg_stat_replication');
   expect(Number(behind?.['bytes'])).toBeGreaterThan(1 << 20);

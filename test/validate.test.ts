@@ -11,6 +11,7 @@ import { JobOptions } from '../src/contract/options.ts';
 import { cancelledError } from '../src/errors.ts';
 import { parseEndpoint } from '../src/postgres/settings.ts';
 import { type TestServer, findMajor, pgDumpFor, startServer } from './support/servers.ts';
+import { longTest } from './support/long.ts';
 
 const pem = (name: string): string => fileURLToPath(new URL(`fixtures/tls/${name}`, import.meta.url));
 
@@ -494,27 +495,30 @@ describe('objects', () => {
     await blocked('ENCODING_MISMATCH', { target: target.url('latin') }, { server: target, database: 'latin' });
   });
 
-  test('a table that somebody holds exclusively is sized by its pages, and its rows are looked for only briefly', async () => {
-    await source.run('ANALYZE', 'shop');
-    const client = new Client({ connectionString: source.url('shop') });
-    await client.connect();
-    try {
-      await client.query('BEGIN; LOCK TABLE shop.customers IN ACCESS EXCLUSIVE MODE');
-      const outcome = await run();
-      expect(outcome.blocked).toBe(false);
-      expect(check(outcome, 'capacity.source-size')?.found).toContain('"shop"."customers" 24.0 KiB');
-      await target.run('DELETE FROM shop.customers', 'prepared');
-      const held = new Client({ connectionString: target.url('prepared') });
-      await held.connect();
+  longTest(
+    'a table that somebody holds exclusively is sized by its pages, and its rows are looked for only briefly',
+    async () => {
+      await source.run('ANALYZE', 'shop');
+      const client = new Client({ connectionString: source.url('shop') });
+      await client.connect();
       try {
-        await held.query('BEGIN; LOCK TABLE shop.customers IN ACCESS EXCLUSIVE MODE');
-        const waiting = await run({ target: target.url('prepared'), options: { dataOnly: true } });
-        expect(waiting.error).toMatchObject({ code: 'LOCK_TIMEOUT', retryable: true });
+        await client.query('BEGIN; LOCK TABLE shop.customers IN ACCESS EXCLUSIVE MODE');
+        const outcome = await run();
+        expect(outcome.blocked).toBe(false);
+        expect(check(outcome, 'capacity.source-size')?.found).toContain('"shop"."customers" 24.0 KiB');
+        await target.run('DELETE FROM shop.customers', 'prepared');
+        const held = new Client({ connectionString: target.url('prepared') });
+        await held.connect();
+        try {
+          await held.query('BEGIN; LOCK TABLE shop.customers IN ACCESS EXCLUSIVE MODE');
+          const waiting = await run({ target: target.url('prepared'), options: { dataOnly: true } });
+          expect(waiting.error).toMatchObject({ code: 'LOCK_TIMEOUT', retryable: true });
+        } finally {
+          await held.end();
+        }
       } finally {
-        await held.end();
+        await client.end();
       }
-    } finally {
-      await client.end();
-    }
-  });
+    },
+  );
 });
