@@ -64,15 +64,19 @@ export class WatchedJob {
    * Does what a patient person does until the job is over: retries what failed, resumes what waits for them, and asks for the
    * cutover once the target has caught up. Answers how often a person was needed.
    */
-  async bringToEnd(most = 6): Promise<{ view: JobView; acts: string[] }> {
+  async bringToEnd(most = 6, ms = 120_000): Promise<{ view: JobView; acts: string[] }> {
     const acts: string[] = [];
     // What blocks is a person's to change: a restart in the middle of the checks is waited out by the job itself.
     const over: readonly JobState[] = ['completed', 'cancelled', 'blocked'];
     for (;;) {
-      const view = await this.until('something to do', ({ state, live }) => {
-        if (over.includes(state) || state === 'failed' || state === 'paused') return true;
-        return state === 'following' && live !== null && live.connected && live.lagBytes < 1_000_000;
-      });
+      const view = await this.until(
+        'something to do',
+        ({ state, live }) => {
+          if (over.includes(state) || state === 'failed' || state === 'paused') return true;
+          return state === 'following' && live !== null && live.connected && live.lagBytes < 1_000_000;
+        },
+        ms,
+      );
       if (over.includes(view.state)) return { view, acts };
       const action = view.state === 'failed' ? 'retry' : view.state === 'paused' ? 'resume' : 'cutover';
       acts.push(action);
