@@ -364,8 +364,9 @@ describe.concurrent('a connection', () => {
         expect(acts, told(scene.job)).toEqual(outcome === 'goes on' ? [] : ['retry']);
         expect(outcome === 'goes on' ? [] : outcome).toEqual(expect.arrayContaining(errors.slice(0, 1)));
         // A table that was cut off is read again under the snapshot that still stands, so that all are of one moment.
-        if (place.kind === 'copy' && outcome === 'goes on')
-          expect(scene.job.log().match(/Snapshot \S+ taken/g), told(scene.job)).toHaveLength(1);
+        const moments = scene.job.log().match(/Snapshot \S+ taken/g)?.length ?? 0;
+        const oneMoment = place.kind !== 'copy' || outcome !== 'goes on' || moments === 1;
+        expect(oneMoment, told(scene.job)).toBe(true);
         await scene.prove();
       } finally {
         await scene.close();

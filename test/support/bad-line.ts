@@ -33,8 +33,6 @@ export interface BadLine {
   readonly port: number;
   /** Connections that came so far. */
   readonly passages: readonly Passage[];
-  /** Nothing passes on any connection, old or new, until it is lifted: as when a network is away. */
-  away(on: boolean): void;
   close(): Promise<void>;
 }
 
@@ -100,7 +98,6 @@ export async function startBadLine(
   onBytes: (passage: Passage, passages: readonly Passage[]) => void = () => undefined,
 ): Promise<BadLine> {
   const pairs: Pair[] = [];
-  let away = false;
   const { delayMs = 0, bytesPerSecond = 0, jitter } = weather;
   const carry = async (pair: Pair, to: Socket, chunk: Buffer, arrivedAt: number): Promise<void> => {
     const wait = arrivedAt + delayMs - Date.now();
@@ -108,7 +105,7 @@ export async function startBadLine(
     for (const piece of jitter === undefined ? [chunk] : pieces(chunk, jitter)) {
       if (jitter !== undefined && jitter() < 0.3) await sleep(jitter() * 6);
       if (bytesPerSecond > 0) await sleep((piece.length / bytesPerSecond) * 1000);
-      if (pair.silent || away || to.destroyed) return;
+      if (pair.silent || to.destroyed) return;
       if (!to.write(piece)) await new Promise<void>((resolve) => void to.once('drain', resolve).once('close', resolve));
     }
   };
@@ -139,7 +136,7 @@ export async function startBadLine(
       // An end of either side is passed on, behind what came before it; what it was is for the two programs to find out.
       const ending = async (how: (socket: Socket) => void): Promise<void> => {
         await order;
-        if (!pair.silent && !pair.stuck && !away) how(to);
+        if (!pair.silent && !pair.stuck) how(to);
       };
       from.on('error', () => undefined);
       from.on('end', () => void ending((socket) => socket.end()));
@@ -152,11 +149,6 @@ export async function startBadLine(
   return {
     port: address.port,
     passages: pairs,
-    away: (on) => {
-      away = on;
-      // What was lost meanwhile is lost: those connections stay as they are, without a word.
-      if (!on) for (const pair of pairs) if (!pair.inner.destroyed) pair.silent = true;
-    },
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
