@@ -11,7 +11,7 @@ import { type BenchServers, dropDatabase, foreignCpu, prepareRun } from './serve
 import { cloneCommand } from './tools.ts';
 
 const database = 'bench_gentle';
-/** Rows of the table that is copied beside pgbench's own, at --scale 1: about 150 MB that do not compress. */
+/** Rows of the table that is copied while pgbench works on its own, at --scale 1: about 150 MB that do not compress. */
 const filling = 500_000;
 const pgbenchScale = 5;
 /** pgbench alone, before and after each job, ms. */
@@ -189,11 +189,15 @@ async function runJob(
 ): Promise<{ verifying: number | null; verified: boolean }> {
   const contest = { servers, database, jobs: 2, workDir };
   const { file, args, env } = cloneCommand(contest, 'full', join(workDir, 'gentle-state'));
-  const child = spawn(file, [...args, '--method=copy', ...(job === 'gentle' ? ['--gentle'] : [])], {
-    env: { ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    signal,
-  });
+  const child = spawn(
+    file,
+    [...args, '--method=copy', '--exclude-table=pgbench_*', ...(job === 'gentle' ? ['--gentle'] : [])],
+    {
+      env: { ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      signal,
+    },
+  );
   let verifying: number | null = null;
   let verified = false;
   let end = '';

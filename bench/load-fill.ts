@@ -68,7 +68,9 @@ export async function fillState(state: string, lines: number, signal: AbortSigna
         sql`update pgsluice.jobs set state = 'completed', last_seq = ${linesPerJob}, finished_at = now(), started_at = now() where id = ${id}`,
       );
     }
-    if (store.kind === 'postgresql') await store.db.execute(sql`analyze`);
+    // As the agent does it every few minutes, and a server by itself.
+    if (store.kind === 'postgresql') await store.db.execute(sql`vacuum analyze`);
+    else await store.vacuum();
   } finally {
     await store.close();
   }

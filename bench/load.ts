@@ -12,7 +12,7 @@ import { describeMachine } from './machine.ts';
 import { type BenchOptions, stateNames } from './options.ts';
 import { readMemory } from './proc.ts';
 import { megabytes, print, printMachine, seconds, table, writeResult } from './report.ts';
-import { type BenchServers, foreignCpu } from './servers.ts';
+import { type BenchServers, foreignCpu, stepBack } from './servers.ts';
 import { checkout } from './tools.ts';
 
 const source = 'bench_load';
@@ -65,6 +65,10 @@ export async function load(
     await server.run('ALTER SYSTEM SET max_connections = 300');
     await server.restart();
   }
+  await stepBack(servers);
+  print(
+    'The servers have a low priority, as if they stood elsewhere; pg_dump and the clients share the processors with the agent.',
+  );
   await servers.source.createDatabase(source);
   await servers.source.run(
     Array.from(

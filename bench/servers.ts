@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
+import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import { escapeIdentifier } from 'pg';
 import { type TestServer, startServer } from '../test/support/servers.ts';
@@ -68,6 +69,19 @@ export async function foreignCpu({ source, target }: BenchServers): Promise<numb
 async function postmasterOf(server: TestServer): Promise<number> {
   const [pid = ''] = (await readFile(join(server.dataDir, 'postmaster.pid'), 'utf8')).split('\n');
   return Number(pid);
+}
+
+/**
+ * Leaves the processors to whoever else wants them, as if the servers stood on machines of their own. A session's share is what counts
+ * where the kernel groups by sessions (man 7 sched, autogroup), else each process's. For all backends that start from now on.
+ */
+export async function stepBack({ source, target }: BenchServers): Promise<void> {
+  for (const server of [source, target]) {
+    const pid = await postmasterOf(server);
+    setPriority(pid, 15);
+    // Not there: the kernel knows no groups.
+    await writeFile(`/proc/${pid}/autogroup`, '15').catch(() => undefined);
+  }
 }
 
 export interface Census {
