@@ -1,7 +1,18 @@
 import { parseArgs } from 'node:util';
 import { type LiveWorkloadName, liveWorkloadNames } from './live-workloads.ts';
 
-export const workloadNames = ['mixed', 'pgbench', 'many'] as const;
+export const workloadNames = [
+  'pgbench',
+  'mixed',
+  'many',
+  'empty',
+  'indexes',
+  'keys',
+  'toast',
+  'blobs',
+  'skew',
+  'far',
+] as const;
 export type WorkloadName = (typeof workloadNames)[number];
 const commandNames = ['compare', 'memory', 'live', 'schema', 'validate', 'gentle', 'load'] as const;
 export const besideNames = ['ordinary', 'gentle'] as const;
@@ -22,11 +33,14 @@ load               the agent with 220 jobs, 1,000 WebSocket clients and 10 milli
 
   --workloads LIST   of ${workloadNames.join(',')} (default: all)
   --tools LIST       of ${toolNames.join(',')} (default: all that are found)
-  --rounds N         timed runs of every tool (default 3)
+  --rounds N         timed runs of every tool (default 5)
   --jobs N           tables and indexes at once, for every tool (default 2)
   --scale F          size of the workloads; 1 is about 1.2 GB mixed, pgbench -s 100, 2,000 tables (default 1)
   --live LIST        live: of ${liveWorkloadNames.join(',')} (default: all)
   --alone            live: leave out the subscription; for the agent's memory on a backlog of many GB (--scale 20: 5 GB of insertions)
+  --chart FILE       draw the medians as an SVG
+  --json             print all figures as JSON, and what is told meanwhile to stderr
+  --no-limit         leave out what the servers alone would need
   --no-verified      leave out the extra run of pgsluice with its full verification
   --sizes LIST       memory: sizes of the databases (default 1GB,5GB)
   --no-postgres-state   memory: only the embedded state, not the one in PostgreSQL
@@ -49,6 +63,9 @@ export interface BenchOptions {
   readonly scale: number;
   readonly alone: boolean;
   readonly verified: boolean;
+  readonly limit: boolean;
+  readonly json: boolean;
+  readonly chart: string | null;
   /** Bytes. */
   readonly sizes: readonly number[];
   readonly postgresState: boolean;
@@ -68,12 +85,15 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       workloads: { type: 'string', default: workloadNames.join(',') },
       tools: { type: 'string', default: toolNames.join(',') },
       live: { type: 'string', default: liveWorkloadNames.join(',') },
-      rounds: { type: 'string', default: '3' },
+      rounds: { type: 'string', default: '5' },
       jobs: { type: 'string', default: '2' },
       scale: { type: 'string', default: '1' },
       sizes: { type: 'string', default: '1GB,5GB' },
       alone: { type: 'boolean', default: false },
       'no-verified': { type: 'boolean', default: false },
+      'no-limit': { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+      chart: { type: 'string' },
       'no-postgres-state': { type: 'boolean', default: false },
       beside: { type: 'string', default: besideNames.join(',') },
       users: { type: 'string', default: usersNames.join(',') },
@@ -98,6 +118,9 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     scale: positive(values.scale, '--scale'),
     alone: values.alone,
     verified: !values['no-verified'],
+    limit: !values['no-limit'],
+    json: values.json,
+    chart: values.chart ?? null,
     sizes: values.sizes.split(',').map(parseSize),
     postgresState: !values['no-postgres-state'],
     beside: listOf(values.beside, besideNames, '--beside'),

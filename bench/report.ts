@@ -3,8 +3,15 @@ import { join, relative } from 'node:path';
 import type { Machine } from './machine.ts';
 import { checkout } from './tools.ts';
 
+let told: NodeJS.WriteStream = process.stdout;
+
+/** From here on what is told goes to stderr: stdout is for the figures. */
+export function tellElsewhere(): void {
+  told = process.stderr;
+}
+
 export function print(text = ''): void {
-  process.stdout.write(`${text}\n`);
+  told.write(`${text}\n`);
 }
 
 /** Columns as wide as their widest cell; the first is a name, the others are numbers. */

@@ -23,7 +23,7 @@ interface Run extends Measure {
 }
 
 /** pg_dump and every other reader hold one lock a table. */
-const settings = { ...serverSettings, max_locks_per_transaction: '512' };
+const settings = { ...serverSettings };
 
 /** Two servers of different majors; the programs are those of the newer one. */
 export async function startMajors(): Promise<BenchServers> {

@@ -17,6 +17,8 @@ export const serverSettings = {
   full_page_writes: 'on',
   checkpoint_timeout: '5min',
   max_connections: '100',
+  // pg_dump and every other reader hold one lock a table.
+  max_locks_per_transaction: '512',
   wal_level: 'logical',
 } as const;
 
@@ -51,6 +53,12 @@ export async function prepareRun({ source, target }: BenchServers, database: str
   await dropDatabase(target, database);
   await target.createDatabase(database);
   await Promise.all([source.run('CHECKPOINT'), target.run('CHECKPOINT')]);
+}
+
+/** The same server at another port: behind a line. */
+export function reachedAt(server: TestServer, port: number): TestServer {
+  const url: TestServer['url'] = (...args) => server.url(...args).replace(`:${server.port}/`, `:${port}/`);
+  return Object.create(server, { port: { value: port }, url: { value: url } }) as TestServer;
 }
 
 export async function dropDatabase(server: TestServer, database: string): Promise<void> {
@@ -90,6 +98,7 @@ export interface Census {
   readonly rows: number;
   readonly indexes: number;
   readonly constraints: number;
+  readonly largeObjects: number;
 }
 
 /** What a database holds, counted row by row: a run that left something out must not count as fast. */
@@ -99,6 +108,7 @@ export async function census(server: TestServer, database: string): Promise<Cens
             count(*) FILTER (WHERE relkind = 'r')::int AS tables,
             count(*) FILTER (WHERE relkind = 'i')::int AS indexes,
             (SELECT count(*)::int FROM pg_constraint WHERE connamespace = 'public'::regnamespace) AS constraints,
+            (SELECT count(*)::int FROM pg_largeobject_metadata) AS large_objects,
             coalesce(sum((xpath('/row/n/text()',
               query_to_xml(format('SELECT count(*) AS n FROM %s', oid::regclass), false, true, '')))[1]::text::float8)
               FILTER (WHERE relkind = 'r'), 0) AS rows
@@ -112,5 +122,6 @@ export async function census(server: TestServer, database: string): Promise<Cens
     rows: number('rows'),
     indexes: number('indexes'),
     constraints: number('constraints'),
+    largeObjects: number('large_objects'),
   };
 }

@@ -4,15 +4,17 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { TestServer } from '../test/support/servers.ts';
 import type { WorkloadName } from './options.ts';
+import { chunked, together } from './workload-tools.ts';
+import { blobs, empty, indexes, keys, skew, toast } from './workloads-shapes.ts';
 
 const exec = promisify(execFile);
-/** Sessions that fill a database at once. */
-const fillers = 2;
 const chunkRows = 250_000;
 
 export interface Workload {
   readonly name: WorkloadName;
   readonly what: string;
+  /** Between every tool and both servers, ms; 0 where the tools are as near as they can be. */
+  readonly roundTripMs?: number;
   /** Fills an empty database and leaves it vacuumed and analysed. */
   fill(server: TestServer, database: string, scale: number): Promise<void>;
 }
@@ -45,7 +47,7 @@ const mixed: Workload = {
        CREATE TABLE narrow (id int NOT NULL, wide_id bigint NOT NULL, quantity int NOT NULL)`,
       database,
     );
-    await inChunks(server, database, wide, wideRows);
+    await together(server, database, chunked(wide, chunkRows, wideRows));
     await server.run(
       `INSERT INTO narrow SELECT i, 1 + (hashint8(i) & 1073741823) % ${wide}, i % 100 FROM generate_series(1, ${narrow}) AS i`,
       database,
@@ -87,7 +89,7 @@ const pgbench: Workload = {
        INSERT INTO pgbench_tellers SELECT i, (i - 1) / 10 + 1, 0, NULL FROM generate_series(1, ${size * 10}) AS i`,
       database,
     );
-    await inChunks(server, database, size * 100_000, accountRows);
+    await together(server, database, chunked(size * 100_000, chunkRows, accountRows));
     await together(server, database, [
       'ALTER TABLE pgbench_branches ADD PRIMARY KEY (bid)',
       'ALTER TABLE pgbench_tellers ADD PRIMARY KEY (tid)',
@@ -117,26 +119,22 @@ const many: Workload = {
   },
 };
 
-export const workloads: Readonly<Record<WorkloadName, Workload>> = { mixed, pgbench, many };
+const far: Workload = {
+  ...many,
+  name: 'far',
+  what: `${many.what}; 80 ms a round trip to either server`,
+  roundTripMs: 80,
+};
 
-async function inChunks(
-  server: TestServer,
-  database: string,
-  total: number,
-  statement: (from: number, to: number) => string,
-): Promise<void> {
-  const statements: string[] = [];
-  for (let from = 1; from <= total; from += chunkRows) {
-    statements.push(statement(from, Math.min(total, from + chunkRows - 1)));
-  }
-  await together(server, database, statements);
-}
-
-/** Runs the statements in order of the list, `fillers` at once. */
-async function together(server: TestServer, database: string, statements: readonly string[]): Promise<void> {
-  const queue = statements.values();
-  const filler = async (): Promise<void> => {
-    for (const statement of queue) await server.run(statement, database);
-  };
-  await Promise.all(Array.from({ length: fillers }, filler));
-}
+export const workloads: Readonly<Record<WorkloadName, Workload>> = {
+  mixed,
+  pgbench,
+  many,
+  empty,
+  indexes,
+  keys,
+  toast,
+  blobs,
+  skew,
+  far,
+};
