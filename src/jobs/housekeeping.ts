@@ -5,6 +5,7 @@ import { pruneAudit } from '../store/access-queries.ts';
 import { countByState, type JobRow } from '../store/job-queries.ts';
 import { ownIdentity } from '../store/process-identity.ts';
 import { keyRotated } from '../store/state-key.ts';
+import { roomOfEvents } from '../store/event-retention.ts';
 import type { Store } from '../store/store.ts';
 import { forgetPasswords, passwordBounds } from './forget-passwords.ts';
 import { findDead, markInterrupted } from './interrupted.ts';
@@ -16,6 +17,8 @@ import { defaultRetention, retain, type Retention } from './retention.ts';
 const beatMs = 5_000;
 const sweepMs = 60_000;
 const auditEntriesPerPrune = 10_000;
+/** Bytes of new events that are worth a vacuum of their own. */
+const sweptAlone = 16e6;
 
 export interface HousekeepingInput {
   readonly store: Store;
@@ -38,6 +41,8 @@ export class Housekeeping {
   readonly #stopped = new AbortController();
   #loops: Promise<unknown> = Promise.resolve();
   #keyLost = false;
+  /** Bytes of the events on disk when they were last looked after. */
+  #room = 0;
 
   constructor(input: HousekeepingInput) {
     this.#input = input;
@@ -131,7 +136,12 @@ export class Housekeeping {
 
   async #retain(): Promise<void> {
     const { store, logger } = this.#input;
-    const { removed, compacted } = await retain(store.db, this.#retention, { logger, signal: this.#stopped.signal });
-    if (removed + compacted > 0) await store.vacuum();
+    const { signal } = this.#stopped;
+    const vacuum = (): Promise<void> => store.vacuum();
+    const { removed, compacted } = await retain(store.db, this.#retention, { logger, signal, vacuum });
+    // What was written since is marked as seen by all, or the first time that room is given back every page would have to be read.
+    const room = await roomOfEvents(store.db);
+    if (removed + compacted > 0 || room > this.#room + sweptAlone) await vacuum();
+    this.#room = room;
   }
 }

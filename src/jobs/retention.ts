@@ -37,6 +37,8 @@ export const defaultRetention: Retention = {
 
 const eventsPerPiece = 10_000;
 const leastPauseMs = 20;
+/** Removed events after which their room is given back, so that no single giving back takes long: an embedded store stands still for it. */
+const eventsPerSweep = 500_000;
 
 export interface Retained {
   readonly removed: number;
@@ -51,7 +53,18 @@ export interface Retained {
 export async function retain(
   db: StateDatabase,
   bounds: Pick<Retention, 'maxEventsPerJob' | 'maxAgeDays' | 'maxBytes'>,
-  { signal, logger }: { signal: AbortSignal; logger: Pick<Logger, 'info' | 'warn'> },
+  {
+    signal,
+    logger,
+    vacuum,
+    sweepEvery = eventsPerSweep,
+  }: {
+    signal: AbortSignal;
+    logger: Pick<Logger, 'info' | 'warn'>;
+    vacuum: () => Promise<void>;
+    /** Removed events after which `vacuum` is called. */
+    sweepEvery?: number;
+  },
 ): Promise<Retained> {
   const piecewise = async <T>(work: () => Promise<T>): Promise<T> => {
     const begun = performance.now();
@@ -59,6 +72,7 @@ export async function retain(
     await sleep(Math.max(leastPauseMs, performance.now() - begun));
     return result;
   };
+  let unswept = 0;
   const prune = async (id: string, keep: number, days: number | null, enough = Infinity) => {
     let events = 0;
     let bytes = 0;
@@ -67,6 +81,10 @@ export async function retain(
       if (gone.events === 0) break;
       events += gone.events;
       bytes += gone.bytes;
+      unswept += gone.events;
+      if (unswept < sweepEvery) continue;
+      unswept = 0;
+      await piecewise(vacuum);
     }
     return { events, bytes };
   };
