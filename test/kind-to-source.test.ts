@@ -462,6 +462,18 @@ describe('locks on the source', () => {
   });
 });
 
+test('no statement of a gentle job is run by several processes of the source', async () => {
+  const { signal } = new AbortController();
+  const settings = parseEndpoint({ url: source.url('postgres') }, 'source');
+  const shown: unknown[] = [];
+  for (const gentle of [{}, { gentle: true } as const]) {
+    const own = await openSession({ ...settings, ...gentle }, { signal, side: 'source', purpose: 'test' });
+    shown.push(await own.query('SHOW max_parallel_workers_per_gather'));
+    await own.close();
+  }
+  expect(shown).toEqual([2, 0].map((n) => [{ max_parallel_workers_per_gather: String(n) }]));
+});
+
 longTest('a gentle job reads no table of the source by several processes, and compares it in pieces', async () => {
   const name = await pair(filled(1, 12e6));
   await source.run(
