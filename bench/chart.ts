@@ -17,7 +17,7 @@ export interface ChartWorkload {
 
 const WIDTH = 760;
 const LEFT = 150;
-const RIGHT = 70;
+const RIGHT = 140;
 const BAR = 14;
 const GAP = 16;
 const HEAD = 46;
