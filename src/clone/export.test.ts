@@ -6,7 +6,7 @@ import { compressionOf } from './export-compression.ts';
 import { dumpArguments, isLockWait, planDump } from './export-dump.ts';
 import { judgeHolding } from './export-judge.ts';
 import { reservedBytes, saysDiskFull } from './export-place.ts';
-import { sequenceEntries } from './export-reading.ts';
+import { listedEntries } from './export-reading.ts';
 
 const table = (name: string, rows: number | null, extra: Partial<ManifestTable> = {}): ManifestTable => ({
   schema: 's',
@@ -93,7 +93,7 @@ test('words and figures of other programs are understood', () => {
   expect(isLockWait('ERROR:  canceling statement due to lock timeout')).toBe(true);
   expect(reservedBytes(10 * 1024 ** 2)).toBe(524_288);
   expect(reservedBytes(1024 ** 4)).toBe(256 * 1024 ** 2);
-  expect(sequenceEntries(';\n3; 0 0 TABLE DATA s a o\n12; 0 0 SEQUENCE SET s a_id_seq o\n')).toBe(
+  expect(listedEntries(';\n3; 0 0 TABLE DATA s a o\n12; 0 0 SEQUENCE SET s a_id_seq o\n', false)).toBe(
     '12; 0 0 SEQUENCE SET s a_id_seq o',
   );
 });

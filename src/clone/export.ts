@@ -19,8 +19,10 @@ import {
   watchDisk,
   writeSynced,
 } from './export-place.ts';
+import { type Followed, FollowedFiles, heldTables } from './export-follow.ts';
 import { hashFiles, readData } from './export-reading.ts';
 import { type SourceFacts, readSourceFacts } from './export-source.ts';
+import { readToc } from './import-archive-check.ts';
 import { CopyProgress } from './progress.ts';
 import { type SourceMoment, takeMoment } from './source-moment.ts';
 
@@ -43,6 +45,7 @@ interface Written {
   readonly measured: Measured;
   readonly dumped: DumpedRows;
   readonly moment: SourceMoment;
+  readonly followed: ReadonlyMap<string, Followed>;
   readonly bytes: number;
 }
 
@@ -76,15 +79,18 @@ export async function exportArchive(context: ExportContext): Promise<ExportOutco
     await closeToOthers(dir);
     await context.beforeReading();
     const reading = { dir, tools, workDir, signal, gate: context.gate };
-    const readBack = options.verify !== 'none';
-    const [printed, files] = await phase(context, phases, 'verify', 'Reading the archive back.', () =>
-      allOf([readData(reading, !readBack), hashFiles(reading)] as const),
-    );
+    const { followed } = written;
+    const [held, printed, files] = await phase(context, phases, 'verify', 'Reading the archive back.', async () => {
+      const toc = await readToc({ kind: 'directory', path: dir, tocFile: join(dir, 'toc.dat'), manifestFile: null });
+      const rows = readsBack(options) ? heldTables(toc, followed) : null;
+      const what = !readsBack(options) ? 'sequences' : rows === null ? 'all' : 'all but tables';
+      return [rows, ...(await allOf([readData(reading, what), hashFiles(reading, followed)] as const))] as const;
+    });
     const judged = judgeHolding({
       tables: written.measured.tables,
       moment: written.moment.tables,
       dumped: written.dumped,
-      printed: readBack && !options.schemaOnly ? printed.tables : null,
+      printed: readsBack(options) && !options.schemaOnly ? (held ?? printed.tables) : null,
     });
     const archiveBytes = sum(files.map((file) => file.bytes));
     const manifest: Manifest = {
@@ -144,6 +150,11 @@ function sum(numbers: Iterable<number>): number {
   let total = 0;
   for (const number of numbers) total += number;
   return total;
+}
+
+/** What is measured on the source is held against what the archive has. */
+function readsBack({ verify }: ExportContext['options']): boolean {
+  return verify !== 'none';
 }
 
 /** The options that decide what is in the archive. */
@@ -239,12 +250,19 @@ async function writeMoment(work: Work, moment: SourceMoment, dir: string): Promi
     const rate = context.options.gentle === true ? { rate: context.gate.pace } : {};
     return context.measure({ session: snapshot.holder, mode, signal, pace, onTable, ...rate });
   };
-  const dump = async (): Promise<DumpedRows> => {
+  const dump = async (): Promise<Pick<Written, 'dumped' | 'followed'>> => {
     await context.gate.wait(signal);
     const { compression } = work;
-    const rows = await dumpDirectory({ context, plan, snapshot, tables, progress, compression, dir, signal });
-    if (!plan.within) progress.setWaiting('the source to measure its tables');
-    return rows;
+    const contents = readsBack(context.options) && !context.options.schemaOnly;
+    const files = new FollowedFiles({ dir, contents, signal, gate: context.gate });
+    try {
+      const dumped = await dumpDirectory({ context, plan, snapshot, tables, progress, compression, dir, signal });
+      if (!plan.within) progress.setWaiting('the source to measure its tables');
+      return { dumped, followed: await files.finish() };
+    } catch (error) {
+      await files.cancel();
+      throw error;
+    }
   };
   let failure: unknown = null;
   const orStop = async <T>(promise: Promise<T>): Promise<T> => {
@@ -265,10 +283,10 @@ async function writeMoment(work: Work, moment: SourceMoment, dir: string): Promi
       log(context, 'info', why);
       const measured = await measure();
       const dumped = await dump();
-      return { facts, measured: listed(measured, moment, mode), dumped, moment, bytes: progress.totals.bytes };
+      return { facts, measured: listed(measured, moment, mode), ...dumped, moment, bytes: progress.totals.bytes };
     }
     const [measured, dumped] = await allOf([orStop(measure()), orStop(dump())] as const);
-    return { facts, measured: listed(measured, moment, mode), dumped, moment, bytes: progress.totals.bytes };
+    return { facts, measured: listed(measured, moment, mode), ...dumped, moment, bytes: progress.totals.bytes };
   } catch (error) {
     throwIfAborted(work.signal);
     throw failure ?? error;

@@ -10,6 +10,12 @@ export function unquoteIdent(ident: string): string {
   return ident.startsWith('"') ? ident.slice(1, -1).replaceAll('""', '"') : ident;
 }
 
+/** The table of `COPY a.b (c, d) FROM stdin;`; null where it is none. Pure. */
+export function printedTable(statement: string): { schema: string; name: string } | null {
+  const [, schema, name] = copyStatement.exec(statement) ?? [];
+  return schema === undefined || name === undefined ? null : { schema: unquoteIdent(schema), name: unquoteIdent(name) };
+}
+
 export interface PrintedTable {
   readonly schema: string;
   readonly name: string;
@@ -32,6 +38,18 @@ export class PrintedData {
   #line = '';
   /** Lines of a statement that goes on. */
   #statement = '';
+
+  /** For the rows of one table alone, as a file of a directory has them: no statement comes before. */
+  static ofRows(): PrintedData {
+    const data = new PrintedData();
+    data.#table = data.#begin('', '');
+    return data;
+  }
+
+  /** Not in the middle of a table. */
+  get whole(): boolean {
+    return this.#table === null;
+  }
 
   /** @throws RangeError when the text ends in the middle of a table. */
   end(): void {
@@ -71,10 +89,10 @@ export class PrintedData {
     if (this.#statement === '' && !line.startsWith('COPY ') && !line.startsWith('SELECT pg_catalog.setval(')) return;
     this.#statement = this.#statement === '' ? line : `${this.#statement}\n${line}`;
     const statement = Buffer.from(this.#statement, 'latin1').toString('utf8');
-    const [, schema, name] = copyStatement.exec(statement) ?? [];
-    if (schema !== undefined && name !== undefined) {
+    const table = printedTable(statement);
+    if (table !== null) {
       this.#statement = '';
-      this.#table = this.#begin(unquoteIdent(schema), unquoteIdent(name));
+      this.#table = this.#begin(table.schema, table.name);
       return;
     }
     const [, escaped, literal, value, called] = setval.exec(statement) ?? [];
