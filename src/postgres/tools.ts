@@ -12,6 +12,7 @@ import { chooseTrust, defaultRootFile, systemBundle } from './dial.ts';
 import { explainError } from './explain.ts';
 import { assertReachable } from './reachable.ts';
 import { type ConnectionSettings, isUnixSocket } from './settings.ts';
+import { startTurn } from './start-turn.ts';
 
 /** One pair of pg_dump and pg_restore of the same release. */
 export interface PgTools {
@@ -50,11 +51,13 @@ async function versionOf(command: string): Promise<{ major: number; version: str
   } catch {
     return null;
   }
+  const started = await startTurn();
   return new Promise((resolve) => {
     execFile(command, ['--version'], { timeout: VERSION_TIMEOUT_MS, env: toolEnvironment() }, (error, stdout) => {
       // A program that cannot say its version is no tool to rely on; discovery goes on with the next folder.
       resolve(error === null ? parseToolVersion(stdout) : null);
     });
+    started();
   });
 }
 
@@ -250,7 +253,14 @@ export async function runTool(input: {
   const { command, signal } = input;
   throwIfAborted(signal);
   setMaxListeners(0, signal);
-  const child = spawn(command, [...input.args], { env: input.env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  const started = await startTurn();
+  let child;
+  try {
+    throwIfAborted(signal);
+    child = spawn(command, [...input.args], { env: input.env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  } finally {
+    started();
+  }
   if (child.pid !== undefined) input.onStart?.(child.pid);
   const killGroup = (name: NodeJS.Signals): void => {
     if (child.pid === undefined) return;
