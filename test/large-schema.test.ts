@@ -3,6 +3,10 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { JobOptions } from '../src/contract/options.ts';
+import { planStretches, restoreSideBySide } from '../src/clone/restore-lanes.ts';
+import type { ArchiveEntry } from '../src/postgres/archive.ts';
+import { openSession } from '../src/postgres/session.ts';
+import type { Session } from '../src/postgres/session.ts';
 import { parseEndpoint } from '../src/postgres/settings.ts';
 import { SourceSnapshot } from '../src/postgres/snapshot.ts';
 import { findPgTools } from '../src/postgres/tools.ts';
@@ -74,6 +78,45 @@ describe.skipIf(lacking !== undefined)(`a slice of a large schema, PostgreSQL 15
     expect(verification.verified).toBe(true);
     expect(verification.tables).toHaveLength(320);
     expect(verification.objectsCompared).toBeGreaterThan(1500);
+  });
+
+  test('what is refused side by side is made in order, or named', async () => {
+    await target.createDatabase('lanes');
+    const at = parseEndpoint({ url: target.url('lanes') }, 'target');
+    const { signal } = new AbortController();
+    const open = (): Promise<Session> => openSession(at, { signal, side: 'target', purpose: 'test' });
+    const sessions = await Promise.all([open(), open()]);
+    try {
+      const made = (dumpId: number): string =>
+        dumpId === 1
+          ? // No dependency tells of this one, which stands in the other lane.
+            'CREATE TABLE public.t1 (late public.t600);'
+          : `CREATE TABLE public.t${dumpId} (id ${dumpId === 301 ? 'public.no_such_type' : 'int'});`;
+      const entries = Array.from({ length: 600 }, (_, i): ArchiveEntry => ({
+        dumpId: i + 1,
+        classOid: 0,
+        oid: 0,
+        dependencies: [],
+        type: 'TABLE',
+        schema: 'public',
+        name: `t${i + 1}`,
+        owner: null,
+        section: 'pre-data',
+        settings: [],
+        statements: [made(i + 1)],
+      }));
+      const stretches = planStretches(
+        entries.toSorted((a, b) => ((a.dumpId * 7) % 600) - ((b.dumpId * 7) % 600)),
+        2,
+      );
+      expect(stretches).toHaveLength(1);
+      const problems = await restoreSideBySide(sessions, stretches, signal);
+      expect(problems.map(({ name }) => name)).toEqual(['public.t301']);
+    } finally {
+      await Promise.all(sessions.map((session) => session.close()));
+    }
+    const [stands] = await target.query(`SELECT count(*)::int AS n FROM pg_class WHERE relname ~ '^t\\d+$'`, 'lanes');
+    expect(stands).toEqual({ n: 599 });
   });
 
   test.each([1, 2])(

@@ -204,7 +204,7 @@ class Clone implements CloneRun {
         if (context.replaceTarget) await emptyConfiguration(target, tables);
         await makeMissingSchemas(target, archive.entries, context.options);
         this.#extensions = await planOnTarget(context, target, this.#moment.extensions);
-        await this.#work.restore(target, pinVersions(stages.preData, this.#extensions));
+        await this.#work.restoreDefinitions(target, pinVersions(stages.preData, this.#extensions));
       }
     } finally {
       await target.close();

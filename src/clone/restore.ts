@@ -5,7 +5,7 @@ import { sqlStateOf } from '../postgres/sqlstate.ts';
 import { judgeRefusal } from './judge.ts';
 
 /** Statements sent in one round trip; one implicit transaction, so a refusal undoes the whole batch and it is repeated singly. */
-const BATCH_ENTRIES = 50;
+export const BATCH_ENTRIES = 50;
 
 /** What pg_restore sets before it restores, so that entries mean the same here. */
 export const RESTORE_SETTINGS = [
@@ -114,6 +114,37 @@ export async function restoreEntry(
   return problems;
 }
 
+/** The SQL of many entries, without settings that are in force already. Pure. */
+export function batchSql(batch: readonly ArchiveEntry[]): string {
+  let inForce = '';
+  return batch
+    .flatMap(({ settings, statements }) => {
+      const wanted = settings.join('\n');
+      if (wanted === '' || wanted === inForce) return statements;
+      inForce = wanted;
+      return [...settings, ...statements];
+    })
+    .join('\n');
+}
+
+/**
+ * Restores entries in one transaction and one round trip. @returns false when the target refused any of them; nothing was made then.
+ * @throws when the connection is lost or the job was cancelled.
+ */
+export async function restoreBatch(
+  session: Session,
+  batch: readonly ArchiveEntry[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    await session.run(batchSql(batch));
+    return true;
+  } catch (error) {
+    if (signal.aborted || session.lost) throw error;
+    return false;
+  }
+}
+
 /**
  * Restores entries in their order: many in one round trip, and where the target refuses a batch, one by one, so that exactly
  * the refused statements are named and everything else is made.
@@ -128,11 +159,7 @@ export async function restoreEntries(
   const todo = entries.filter((entry) => !isLeftOut(entry));
   for (let at = 0; at < todo.length; at += BATCH_ENTRIES) {
     const batch = todo.slice(at, at + BATCH_ENTRIES);
-    const sql = batch.flatMap((entry) => [...entry.settings, ...entry.statements]).join('\n');
-    try {
-      await session.run(sql);
-    } catch (error) {
-      if (signal.aborted || session.lost) throw error;
+    if (!(await restoreBatch(session, batch, signal))) {
       for (const entry of batch) problems.push(...(await restoreEntry(session, entry, signal)));
     }
     onEntry(at + batch.length);

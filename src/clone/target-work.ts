@@ -1,5 +1,6 @@
 import type { Report, RestoreProblem } from '../contract/report.ts';
 import type { ArchiveEntry } from '../postgres/archive.ts';
+import { openSession } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
 import { analyzeRoots } from './analyze.ts';
 import { buildEntry, buildTogether, tellRefusals } from './build-entry.ts';
@@ -11,13 +12,17 @@ import type { FailedTable } from './copy-data.ts';
 import type { PhaseClock } from './phase-clock.ts';
 import { harmful } from './post-data.ts';
 import type { RestoreStages, TableBuild } from './post-data.ts';
-import { restoreEntries } from './restore.ts';
+import { restoreSideBySide, planStretches } from './restore-lanes.ts';
+import { RESTORE_SETTINGS, restoreEntries } from './restore.ts';
 import type { SessionPool } from './session-pool.ts';
 
 /** Up to this size of a table round trips and commits cost its indexes more than building them, bytes. */
 const TOGETHER_BYTES = 1024 * 1024;
 /** Of several such tables, built in one transaction: each is a lock until its end. */
 const TOGETHER_ENTRIES = 40;
+
+/** The catalogues that all of them write to allow no more to be gained. */
+const MOST_LANES = 4;
 
 /** Where rows and values come from. */
 export interface FillSteps {
@@ -50,6 +55,29 @@ export class TargetWork {
   async restore(session: Session, entries: readonly ArchiveEntry[]): Promise<void> {
     this.note(await restoreEntries(session, entries, this.#context.signal, () => undefined));
     this.moved.indexes += entries.filter((entry) => entry.type === 'INDEX' || entry.type === 'CONSTRAINT').length;
+  }
+
+  /** The definitions that stand before the data, over several connections where there are many and the target allows them. */
+  async restoreDefinitions(session: Session, entries: readonly ArchiveEntry[]): Promise<void> {
+    const context = this.#context;
+    const lanes = Math.min(context.connections.target, context.options.indexJobs, MOST_LANES);
+    const stretches = planStretches(entries, lanes);
+    const others: Session[] = [];
+    try {
+      for (let lane = 1; lane < lanes && stretches.some(({ how }) => how === 'side by side'); lane += 1) {
+        const other = await openSession(context.target, {
+          signal: context.signal,
+          side: 'target',
+          purpose: 'schema',
+          retryForMs: 30_000,
+        });
+        others.push(other);
+        await other.run(RESTORE_SETTINGS);
+      }
+      this.note(await restoreSideBySide([session, ...others], stretches, context.signal));
+    } finally {
+      await Promise.all(others.map((other) => other.close()));
+    }
   }
 
   /** Those of a table's indexes and constraints that no earlier run has made. */

@@ -320,12 +320,10 @@ export interface PrintedArchive {
  * ARCHIVE_NOT_AS_LISTED, SQL_UNREADABLE, or the cancellation.
  */
 export async function printArchive(input: PrintInput): Promise<PrintedArchive> {
-  const entries: ArchiveEntry[] = [];
-  let escapes = false;
   await mkdir(input.workDir, { recursive: true, mode: 0o700 });
   const { only } = input;
   const toc = await readTocFile(input.path, (bytes) => decodeArchiveText(bytes, input.encoding));
-  for (const section of only === undefined ? (['pre-data', 'post-data'] as const) : (['pre-data'] as const)) {
+  const print = async (section: ArchiveEntry['section']): Promise<PrintedArchive> => {
     const sqlFile = join(input.workDir, `${randomUUID()}.${section}.sql`);
     const listFile = `${sqlFile}.list`;
     try {
@@ -345,11 +343,17 @@ export async function printArchive(input: PrintInput): Promise<PrintedArchive> {
       });
       const sql = decodeArchiveText(await readFile(sqlFile), input.encoding);
       const doubled = escapesInLiterals.test(sql.slice(0, 2000));
-      escapes ||= doubled;
-      entries.push(...asListed(parseArchiveSql(sql, section, doubled), toc.entries, doubled, withoutAttver));
+      const entries = asListed(parseArchiveSql(sql, section, doubled), toc.entries, doubled, withoutAttver);
+      return { entries, escapes: doubled };
     } finally {
       await Promise.all([rm(sqlFile, { force: true }), rm(listFile, { force: true })]);
     }
-  }
-  return { entries, escapes };
+  };
+  if (only !== undefined) return print('pre-data');
+  const printed = await Promise.allSettled([print('pre-data'), print('post-data')]);
+  const parts = printed.map((part) => {
+    if (part.status === 'rejected') throw part.reason;
+    return part.value;
+  });
+  return { entries: parts.flatMap(({ entries }) => entries), escapes: parts.some(({ escapes }) => escapes) };
 }
