@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { countLargeSchema, fullSize, makeLargeSchema, scaled } from '../test/support/large-schema.ts';
 import type { LargeSchemaCount } from '../test/support/large-schema.ts';
-import { majorBinDir, startServer } from '../test/support/servers.ts';
+import { type TestServer, majorBinDir, startServer } from '../test/support/servers.ts';
 import { describeMachine } from './machine.ts';
 import { type Command, type Measure, measure } from './measure.ts';
 import type { BenchOptions } from './options.ts';
@@ -23,7 +23,7 @@ interface Run extends Measure {
 }
 
 /** pg_dump and every other reader hold one lock a table. */
-const settings = { ...serverSettings };
+const settings = { ...serverSettings, max_locks_per_transaction: '512' };
 
 /** Two servers of different majors; the programs are those of the newer one. */
 export async function startMajors(): Promise<BenchServers> {
@@ -72,16 +72,17 @@ export async function schema(
   // The first use of a state directory makes its database, which a second one finds.
   const warm: Command = { ...cloneCommand(contest, 'none', stateDir(contest)), args: listArguments(contest) };
   await measure([warm], join(workDir, 'warm-up.log'), signal);
+  const aside: string[] = [];
   const runs = { clone: [] as Run[], verified: [] as Run[], peer: [] as Run[] };
   for (let round = 0; round < options.rounds; round += 1) {
     const turn = async (): Promise<void> => {
-      runs.clone.push(await timed(clone, contest, counted, signal));
+      runs.clone.push(await timed(clone, contest, counted, aside, signal));
     };
     const other = async (): Promise<void> => {
-      runs.peer.push(await timed(peer, contest, counted, signal));
+      runs.peer.push(await timed(peer, contest, counted, aside, signal));
     };
     for (const run of round % 2 === 0 ? [turn, other] : [other, turn]) await run();
-    if (options.verified) runs.verified.push(await timed(verified, contest, counted, signal));
+    if (options.verified) runs.verified.push(await timed(verified, contest, counted, aside, signal));
     const line = [runs.clone, runs.peer, runs.verified].map((list) => seconds(list.at(-1)?.seconds ?? null));
     print(
       `round ${round + 1}: pgsluice ${line[0]}, ${peer.name} ${line[1]}, pgsluice with full verification ${line[2]} s`,
@@ -113,7 +114,10 @@ export async function schema(
     if (phases.length > 0)
       print(`phases of ${name}: ${phases.map(({ phase, seconds: s }) => `${phase} ${seconds(s)}`).join(', ')} s`);
   }
-  await Promise.all([dropDatabase(servers.source, database), dropDatabase(servers.target, database)]);
+  await Promise.all([
+    dropDatabase(servers.source, database),
+    ...[database, ...aside].map((name) => dropDatabase(servers.target, name)),
+  ]);
   print(`\nAll figures: ${await writeResult('schema', { machine, options, size, counted, runs })}`);
 }
 
@@ -131,9 +135,28 @@ function cells(runs: readonly Run[]): string[] {
   ];
 }
 
+/**
+ * Keeps the target of an earlier run under another name. ext4 passes over inodes that were freed in the last minutes, one by one,
+ * so after a DROP DATABASE each of the tens of thousands of files of the next run would cost the server more than the statement.
+ */
+async function setAside(server: TestServer, aside: string[]): Promise<void> {
+  const found = await server.query('SELECT FROM pg_database WHERE datname = $1', 'postgres', [database]);
+  if (found.length === 0) return;
+  const name = `${database}_${aside.length + 1}`;
+  await server.run(`ALTER DATABASE ${database} RENAME TO ${name}`);
+  aside.push(name);
+}
+
 /** @throws Error when the tool fails, or ends well without having made everything. */
-async function timed(tool: Tool, contest: Contest, expected: LargeSchemaCount, signal: AbortSignal): Promise<Run> {
+async function timed(
+  tool: Tool,
+  contest: Contest,
+  expected: LargeSchemaCount,
+  aside: string[],
+  signal: AbortSignal,
+): Promise<Run> {
   const { servers, workDir } = contest;
+  await setAside(servers.target, aside);
   await prepareRun(servers, database);
   await tool.prepare(contest);
   const before = await Promise.all([cpuOf(servers.source), cpuOf(servers.target)]);
