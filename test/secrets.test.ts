@@ -9,6 +9,7 @@ import { WebSocket } from 'ws';
 import { quoteLiteral } from '../src/postgres/quote.ts';
 import { root } from './support/binaries.ts';
 import { runCli } from './support/cli.ts';
+import { long } from './support/long.ts';
 import { type TestServer, startServer } from './support/servers.ts';
 
 /** Stands in every secret, so that it is found however the rest of it is escaped. */
@@ -242,6 +243,9 @@ async function runJob(agent: Agent, body: Record<string, unknown>): Promise<Job>
   return job;
 }
 
+/** What goes the ways of the others, and takes its time. */
+const leftOut: ReadonlySet<string> = new Set(['import', 'wrong host', 'no TLS', 'refused role', 'no database']);
+
 test('no password is found anywhere but where it is needed', async () => {
   const agent = await startAgent({ PGSLUICE_HOOK_SECRET: secret(mark.hook) });
   const watch = watchProcesses(agent.child.pid ?? 0);
@@ -249,6 +253,7 @@ test('no password is found anywhere but where it is needed', async () => {
   const to = (database: string) => ({ url: url(target, mark.target, database) });
   const states: Record<string, string> = {};
   const run = async (name: string, body: Record<string, unknown>): Promise<string> => {
+    if (!long && leftOut.has(name)) return '';
     const { id, state } = await runJob(agent, body);
     states[name] = state;
     return id;
@@ -340,7 +345,7 @@ test('no password is found anywhere but where it is needed', async () => {
   agent.child.kill('SIGKILL');
   await new Promise((resolve) => agent.child.once('exit', resolve));
 
-  expect(states).toEqual({
+  const expected = {
     copy: 'completed',
     export: 'completed',
     import: 'completed',
@@ -351,7 +356,8 @@ test('no password is found anywhere but where it is needed', async () => {
     'refused role': 'blocked',
     'no database': 'blocked',
     'failing hook': 'blocked',
-  });
+  };
+  expect(states).toEqual(Object.fromEntries(Object.entries(expected).filter(([name]) => long || !leftOut.has(name))));
   // The receiver was given what is its own, so the addresses were really used.
   const basic = `Basic ${Buffer.from(`${mark.hook}:${secret(mark.hook)}`).toString('base64')}`;
   expect(called.length).toBeGreaterThanOrEqual(3);
