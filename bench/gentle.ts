@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { describeMachine } from './machine.ts';
 import { type BenchOptions, besideNames, usersNames } from './options.ts';
 import { initialise, type Second, Users } from './pgbench.ts';
+import { reapedCpu } from './proc.ts';
 import { print, printMachine, seconds, table, writeResult } from './report.ts';
-import { type BenchServers, dropDatabase, foreignCpu, prepareRun } from './servers.ts';
+import { type BenchServers, cpuOf, dropDatabase, foreignCpu, prepareRun } from './servers.ts';
 import { cloneCommand } from './tools.ts';
 
 const database = 'bench_gentle';
@@ -41,6 +42,8 @@ interface Beside {
   readonly verification: Window | null;
   readonly verified: boolean;
   readonly seconds: number;
+  /** Processors that the job itself took: the agent, the target, and of the source what pgbench alone does not explain. */
+  readonly own: number | null;
   /** Processors that programs outside the bench took meanwhile: figures with more than a few hundredths are worth little. */
   readonly foreign: number | null;
 }
@@ -93,6 +96,7 @@ export async function gentle(
         'job s',
         'longer',
         'verified',
+        'its own',
         'foreign',
       ],
       results.map((result) => line(result, results)),
@@ -117,6 +121,7 @@ function line(result: Beside, all: readonly Beside[]): string[] {
     seconds(result.seconds),
     ordinary === undefined ? 'n/a' : `${(result.seconds / ordinary.seconds).toFixed(1)} x`,
     result.verified ? 'yes' : 'no',
+    result.own === null ? 'n/a' : result.own.toFixed(2),
     result.foreign === null ? 'n/a' : result.foreign.toFixed(2),
   ];
 }
@@ -145,24 +150,34 @@ async function beside(
   try {
     await sleep(2_000, undefined, { signal });
     const before = Date.now();
+    const sourceAlone = await cpuOf(servers.source);
     await sleep(aloneMs, undefined, { signal });
     const foreignBefore = await foreignCpu(servers);
+    const [source, target, agent] = await spent(servers);
     const start = Date.now();
     const ended = await runJob(servers, workDir, job, signal);
     const end = Date.now();
+    const [sourceAfter, targetAfter, agentAfter] = await spent(servers);
     const foreignAfter = await foreignCpu(servers);
     await sleep(settleMs, undefined, { signal });
     const after = Date.now();
     await sleep(aloneMs, undefined, { signal });
     const alone = [...users.between(before, start), ...users.between(after, Date.now())];
+    const whole = windowOf(users.between(start, end));
+    const transactions = (of: Window): number => of.tps * of.seconds;
+    const first = windowOf(users.between(before, start));
+    const each = ((source ?? NaN) - (sourceAlone ?? NaN)) / transactions(first);
+    const excess = (sourceAfter ?? NaN) - (source ?? NaN) - each * transactions(whole);
+    const own = excess + (targetAfter ?? NaN) - (target ?? NaN) + (agentAfter ?? NaN) - (agent ?? NaN);
     return {
       load,
       job,
       alone: windowOf(alone),
-      whole: windowOf(users.between(start, end)),
+      whole,
       verification: ended.verifying === null ? null : windowOf(users.between(ended.verifying, end)),
       verified: ended.verified,
       seconds: (end - start) / 1000,
+      own: Number.isNaN(own) ? null : own / ((end - start) / 1000),
       foreign:
         foreignBefore === null || foreignAfter === null
           ? null
@@ -172,6 +187,11 @@ async function beside(
     await users.stop();
     await dropDatabase(servers.target, database);
   }
+}
+
+/** CPU seconds so far: of the source, of the target, of programs that were started here and have ended. */
+function spent({ source, target }: BenchServers): Promise<(number | null)[]> {
+  return Promise.all([cpuOf(source), cpuOf(target), reapedCpu()]);
 }
 
 function windowOf(all: readonly Second[]): Window {
