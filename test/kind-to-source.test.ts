@@ -14,6 +14,7 @@ import { pausable } from '../src/verify/pausable.ts';
 import { openSession, type Session } from '../src/postgres/session.ts';
 import { parseEndpoint } from '../src/postgres/settings.ts';
 import { contentsOf } from './support/contents.ts';
+import { LockWatch } from './support/lock-watch.ts';
 import { every, longTest, slice } from './support/long.ts';
 import { type MeteredLine, startMeteredLine } from './support/metered-line.ts';
 import { type TestServer, startServer } from './support/servers.ts';
@@ -351,50 +352,6 @@ describe('a pause of the comparison', () => {
   });
 });
 
-/** Looks from another database, since a fence ends the sessions of its own. What the sessions of pgsluice hold and wait for on the source, and how many they are, as often as can be asked until it is stopped. */
-class LockWatch {
-  readonly modes = new Set<string>();
-  /** Oids of relations on which more than a reader's lock was held. */
-  readonly strong = new Set<string>();
-  mostSessions = 0;
-  looks = 0;
-  #over = false;
-  readonly #watching: Promise<void>;
-
-  constructor(name: string) {
-    this.#watching = this.#watch(name);
-    onTestFinished(() => this.stop());
-  }
-
-  async #watch(name: string): Promise<void> {
-    const client = new Client({ connectionString: source.url('postgres'), application_name: 'the watch' });
-    await client.connect();
-    while (!this.#over) {
-      const { rows } = await client.query<{ mode: string; relation: string; sessions: string }>(
-        `SELECT l.mode, l.relation::text AS relation,
-                (SELECT count(*)::text FROM pg_stat_activity WHERE application_name LIKE 'pgsluice%' AND datname = $1) AS sessions
-         FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
-         WHERE a.application_name LIKE 'pgsluice%' AND l.locktype = 'relation' AND l.relation >= 16384
-           AND l.database = (SELECT oid FROM pg_database WHERE datname = $1)`,
-        [name],
-      );
-      this.looks += 1;
-      for (const { mode, relation, sessions } of rows) {
-        this.modes.add(mode);
-        if (mode !== 'AccessShareLock') this.strong.add(`${mode} on ${relation}`);
-        this.mostSessions = Math.max(this.mostSessions, Number(sessions));
-      }
-      await sleep(2);
-    }
-    await client.end();
-  }
-
-  async stop(): Promise<void> {
-    this.#over = true;
-    await this.#watching;
-  }
-}
-
 const shop = `CREATE TABLE parents (id int PRIMARY KEY, v text); INSERT INTO parents SELECT g, 'p' FROM generate_series(1, 5000) g;
   CREATE TABLE children (id int PRIMARY KEY, parent int REFERENCES parents, v text); CREATE INDEX ON children (v);
   INSERT INTO children SELECT g, g, 'c' || g FROM generate_series(1, 5000) g;
@@ -405,7 +362,7 @@ const shop = `CREATE TABLE parents (id int PRIMARY KEY, v text); INSERT INTO par
 describe('locks on the source', () => {
   test.each(['copy', 'export'] as const)('are those of a reader, through a whole %s and its proof', async (kind) => {
     const name = await pair(shop);
-    const watch = new LockWatch(name);
+    const watch = new LockWatch(source.url('postgres'), name);
     const job =
       kind === 'copy'
         ? await begin(name, { verify: 'full', tableJobs: 2, indexJobs: 2 })
@@ -426,7 +383,7 @@ describe('locks on the source', () => {
 
   test('of a live job are a reader’s, but for the publication and the fence of the cutover', async () => {
     const name = await pair(shop);
-    const watch = new LockWatch(name);
+    const watch = new LockWatch(source.url('postgres'), name);
     const job = await begin(name, { method: 'live', cutover: 'manual', verify: 'full', tableJobs: 2, indexJobs: 2 });
     await job.until('following', ({ state: at, live }) => at === 'following' && live?.connected === true);
     await sleep(1500);
@@ -448,7 +405,7 @@ describe('locks on the source', () => {
     const name = await pair(filled(6, 2e5));
     const counts: number[] = [];
     for (const options of [{ tableJobs: 3, indexJobs: 2 }, { gentle: true }]) {
-      const watch = new LockWatch(name);
+      const watch = new LockWatch(source.url('postgres'), name);
       const job = await begin(name, { ...options, replace: true, verify: 'full' });
       const { view } = await job.bringToEnd();
       await job.settled();
