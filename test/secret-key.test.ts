@@ -10,7 +10,7 @@ import { openEndpoints } from '../src/jobs/job-view.ts';
 import { newJobRow } from '../src/jobs/new-job.ts';
 import { rotateKey } from '../src/jobs/rotate-key.ts';
 import { withCalls } from '../src/jobs/sealed-calls.ts';
-import { findJob, insertJob } from '../src/store/job-queries.ts';
+import { deleteJob, findJob, insertJob } from '../src/store/job-queries.ts';
 import { Store } from '../src/store/store.ts';
 import { startServer, type TestServer } from './support/servers.ts';
 
@@ -215,5 +215,28 @@ test('passwords go when nothing needs them any more, and stay while something ma
     expect(JobOptions.parse(row.options).hooks[0]?.webhook).toBe('https://hooks.example/***');
   }
   expect(await forgetPasswords(store, passwordBounds, (id) => id !== inHand)).toBe(0);
+  await store.close();
+});
+
+test('what is sealed goes with its job: no row of any table holds it then', async () => {
+  const store = await open({
+    state: await server.createDatabase('gone'),
+    secretKey: randomBytes(32).toString('hex'),
+  });
+  const id = await addJob(store);
+  const { source, target, calls } = (await findJob(store.db, id)) ?? {};
+  const sealed = [source, target, calls].map((text) => text ?? '');
+  const tables = await server.query(`select tablename from pg_tables where schemaname = 'pgsluice'`, 'gone');
+  const holding = async (): Promise<string[]> => {
+    const found: string[] = [];
+    for (const { tablename } of tables) {
+      const rows = await server.query(`select to_jsonb(t)::text as row from pgsluice.${String(tablename)} t`, 'gone');
+      if (rows.some(({ row }) => sealed.some((text) => String(row).includes(text)))) found.push(String(tablename));
+    }
+    return found;
+  };
+  expect(await holding()).toEqual(['jobs']);
+  await deleteJob(store.db, id);
+  expect(await holding()).toEqual([]);
   await store.close();
 });
