@@ -57,42 +57,52 @@ export function packedBytes(size: RelationSize): { readonly table: number; reado
   };
 }
 
+/** Pages from which on it matters how tightly rows and keys would be packed. */
+const WORTH_PAGES = 64;
+
 /**
+ * A table without a page has nothing in its indexes either: opening thousands of them to look would cost more than all else here.
  * Sizes need ACCESS SHARE on each relation and wait for whoever holds it exclusively; our lock_timeout bounds that, and
  * SIZES_BY_PAGES stands in. Keys of a btree take 8 bytes of header, 4 of line pointer and up to 8 of alignment; pages are
  * filled to nine tenths (documentation, CREATE INDEX, "fillfactor").
  */
 const SIZES = `
-WITH stats AS (
-  SELECT schemaname, tablename, attname, (1 - null_frac) * avg_width AS width FROM pg_stats WHERE NOT inherited
+WITH heaps AS (
+  SELECT c.oid, n.nspname, c.relname, c.relpages, c.reltuples, c.reloptions, COALESCE(pg_relation_size(c.oid), 0)::float8 AS bytes
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND ${userSchema('n')}
+), large AS (
+  SELECT oid, nspname, relname, reltuples FROM heaps WHERE relpages >= ${WORTH_PAGES}
+), stats AS (
+  SELECT l.oid, p.attname, (1 - p.null_frac) * p.avg_width AS width
+  FROM large l JOIN pg_stats p ON p.schemaname = l.nspname AND p.tablename = l.relname WHERE NOT p.inherited
 ), widths AS (
-  SELECT schemaname, tablename, sum(width) AS width, count(*) AS n FROM stats GROUP BY 1, 2
+  SELECT oid, sum(width) AS width, count(*) AS n FROM stats GROUP BY 1
 ), keys AS (
   SELECT i.indexrelid, sum(s.width) AS width, count(s.width) AS n
-  FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+  FROM large l JOIN pg_index i ON i.indrelid = l.oid
        CROSS JOIN LATERAL unnest(i.indkey::int2[]) k
-       LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k
-       LEFT JOIN stats s ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = a.attname
-  WHERE ${userSchema('n')} GROUP BY 1
+       LEFT JOIN pg_attribute a ON a.attrelid = l.oid AND a.attnum = k
+       LEFT JOIN stats s ON s.oid = l.oid AND s.attname = a.attname
+  GROUP BY 1
 ), indexes AS (
   SELECT i.indrelid, sum(b.bytes) AS bytes,
-    sum(CASE WHEN x.relam = 403 AND keys.n = i.indnatts AND c.reltuples >= 0
-        THEN LEAST(b.bytes, 8192 + c.reltuples * (20 + keys.width) / 0.9) ELSE b.bytes END) AS packed
-  FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_class c ON c.oid = i.indrelid
-    JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN keys ON keys.indexrelid = i.indexrelid,
-    LATERAL (SELECT COALESCE(pg_relation_size(x.oid), 0)::float8 AS bytes) b
-  WHERE x.relkind = 'i' AND ${userSchema('n')} GROUP BY 1
+    sum(CASE WHEN x.relam = 403 AND keys.n = i.indnatts AND h.reltuples >= 0
+        THEN LEAST(b.bytes, 8192 + h.reltuples * (20 + keys.width) / 0.9) ELSE b.bytes END) AS packed
+  FROM heaps h JOIN pg_index i ON i.indrelid = h.oid JOIN pg_class x ON x.oid = i.indexrelid
+    LEFT JOIN keys ON keys.indexrelid = i.indexrelid,
+    LATERAL (SELECT CASE WHEN h.bytes = 0 THEN current_setting('block_size')::float8 ELSE COALESCE(pg_relation_size(x.oid), 0)::float8 END AS bytes) b
+  WHERE x.relkind = 'i' GROUP BY 1
 )
-SELECT n.nspname AS schema, c.relname AS name, COALESCE(pg_table_size(c.oid), 0)::float8 AS "tableBytes",
-       COALESCE(pg_relation_size(c.oid), 0)::float8 AS "heapBytes",
+SELECT h.nspname AS schema, h.relname AS name, CASE WHEN h.bytes = 0 THEN 0 ELSE COALESCE(pg_table_size(h.oid), 0)::float8 END AS "tableBytes",
+       h.bytes AS "heapBytes",
        COALESCE(x.bytes, 0)::float8 AS "indexBytes", COALESCE(x.packed, 0)::float8 AS "packedIndexBytes",
-       c.reltuples::float8 AS rows, COALESCE(substring(c.reloptions::text FROM 'fillfactor=(\\d+)')::float8, 100) AS fillfactor,
-       CASE WHEN w.n = (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+       h.reltuples::float8 AS rows, COALESCE(substring(h.reloptions::text FROM 'fillfactor=(\\d+)')::float8, 100) AS fillfactor,
+       CASE WHEN w.n = (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = h.oid AND a.attnum > 0 AND NOT a.attisdropped)
          THEN w.width::float8 END AS width,
-       CASE WHEN COALESCE(s.n_live_tup + s.n_dead_tup, 0) > 0 THEN s.n_dead_tup::float8 / (s.n_live_tup + s.n_dead_tup) ELSE 0 END AS dead
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_stat_user_tables s ON s.relid = c.oid
-  LEFT JOIN widths w ON w.schemaname = n.nspname AND w.tablename = c.relname LEFT JOIN indexes x ON x.indrelid = c.oid
-WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND ${userSchema('n')}`;
+       CASE WHEN t.live + t.dead > 0 THEN t.dead::float8 / (t.live + t.dead) ELSE 0 END AS dead
+FROM heaps h CROSS JOIN LATERAL (SELECT COALESCE(pg_stat_get_live_tuples(h.oid), 0) AS live, COALESCE(pg_stat_get_dead_tuples(h.oid), 0) AS dead) t
+  LEFT JOIN widths w ON w.oid = h.oid LEFT JOIN indexes x ON x.indrelid = h.oid`;
 
 /** What the last VACUUM or ANALYZE counted: no lock needed, and older. */
 const SIZES_BY_PAGES = `

@@ -10,6 +10,7 @@ const unique: Probe = {
   columns: ['a', 'b'],
   nullsEqual: false,
   parent: null,
+  empty: false,
   bytes: 8192,
 };
 const foreign: Probe = {

@@ -46,9 +46,9 @@ interface TableRow {
 
 /**
  * `measured` by the server, which has to wait for the lock of whoever rewrites or truncates a table; `estimated` by its last
- * VACUUM or ANALYZE waits for nobody.
+ * VACUUM or ANALYZE waits for nobody; `unread` leaves out columns as well, which takes most of the time.
  */
-export type TableSizes = 'measured' | 'estimated';
+export type TableSizes = 'measured' | 'estimated' | 'unread';
 
 /**
  * Every size takes calls to the file system, so each is asked once (OFFSET keeps it apart), and TOAST only beside a heap with
@@ -65,7 +65,19 @@ const SIZES: Readonly<Record<TableSizes, { readonly columns: string; readonly fr
          * current_setting('block_size')::int8)::text AS size, c.relpages::text AS pages, false AS empty`,
     from: '',
   },
+  unread: { columns: `'0' AS size, '0' AS pages, false AS empty`, from: '' },
 };
+
+const LISTED = `, listed AS (
+  -- For all tables at once: asked for by each, the types would be searched as often.
+  SELECT a.attrelid AS oid, json_agg(json_build_object('name', a.attname, 'type', json_build_object(
+           'name', t.typname, 'kind', t.typtype, 'builtIn', t.oid < 10000 AND t.typnamespace = 'pg_catalog'::regnamespace))
+         ORDER BY a.attnum) AS columns
+  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind = 'r'
+  JOIN stored s ON s.oid = a.atttypid JOIN pg_type t ON t.oid = s.base
+  WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+  GROUP BY a.attrelid
+)`;
 
 /**
  * Ordinary tables outside of extensions, and the configuration tables of extensions (pg_extension.extconfig). A column's type
@@ -81,25 +93,16 @@ WITH RECURSIVE stored(oid, base) AS (
 ), configuration AS (
   SELECT c.oid, c.condition
   FROM pg_extension e, LATERAL unnest(e.extconfig, e.extcondition) AS c(oid, condition)
-), listed AS (
-  -- For all tables at once: asked for by each, the types would be searched as often.
-  SELECT a.attrelid AS oid, json_agg(json_build_object('name', a.attname, 'type', json_build_object(
-           'name', t.typname, 'kind', t.typtype, 'builtIn', t.oid < 10000 AND t.typnamespace = 'pg_catalog'::regnamespace))
-         ORDER BY a.attnum) AS columns
-  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind = 'r'
-  JOIN stored s ON s.oid = a.atttypid JOIN pg_type t ON t.oid = s.base
-  WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-  GROUP BY a.attrelid
-)
+)${sizes === 'unread' ? '' : LISTED}
 SELECT c.oid::int8 AS oid, n.nspname AS schema, c.relname AS name,
        ${SIZES[sizes].columns},
        c.reltuples::float8 AS tuples, g.condition,
-       l.columns
+       ${sizes === 'unread' ? 'NULL::json' : 'l.columns'} AS columns
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN member m ON m.oid = c.oid
 LEFT JOIN configuration g ON g.oid = c.oid
-LEFT JOIN listed l ON l.oid = c.oid
+${sizes === 'unread' ? '' : 'LEFT JOIN listed l ON l.oid = c.oid'}
 ${SIZES[sizes].from}
 WHERE c.relkind = 'r' AND c.relpersistence <> 't'
   AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'

@@ -13,7 +13,7 @@ import { openSession, sessionName } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
 import { SourceSnapshot } from '../postgres/snapshot.ts';
 import { SQLSTATE, sqlStateOf } from '../postgres/sqlstate.ts';
-import type { SourceTable } from './catalogue.ts';
+import type { SourceTable, TableSizes } from './catalogue.ts';
 import { listRewrittenTables, listTables } from './catalogue.ts';
 import type { CloneContext } from './context.ts';
 import { log } from './context.ts';
@@ -213,6 +213,14 @@ async function dumpWatched(context: MomentContext, snapshot: SourceSnapshot): Pr
   }
 }
 
+/** Waits for the end of both, whichever fails. @throws the second one's error before the first one's. */
+async function both<A, B>(one: Promise<A>, other: Promise<B> | null): Promise<[A, B | null]> {
+  const [first, second] = await Promise.allSettled([one, other]);
+  if (second.status === 'rejected') throw second.reason;
+  if (first.status === 'rejected') throw first.reason;
+  return [first.value, second.value];
+}
+
 /** With a single connection nobody can ask beside pg_dump what it waits for: it gives up soon, and is run again. */
 async function dumpBefore(context: MomentContext): Promise<{ before: string; archive: Archive }> {
   const ask = async <T>(question: (session: Session) => Promise<T>): Promise<T> => {
@@ -254,9 +262,11 @@ export async function takeMoment(context: MomentContext): Promise<SourceMoment> 
     }
     const snapshot = await openSnapshot(context, context.connections.source);
     try {
-      const tables = await withLockWaits(context, snapshot.holder, () =>
-        listTables(snapshot.holder, context.options, context.sourceVersion.major),
-      );
+      const list = (sizes: TableSizes): Promise<SourceTable[]> =>
+        withLockWaits(context, snapshot.holder, () =>
+          listTables(snapshot.holder, context.options, context.sourceVersion.major, sizes),
+        );
+      const tables = await list('unread');
       await lockTables(context, snapshot.holder, tables);
       const rewritten = await listRewrittenTables(
         snapshot.holder,
@@ -264,13 +274,17 @@ export async function takeMoment(context: MomentContext): Promise<SourceMoment> 
       );
       const changed = single && wantsSchema && (await fingerprint(snapshot.holder)) !== before;
       if (rewritten.length === 0 && !changed) {
-        if (!single && wantsSchema) archive = await snapshot.withFreeConnection(() => dumpWatched(context, snapshot));
+        // While pg_dump works they are read in full: their locks are held by now, and the snapshot lists the same ones.
+        const [full, dumped] = await both(
+          list('measured'),
+          !single && wantsSchema ? snapshot.withFreeConnection(() => dumpWatched(context, snapshot)) : null,
+        );
         log(
           context,
           'info',
           `Snapshot ${snapshot.id} taken at ${snapshot.takenAt}; ${snapshot.workers} reader(s) share it.`,
         );
-        return await withoutExcluded(context, snapshot, archive, tables);
+        return await withoutExcluded(context, snapshot, dumped ?? archive, full);
       }
       await snapshot.close();
       log(
