@@ -20,7 +20,7 @@ test('ratios pair the runs of one round', () => {
 
 describe('options', () => {
   test('defaults compare everything', () => {
-    expect(parseOptions([])).toMatchObject({ command: 'compare', rounds: 3, jobs: 2, verified: true });
+    expect(parseOptions([])).toMatchObject({ command: 'compare', rounds: 5, jobs: 2, verified: true });
   });
   test('sizes are decimal', () => {
     expect(parseSize('1.5GB')).toBe(1_500_000_000);
