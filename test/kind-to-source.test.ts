@@ -279,7 +279,7 @@ test('a pause stops the bytes of an export within 2 s', async () => {
   await job.settled();
 });
 
-test('a pause stops the bytes of the copy of a live job within 2 s', async () => {
+longTest('a pause stops the bytes of the copy of a live job within 2 s', async () => {
   const name = await pair(filled(2, 4e6));
   const job = await begin(name, { method: 'live', cutover: 'manual', maxRate: 2e6 });
   await job.until('rows', ({ totals }) => totals.bytes > 5e5);

@@ -21,6 +21,7 @@ import type { ConnectionSettings } from '../src/postgres/settings.ts';
 import { ApplyRig, type RigOptions, job, owner } from './support/apply-rig.ts';
 import { startProxy } from './support/proxy.ts';
 import { startRoughLine } from './support/rough-line.ts';
+import { longTest } from './support/long.ts';
 import { type TestServer, startServer } from './support/servers.ts';
 
 let server: TestServer;
@@ -437,33 +438,37 @@ test('a line that has gone silent is given up, and its session with its locks is
   await unanswered;
 });
 
-test('a slow line that moves is left alone however long a COPY or a large statement takes', async () => {
-  const rig = await rigOf('CREATE TABLE public.t (v text); ALTER TABLE public.t ALTER v SET STORAGE EXTERNAL');
-  const line = await startRoughLine(server.port);
-  undo.push(() => line.close());
-  const signal = new AbortController().signal;
-  const session = await openApplySession(through(rig.settings, line.port), 'job-slow', signal);
-  undo.push(() => session.close());
-  const whatever = { check: () => undefined };
-  const transaction = TargetTransaction.begin(session, new PreparedNames(0));
-  await transaction.settled();
-  const { dead } = watchOver(session, rig.settings, () => transaction.waitsSince);
-  line.throttle(2_000_000);
-  const rows = Array.from({ length: 16 }, (_, at) => String(at % 10).repeat(1_000_000));
-  await transaction.copy(
-    'COPY public.t FROM STDIN',
-    rows.map((row) => `${row}\n`),
-    whatever,
-  );
-  const large = 'x'.repeat(10_000_000);
-  transaction.send('INSERT INTO public.t VALUES ($1)', [large], large.length, whatever);
-  await transaction.settled();
-  expect(dead).toEqual([]);
-  await transaction.commit();
-  expect(
-    await server.query('SELECT count(*)::int AS n, sum(length(v))::int AS bytes FROM public.t', rig.targetName),
-  ).toEqual([{ n: 17, bytes: 26_000_000 }]);
-}, 40_000);
+longTest(
+  'a slow line that moves is left alone however long a COPY or a large statement takes',
+  async () => {
+    const rig = await rigOf('CREATE TABLE public.t (v text); ALTER TABLE public.t ALTER v SET STORAGE EXTERNAL');
+    const line = await startRoughLine(server.port);
+    undo.push(() => line.close());
+    const signal = new AbortController().signal;
+    const session = await openApplySession(through(rig.settings, line.port), 'job-slow', signal);
+    undo.push(() => session.close());
+    const whatever = { check: () => undefined };
+    const transaction = TargetTransaction.begin(session, new PreparedNames(0));
+    await transaction.settled();
+    const { dead } = watchOver(session, rig.settings, () => transaction.waitsSince);
+    line.throttle(2_000_000);
+    const rows = Array.from({ length: 16 }, (_, at) => String(at % 10).repeat(1_000_000));
+    await transaction.copy(
+      'COPY public.t FROM STDIN',
+      rows.map((row) => `${row}\n`),
+      whatever,
+    );
+    const large = 'x'.repeat(10_000_000);
+    transaction.send('INSERT INTO public.t VALUES ($1)', [large], large.length, whatever);
+    await transaction.settled();
+    expect(dead).toEqual([]);
+    await transaction.commit();
+    expect(
+      await server.query('SELECT count(*)::int AS n, sum(length(v))::int AS bytes FROM public.t', rig.targetName),
+    ).toEqual([{ n: 17, bytes: 26_000_000 }]);
+  },
+  40_000,
+);
 
 test('a rollback and a look at the catalogue are waits like others', async () => {
   const rig = await rigOf(keyed);
