@@ -192,6 +192,21 @@ describe('a live job', () => {
     30_000,
   );
 
+  test('a cutover that was asked for waits for guardrails that are not answered at first', async () => {
+    const agent = await agentWith();
+    const id = await following(agent);
+    agent.world.silent = true;
+    const asked = agent.manager.act(id, 'cutover').then(
+      () => 'begun',
+      (error: unknown) => String(error),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 1_200));
+    expect(agent.world.calls).not.toContain('cutover');
+    agent.world.silent = false;
+    expect(await asked).toBe('begun');
+    expect(await agent.manager.waitUntilSettled(id)).toMatchObject({ state: 'completed', verified: true });
+  });
+
   test('takes no place of others while it follows', async () => {
     const agent = await agentWith({}, {}, { concurrency: 1 });
     await following(agent);

@@ -25,6 +25,8 @@ export interface FakeWorld {
   tables: number;
   tableMs: number;
   guardrails: Guardrail[];
+  /** The guardrails are not answered. */
+  silent: boolean;
   slotVerdict: SlotJudgement['verdict'];
   /** Ends following once. */
   followError: PgsluiceError | null;
@@ -51,6 +53,7 @@ export function fakeWorld(changes: Partial<FakeWorld> = {}): FakeWorld {
     tables: 3,
     tableMs: 1,
     guardrails: [{ id: 'lag', state: 'ok', found: 'None.', remedy: '' }],
+    silent: false,
     slotVerdict: 'ok',
     followError: null,
     drift: null,
@@ -206,7 +209,7 @@ export function fakeLive(world: FakeWorld, facts: Facts): LiveRooms {
         }),
         run: async () => {
           while (!signal.aborted) {
-            guardrails = await input.readGuardrails({ bytes: 0, seconds: 0 }, null);
+            guardrails = await input.readGuardrails({ bytes: 0, seconds: 0 }, null).catch(() => []);
             const verdict = world.slotVerdict;
             const health = { walStatus: null, safeWalBytes: null, retainedBytes: 1, walBytesPerSecond: 0 };
             if (verdict !== 'ok') {
@@ -218,7 +221,13 @@ export function fakeLive(world: FakeWorld, facts: Facts): LiveRooms {
         },
       };
     },
-    guards: () => ({ read: () => Promise.resolve(world.guardrails), close: () => Promise.resolve() }),
+    guards: () => ({
+      read: () => {
+        if (!world.silent) return Promise.resolve(world.guardrails);
+        return Promise.reject(error('GUARDRAILS_UNANSWERED', 'Nobody answers.', true));
+      },
+      close: () => Promise.resolve(),
+    }),
     runCutover: async (input) => {
       calls.push('cutover');
       await input.prepare(input.signal);
