@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import pino from 'pino';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { longTest } from './support/long.ts';
 import { GroupRequest, type GroupRequestInput, type GroupView } from '../src/contract/group.ts';
 import type { JobView } from '../src/contract/job.ts';
 import { JobManager } from '../src/jobs/manager.ts';
@@ -239,7 +240,7 @@ test('an agent that was stopped in the middle goes on with all of them', async (
   await expectEqual(...databases);
 });
 
-test('a role that several databases need is made once, and none fails for it', async () => {
+longTest('a role that several databases need is made once, and none fails for it', async () => {
   const all = [1, 2, 3, 4].map((n) => `roles_${n}`);
   await source.run(`CREATE ROLE shared NOLOGIN; CREATE ROLE shared_group; GRANT shared_group TO shared`);
   for (const name of all) {

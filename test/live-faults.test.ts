@@ -225,18 +225,21 @@ longTest('a cutover that cannot end in time is rolled back, and writers who wait
   expect(done.verified).toBe(true);
 });
 
-test('an agent that is killed after a cancel that could not reach the source cleans up when it runs again', async () => {
-  const job = await start();
-  await job.untilCaughtUp();
-  await source.halt('fast');
-  await job.act('cancel');
-  await job.untilState(['cancelled'], 60_000);
-  await daemon.kill9();
-  await source.start();
-  expect(await traces(source, database)).not.toEqual([]);
-  daemon = await startDaemon(state);
-  await nothingIsLeft();
-});
+longTest(
+  'an agent that is killed after a cancel that could not reach the source cleans up when it runs again',
+  async () => {
+    const job = await start();
+    await job.untilCaughtUp();
+    await source.halt('fast');
+    await job.act('cancel');
+    await job.untilState(['cancelled'], 60_000);
+    await daemon.kill9();
+    await source.start();
+    expect(await traces(source, database)).not.toEqual([]);
+    daemon = await startDaemon(state);
+    await nothingIsLeft();
+  },
+);
 
 test('a slot that somebody drops fails the job in plain words, and nothing else is left', async () => {
   const job = await start();

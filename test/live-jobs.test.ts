@@ -285,18 +285,21 @@ test('where it is not allowed the job pauses with the statements, and goes on on
   expect(await contentsOf(target, database)).toEqual(await contentsOf(source, database));
 }, 120_000);
 
-test('a target that took over while the source was written is told apart by the stream, and nobody is sent to it', async () => {
-  const { id } = await manager.create(request());
-  await caughtUp(id);
-  await manager.stop('SIGTERM');
-  // As an agent leaves it that dies between the target's commit and the hand-over.
-  await target.run(`UPDATE pgsluice_live.progress SET finished = true`, database);
-  await source.run(`INSERT INTO seen VALUES ('late', 1), ('later', 2); DELETE FROM accounts WHERE aid = 1`, database);
-  manager = await start();
-  const failed = await reach(id, ['failed']).catch(() => manager.get(id));
-  expect(failed.error).toMatchObject({ code: 'CUTOVER_SPLIT' });
-  expect(failed.error?.message).toContain('public.accounts (1)');
-  expect(failed.error?.message).toContain('public.seen (2)');
-  await expect(manager.act(id, 'retry')).rejects.toThrow(code('ALREADY_HANDED_OVER'));
-  expect(await lastingTraces(target, database)).toEqual([]);
-});
+longTest(
+  'a target that took over while the source was written is told apart by the stream, and nobody is sent to it',
+  async () => {
+    const { id } = await manager.create(request());
+    await caughtUp(id);
+    await manager.stop('SIGTERM');
+    // As an agent leaves it that dies between the target's commit and the hand-over.
+    await target.run(`UPDATE pgsluice_live.progress SET finished = true`, database);
+    await source.run(`INSERT INTO seen VALUES ('late', 1), ('later', 2); DELETE FROM accounts WHERE aid = 1`, database);
+    manager = await start();
+    const failed = await reach(id, ['failed']).catch(() => manager.get(id));
+    expect(failed.error).toMatchObject({ code: 'CUTOVER_SPLIT' });
+    expect(failed.error?.message).toContain('public.accounts (1)');
+    expect(failed.error?.message).toContain('public.seen (2)');
+    await expect(manager.act(id, 'retry')).rejects.toThrow(code('ALREADY_HANDED_OVER'));
+    expect(await lastingTraces(target, database)).toEqual([]);
+  },
+);
