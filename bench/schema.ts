@@ -22,9 +22,6 @@ interface Run extends Measure {
   readonly phases: readonly { readonly phase: string; readonly seconds: number }[];
 }
 
-/** pg_dump and every other reader hold one lock a table. */
-const settings = { ...serverSettings, max_locks_per_transaction: '512' };
-
 /** Two servers of different majors; the programs are those of the newer one. */
 export async function startMajors(): Promise<BenchServers> {
   const dirs = await Promise.all([majorBinDir(sourceMajor), majorBinDir(targetMajor)]);
@@ -32,9 +29,9 @@ export async function startMajors(): Promise<BenchServers> {
   if (sourceDir === null || sourceDir === undefined || targetDir === null || targetDir === undefined) {
     throw new Error(`Set PGSLUICE_TEST_PG_${sourceMajor} and PGSLUICE_TEST_PG_${targetMajor} to folders with servers.`);
   }
-  const source = await startServer({ name: 'bench-source', binDir: sourceDir, settings });
+  const source = await startServer({ name: 'bench-source', binDir: sourceDir, settings: serverSettings });
   try {
-    const target = await startServer({ name: 'bench-target', binDir: targetDir, settings });
+    const target = await startServer({ name: 'bench-target', binDir: targetDir, settings: serverSettings });
     const stop = async (): Promise<void> => {
       await Promise.all([source.stop(), target.stop()]);
     };

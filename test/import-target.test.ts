@@ -7,13 +7,11 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { CheckResult } from '../src/contract/check.ts';
 import type { JobOptions } from '../src/contract/options.ts';
-import { readDatabaseFacts } from '../src/postgres/database-facts.ts';
-import { openSession } from '../src/postgres/session.ts';
-import { parseEndpoint } from '../src/postgres/settings.ts';
 import { type ArchiveRun, exportHere, importHere } from './support/archive-run.ts';
 import { runCli } from './support/cli.ts';
 import { contentsOf } from './support/contents.ts';
 import { pgDumpFor, startServer, type TestServer } from './support/servers.ts';
+import { databaseFactsOf } from './support/database-facts.ts';
 
 // What an import makes beside rows and definitions: the database itself, and extensions. Each from an archive of ours, and from one
 // that pg_dump has written alone.
@@ -61,23 +59,7 @@ async function save(database: string, to: { ours: string; plain: string }): Prom
   await exec(join(pgBin, 'pg_dump'), ['--format=custom', `--file=${to.plain}`, `--dbname=${server.url(database)}`]);
 }
 
-async function factsOf(database: string): Promise<Record<string, unknown>> {
-  const session = await openSession(parseEndpoint({ url: server.url(database) }, 'source'), {
-    signal: new AbortController().signal,
-    side: 'source',
-    purpose: 'test',
-  });
-  try {
-    const facts = await readDatabaseFacts(session);
-    return {
-      ...facts,
-      settings: facts.settings.toSorted(),
-      grants: facts.grants?.map((one) => JSON.stringify(one)).toSorted(),
-    };
-  } finally {
-    await session.close();
-  }
-}
+const factsOf = (database: string): Promise<Record<string, unknown>> => databaseFactsOf(server.url(database));
 
 let made = 0;
 const freshName = (): string => `made_${(made += 1)}`;

@@ -5,12 +5,13 @@ import pino from 'pino';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { CheckResult } from '../src/contract/check.ts';
 import { JobManager } from '../src/jobs/manager.ts';
-import { missingLocales, readDatabaseFacts } from '../src/postgres/database-facts.ts';
+import { missingLocales } from '../src/postgres/database-facts.ts';
 import { openSession } from '../src/postgres/session.ts';
 import { parseEndpoint } from '../src/postgres/settings.ts';
 import { runCli, type CliOutcome } from './support/cli.ts';
 import { findMajor, pgDumpFor, startServer, type TestServer } from './support/servers.ts';
 import { WatchedJob } from './support/watched-job.ts';
+import { databaseFactsOf } from './support/database-facts.ts';
 
 let source: TestServer;
 let target: TestServer;
@@ -59,23 +60,7 @@ async function loadSource(name: string): Promise<void> {
   );
 }
 
-async function factsOf(server: TestServer, name: string): Promise<unknown> {
-  const session = await openSession(parseEndpoint({ url: server.url(name) }, 'source'), {
-    signal: new AbortController().signal,
-    side: 'source',
-    purpose: 'test',
-  });
-  try {
-    const facts = await readDatabaseFacts(session);
-    return {
-      ...facts,
-      settings: facts.settings.toSorted(),
-      grants: facts.grants?.map((one) => JSON.stringify(one)).toSorted(),
-    };
-  } finally {
-    await session.close();
-  }
-}
+const factsOf = (server: TestServer, name: string): Promise<unknown> => databaseFactsOf(server.url(name));
 
 it('makes the database as the source is, by a role with CREATEDB, and says before what it will make', async () => {
   const name = 'the "shop"';

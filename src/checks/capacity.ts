@@ -8,6 +8,7 @@ import { longTransactions } from './long-transactions.ts';
 import { packedBytes, readSourceSize } from './size.ts';
 import type { RelationSize, SourceSize } from './size.ts';
 import { count, formatBytes } from './words.ts';
+import type { JobOptions } from '../contract/options.ts';
 
 const bytes = (r: RelationSize): number => r.tableBytes + r.indexBytes;
 
@@ -88,6 +89,16 @@ export async function readMaxWal(target: Database): Promise<number> {
   return (await target.one<{ bytes: number }>(MAX_WAL)).bytes;
 }
 
+/** Free bytes of the target's disk: as the job declares them, else as they can be read; null where neither says. */
+export async function readFree(
+  target: Database,
+  { targetDisk: declared }: Pick<JobOptions, 'targetDisk'>,
+): Promise<Parameters<typeof judgeTargetDisk>[0]['free']> {
+  if (declared !== null) return { bytes: declared, how: 'declared' };
+  const read = await freeDiskOf(target.session);
+  return read === null ? null : { bytes: read, how: 'read' };
+}
+
 const targetDisk: Check = {
   id: 'capacity.target-disk',
   severity: 'blocks',
@@ -96,17 +107,11 @@ const targetDisk: Check = {
   side: 'target',
   run: async (source, target, { options }) => {
     const size = await readSourceSize(source, options);
-    const read = options.targetDisk === null ? await freeDiskOf(target.session) : null;
     return judgeTargetDisk({
       sourceBytes: sourceBytes(size),
       dataBytes: estimateTargetBytes(size),
+      free: await readFree(target, options),
       maxWalBytes: await readMaxWal(target),
-      free:
-        options.targetDisk !== null
-          ? { bytes: options.targetDisk, how: 'declared' }
-          : read === null
-            ? null
-            : { bytes: read, how: 'read' },
     });
   },
 };

@@ -1,10 +1,9 @@
 import { newDatabaseOf } from '../checks/absent-target.ts';
-import { judgeTargetDisk, readMaxWal } from '../checks/capacity.ts';
+import { judgeTargetDisk, readFree, readMaxWal } from '../checks/capacity.ts';
 import type { CatalogObject } from '../checks/catalog.ts';
 import { failed, informed, passed, skipped, warned } from '../checks/check.ts';
 import type { Scope, Verdict } from '../checks/check.ts';
 import type { Database } from '../checks/database.ts';
-import { freeDiskOf } from '../checks/disk.ts';
 import { judgeExtensions, offeredBy, readFilled, readInstallRights } from '../checks/extensions.ts';
 import { judgeRolePlan } from '../checks/privilege-owners.ts';
 import {
@@ -155,17 +154,11 @@ export async function examineDisk(
   const large = carriesLargeObjects(options) ? (manifest?.largeObjects?.bytes ?? 0) : 0;
   const indexes = options.dataOnly ? 0 : manifest?.source.indexBytes;
   const dataBytes = tables + large + (indexes ?? 0);
-  const read = options.targetDisk === null ? await freeDiskOf(target.session) : null;
   const verdict = judgeTargetDisk({
     sourceBytes: dataBytes,
     dataBytes,
+    free: await readFree(target, options),
     maxWalBytes: await readMaxWal(target),
-    free:
-      options.targetDisk !== null
-        ? { bytes: options.targetDisk, how: 'declared' }
-        : read === null
-          ? null
-          : { bytes: read, how: 'read' },
   });
   if (indexes !== undefined) return verdict;
   const found = `${verdict.found} The archive does not say how large its indexes were: they come on top.`;

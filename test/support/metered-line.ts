@@ -1,4 +1,5 @@
 import { connect, createServer, type Socket } from 'node:net';
+import { endTogether } from './proxy.ts';
 
 /** A line whose bytes are counted. */
 export interface MeteredLine {
@@ -14,19 +15,9 @@ export async function startMeteredLine(targetPort: number): Promise<MeteredLine>
   let received = 0;
   const server = createServer({ highWaterMark: 16_384 }, (inner) => {
     const outer = connect(targetPort, '127.0.0.1');
-    for (const [socket, other] of [
-      [inner, outer],
-      [outer, inner],
-    ] as const) {
-      sockets.add(socket);
-      // An end of either side is passed on; what it was is for the two programs to find out.
-      socket.on('error', () => other.destroy());
-      socket.on('close', () => {
-        sockets.delete(socket);
-        other.destroy();
-      });
-      socket.pipe(other);
-    }
+    endTogether(inner, outer, sockets);
+    inner.pipe(outer);
+    outer.pipe(inner);
     outer.on('data', (chunk: Buffer) => {
       received += chunk.length;
     });

@@ -9,6 +9,21 @@ export interface CuttableProxy {
   close(): Promise<void>;
 }
 
+/** Keeps both ends of a line in `sockets` while they live. An end of either is passed on; what it was is for the two programs to find out. */
+export function endTogether(inner: Socket, outer: Socket, sockets: Set<Socket>): void {
+  for (const [socket, other] of [
+    [inner, outer],
+    [outer, inner],
+  ] as const) {
+    sockets.add(socket);
+    socket.on('error', () => other.destroy());
+    socket.on('close', () => {
+      sockets.delete(socket);
+      other.destroy();
+    });
+  }
+}
+
 /**
  * Passes bytes to `127.0.0.1:targetPort` both ways until it is cut. Where `loseAnswerTo` says so of a chunk from the client,
  * the server gets it and the client never hears of that connection again but for its end. `rewrite` may change what the client says,
@@ -29,18 +44,7 @@ export async function startProxy(
   };
   const server = createServer((inner) => {
     const outer = connect(targetPort, '127.0.0.1');
-    for (const [socket, other] of [
-      [inner, outer],
-      [outer, inner],
-    ] as const) {
-      sockets.add(socket);
-      // An end of either side is passed on; what it was is for the two programs to find out.
-      socket.on('error', () => other.destroy());
-      socket.on('close', () => {
-        sockets.delete(socket);
-        other.destroy();
-      });
-    }
+    endTogether(inner, outer, sockets);
     inner.on('data', (chunk: Buffer) => {
       const lose = loseAnswerTo(chunk);
       if (lose) outer.removeAllListeners('data');

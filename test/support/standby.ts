@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type TestServer, startServer } from './servers.ts';
 import { ordinaryUser } from '../../src/demo/ordinary-user.ts';
+import { endTogether } from './proxy.ts';
 
 const exec = promisify(execFile);
 
@@ -44,19 +45,9 @@ export async function startAddress(first: number): Promise<Address> {
   const sockets = new Set<Socket>();
   const server = createServer((inner) => {
     const outer = connect(target, '127.0.0.1');
-    for (const [socket, other] of [
-      [inner, outer],
-      [outer, inner],
-    ] as const) {
-      sockets.add(socket);
-      // An end of either side is passed on; what it was is for the two programs to find out.
-      socket.on('error', () => other.destroy());
-      socket.on('close', () => {
-        sockets.delete(socket);
-        other.destroy();
-      });
-      socket.pipe(other);
-    }
+    endTogether(inner, outer, sockets);
+    inner.pipe(outer);
+    outer.pipe(inner);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
