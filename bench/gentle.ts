@@ -14,7 +14,7 @@ import { cloneCommand } from './tools.ts';
 const database = 'bench_gentle';
 /** Rows of the table that is copied while pgbench works on its own, at --scale 1: about 150 MB that do not compress. */
 const filling = 500_000;
-const pgbenchScale = 5;
+const pgbenchScale = 50;
 /** pgbench alone, before and after each job, ms. */
 const aloneMs = 12_000;
 /** After a job's end its checkpoints and vacuums are still going, ms. */
