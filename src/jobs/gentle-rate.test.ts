@@ -18,6 +18,26 @@ test('a loss that nobody would bear needs no second look', () => {
   expect(rate.worked(look(700), true)).toBe(FIRST_RATE * 0.6);
 });
 
+test('it goes up by much until the source shows that it was too much', () => {
+  const rate = new GentleRate(null);
+  rate.rested(look(1000));
+  expect(rate.worked(look(1000), true)).toBe(FIRST_RATE * 2);
+  expect(rate.worked(look(1000), true)).toBe(FIRST_RATE * 4);
+  expect(rate.worked(look(500), true)).toBe(FIRST_RATE * 4 * 0.6);
+  expect(rate.worked(look(1000), true)).toBe(Math.round(FIRST_RATE * 4 * 0.6 * 1.3));
+});
+
+test('a loss that does not end while the job rests is not made longer by a lower rate', () => {
+  const aged = new GentleRate(null, look(1500));
+  aged.rested(look(1000));
+  for (let turn = 0; turn < 10; turn += 1) aged.worked(look(800), true);
+  expect(aged.rate).toBe(FIRST_RATE);
+  const fresh = new GentleRate(null, look(1010));
+  fresh.rested(look(1000));
+  for (let turn = 0; turn < 10; turn += 1) fresh.worked(look(800), true);
+  expect(fresh.rate).toBe(1e6);
+});
+
 test('where others come and go by themselves the rate is not lowered to nothing', () => {
   const rate = new GentleRate(50e6);
   let noise = 4711;

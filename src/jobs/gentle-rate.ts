@@ -7,7 +7,7 @@ export interface Look {
 }
 
 /** The rate that a gentle job begins with, bytes/s. */
-export const FIRST_RATE = 4e6;
+export const FIRST_RATE = 8e6;
 /** Reading that much takes about a hundredth of a processor, so that less would only make the job longer. */
 const LOWEST_RATE = 1e6;
 const HIGHEST_RATE = 512e6;
@@ -24,20 +24,27 @@ const ROOM = 0.03;
 const SLOWER = 1.6;
 const SLOWER_MS = 2;
 const DOWN = 0.6;
+/** As long as the source has borne whatever it was given, and once it has not. */
+const FIRST_UP = 2;
 const UP = 1.3;
 
 /**
  * How much a job may take from a source that others use: less when they get less done, or wait longer, than while the job rests; more
- * when there is no difference. Lifecycle: looks are told in turn, `rate` says what follows from them. Pure but for its memory.
+ * when there is no difference. Where they lose because a snapshot is held at all (what they write meanwhile cannot be cleaned up, so
+ * the loss grows with its age and does not end while the job rests) a lower rate only keeps the snapshot for longer: then it does not
+ * go below the first one. Lifecycle: looks are told in turn, `rate` says what follows from them. Pure but for its memory.
  */
 export class GentleRate {
   readonly #most: number;
+  readonly #alone: Look | null;
   #rate: number;
+  #harmed = false;
   #working: Look[] = [];
   #resting: Look[] = [];
 
-  /** `most`: what the job was told not to exceed, bytes/s; null: nothing. */
-  constructor(most: number | null) {
+  /** `most`: what the job was told not to exceed, bytes/s; null: nothing. `alone`: before the job had its snapshot; null: not seen. */
+  constructor(most: number | null, alone: Look | null = null) {
+    this.#alone = alone;
     this.#most = Math.min(most ?? HIGHEST_RATE, HIGHEST_RATE);
     this.#rate = Math.min(FIRST_RATE, this.#most);
   }
@@ -56,8 +63,11 @@ export class GentleRate {
     this.#working = [...this.#working, look].slice(-REMEMBERED);
     if (this.#resting.length === 0) return this.#rate;
     const harm = harmOf(this.#working, this.#resting);
-    if (harm === 'too much') this.#set(this.#rate * DOWN);
-    else if (harm === 'room' && full) this.#set(this.#rate * UP);
+    if (harm === 'too much') {
+      this.#harmed = true;
+      const aged = this.#alone !== null && harmOf(this.#resting, [this.#alone]) === 'too much';
+      this.#set(Math.max(aged ? Math.min(FIRST_RATE, this.#rate) : 0, this.#rate * DOWN));
+    } else if (harm === 'room' && full) this.#set(this.#rate * (this.#harmed ? UP : FIRST_UP));
     return this.#rate;
   }
 

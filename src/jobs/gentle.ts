@@ -7,8 +7,8 @@ import { linked } from './live-work.ts';
 import type { RunContext } from './run-job.ts';
 
 /** A turn: the job reads for a while, then rests for a while, so that both can be compared. ms */
-const WORK_MS = 9_000;
-const REST_MS = 3_000;
+const WORK_MS = 4_500;
+const REST_MS = 2_500;
 /** At the begin of either the server's counters still tell of the other: backends report once a second (documentation, 27.2). */
 const SETTLE_MS = 1_100;
 const ASK_EVERY_MS = 150;
@@ -33,9 +33,9 @@ export interface GentleInput extends Pick<RunContext, 'options' | 'gate' | 'emit
 export async function gently<T>(input: GentleInput, work: () => Promise<T>): Promise<T> {
   const { options, gate } = input;
   if (options.gentle !== true) return await work();
-  const rate = new GentleRate(options.maxRate ?? null);
-  gate.pace.limit = rate.rate;
   const looks = input.available > input.taken;
+  const rate = new GentleRate(options.maxRate ?? null, looks ? await lookBefore(input) : null);
+  gate.pace.limit = rate.rate;
   say(
     input,
     `Gentle with the source: ${input.taken} connections, no parallel scans, ${words(rate.rate)} at first, ` +
@@ -55,6 +55,31 @@ export async function gently<T>(input: GentleInput, work: () => Promise<T>): Pro
   }
 }
 
+/** The source before the job has a snapshot there; null when it cannot be looked at. @throws the signal's reason. */
+async function lookBefore(input: GentleInput): Promise<Look | null> {
+  const { signal } = input;
+  let session: Session | null = null;
+  try {
+    session = await openLook(input, signal);
+    return await watch(session, REST_MS, signal);
+  } catch (error) {
+    throwIfAborted(signal);
+    unseen(input, error);
+    return null;
+  } finally {
+    await session?.close();
+  }
+}
+
+function openLook({ source }: GentleInput, signal: AbortSignal): Promise<Session> {
+  return openSession(source, { signal, side: 'source', purpose: 'gentle', readOnly: true });
+}
+
+function unseen({ emit }: GentleInput, error: unknown): void {
+  const why = error instanceof Error ? error.message : String(error);
+  emit({ type: 'log', level: 'debug', message: `How the source fares could not be seen: ${why}` });
+}
+
 /** Turns, until the signal fires. Never rejects: a source that cannot be looked at is read at the rate it had. */
 async function look(input: GentleInput, rate: GentleRate, signal: AbortSignal): Promise<void> {
   const { pace } = input.gate;
@@ -62,7 +87,7 @@ async function look(input: GentleInput, rate: GentleRate, signal: AbortSignal): 
   while (!signal.aborted) {
     let session: Session | null = null;
     try {
-      session = await openSession(input.source, { signal, side: 'source', purpose: 'gentle', readOnly: true });
+      session = await openLook(input, signal);
       for (;;) {
         const spent = pace.spent;
         const working = await watch(session, WORK_MS, signal);
@@ -87,8 +112,7 @@ async function look(input: GentleInput, rate: GentleRate, signal: AbortSignal): 
       }
     } catch (error) {
       if (signal.aborted) return;
-      const why = error instanceof Error ? error.message : String(error);
-      input.emit({ type: 'log', level: 'debug', message: `How the source fares could not be seen: ${why}` });
+      unseen(input, error);
       await sleep(WORK_MS, undefined, { signal }).catch(() => undefined);
     } finally {
       await session?.close();
