@@ -25,6 +25,8 @@ export interface PlanInput {
   readonly splitAbove: number | null;
   /** ctid ranges are read without scanning the whole table from 14 on. */
   readonly sourceMajor: number;
+  /** Estimated seconds from the start of a table's copy to the end of its last index, by oid; left out, size alone orders the tables. */
+  readonly paths?: ReadonlyMap<number, number>;
 }
 
 /** Below this a table costs as much in round trips as in bytes. */
@@ -43,14 +45,19 @@ export function piecesOf(table: SourceTable, input: PlanInput): number {
       Math.max(2, Math.ceil(table.sizeBytes / Math.max(1, input.splitAbove))),
     );
   }
+  // Asked first, since there may be thousands of tables and the sum below is made for each that comes so far.
+  if (input.tableJobs < 4 || table.sizeBytes < 2 * SMALLEST_PIECE) return 1;
   // Alone on the critical path: copying it takes longer than all the rest spread over the other workers.
   const total = input.tables.reduce((sum, other) => sum + other.sizeBytes, 0);
   const fairShare = total / input.tableJobs;
-  if (input.tableJobs < 4 || table.sizeBytes < 2 * fairShare) return 1;
+  if (table.sizeBytes < 2 * fairShare) return 1;
   return Math.max(1, Math.min(input.tableJobs, Math.floor(table.sizeBytes / SMALLEST_PIECE)));
 }
 
-/** Every table as one task or several, largest first, so that no large one starts when the others have ended. */
+/**
+ * Every table as one task or several, the longest critical path first: its copy and what is built after it, so that none starts when
+ * the others have ended. Where no paths are known, the largest first.
+ */
 export function planTasks(input: PlanInput): CopyTask[] {
   const tasks: CopyTask[] = [];
   for (const table of input.tables) {
@@ -63,7 +70,8 @@ export function planTasks(input: PlanInput): CopyTask[] {
       tasks.push({ table, format, range: pieces === 1 ? null : { from, to }, weight });
     }
   }
-  return tasks.toSorted((a, b) => b.weight - a.weight);
+  const pathOf = ({ table }: CopyTask): number => input.paths?.get(table.oid) ?? 0;
+  return tasks.toSorted((a, b) => pathOf(b) - pathOf(a) || b.weight - a.weight);
 }
 
 /** One sentence about what will be copied; `tables`: the tasks of each table. Pure. */
@@ -72,5 +80,5 @@ export function describeTasks(tables: readonly (readonly CopyTask[])[]): string 
   const split = tables.filter((tasks) => tasks.length > 1).length;
   const noun = tables.length === 1 ? 'table' : 'tables';
   const pieces = split > 0 ? `; ${split} split by ctid` : '';
-  return `Copying ${tables.length} ${noun}, largest first: ${binary} in binary, ${tables.length - binary} as text${pieces}.`;
+  return `Copying ${tables.length} ${noun}, the longest first: ${binary} in binary, ${tables.length - binary} as text${pieces}.`;
 }
