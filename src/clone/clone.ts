@@ -15,6 +15,8 @@ import type { CloneContext } from './context.ts';
 import { log } from './context.ts';
 import { copyData } from './copy-data.ts';
 import type { FailedTable } from './copy-data.ts';
+import { Expectation } from './expectation.ts';
+import type { Expected } from './expectation.ts';
 import { chooseCopyMode } from './copy-mode.ts';
 import { carriesLargeObjects, carryLargeObjects } from './large-objects.ts';
 import { PhaseClock } from './phase-clock.ts';
@@ -50,6 +52,8 @@ export interface CloneOutcome {
   readonly targetExtensions: readonly string[];
   /** What a person still has to do, in plain sentences. */
   readonly todo: readonly string[];
+  /** Only of a copy between two servers that ran in one go. */
+  readonly expected?: Expected;
 }
 
 /** A clone under one snapshot, kept by its job so that failed tables can be tried again while the snapshot lives. */
@@ -85,6 +89,7 @@ class Clone implements CloneRun {
   readonly #todo: string[] = [];
   readonly #done: Done = { schema: false, tables: new Set(), largeObjects: false };
   readonly #progress: CopyProgress;
+  readonly #expectation: Expectation;
   #moment: SourceMoment | null = null;
   #owners: RelationOwners | null = null;
   #leaves: ReadonlySet<number> = new Set();
@@ -99,7 +104,11 @@ class Clone implements CloneRun {
     this.#context = context;
     this.#clock = new PhaseClock(context);
     this.#work = new TargetWork(context);
-    this.#progress = new CopyProgress((event) => context.emit(event));
+    this.#expectation = new Expectation(context);
+    this.#progress = new CopyProgress((event) => {
+      context.emit(event);
+      this.#expectation.look(event);
+    });
   }
 
   get snapshot(): SourceSnapshot | null {
@@ -182,6 +191,9 @@ class Clone implements CloneRun {
     const stages = planStages(archive ?? { entries: [] }, this.#owners, copied);
     if (this.#done.schema) return stages;
 
+    const asked = this.#expectation.ask(snapshot.holder);
+    // Awaited when the target answers; its failure until then is no unhandled rejection.
+    asked.catch(() => undefined);
     const target = await openSession(context.target, {
       signal: context.signal,
       side: 'target',
@@ -189,7 +201,12 @@ class Clone implements CloneRun {
       retryForMs: 30_000,
     });
     try {
+      const begun = performance.now();
       await target.run(RESTORE_SETTINGS);
+      const targetMs = performance.now() - begun;
+      const tableJobs = Math.min(context.options.tableJobs, snapshot.workers);
+      const facts = { tables, stages, owners: this.#owners, leaves: this.#leaves, tableJobs };
+      this.#expectation.say(facts, await asked, targetMs);
       await context.beforeFirstWrite();
       if (context.replaceTarget && context.options.dataOnly) {
         await emptyTables(target, tables, carriesLargeObjects(context.options));
@@ -232,8 +249,11 @@ class Clone implements CloneRun {
       tableJobs: first && !context.options.dataOnly ? jobs : 1,
       splitAbove: context.options.splitAbove,
       sourceMajor: context.sourceVersion.major,
+      ...this.#expectation.paths,
     });
     this.#announce(tasks, first);
+    const buildSeconds = this.#expectation.builds;
+    this.#expectation.copyBegins();
     const largeObjects = this.#copyLargeObjects(sessions);
     // Awaited after the tables; its failure until then is no unhandled rejection.
     largeObjects.catch(() => undefined);
@@ -249,7 +269,7 @@ class Clone implements CloneRun {
           this.#done.tables.add(table.oid);
           const list = stages.builds.get(table.oid) ?? [];
           builds.add([
-            ...this.#work.buildTasks(sessions, list, table.sizeBytes),
+            ...this.#work.buildTasks(sessions, list, table.sizeBytes, buildSeconds.get(table.oid)),
             ...analyzeTasks(sessions, [table], this.#leaves),
           ]);
         },
@@ -335,6 +355,9 @@ class Clone implements CloneRun {
       moved: this.#work.moved,
       targetExtensions: this.#ownExtensions,
       todo: this.#todo,
+      ...(error === null
+        ? this.#expectation.compared((oid) => this.#progress.of(oid).seconds, this.#work.buildSeconds)
+        : {}),
     };
   }
 }

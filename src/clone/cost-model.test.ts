@@ -141,14 +141,15 @@ describe('schedule', () => {
   const plain = { tableJobs: 1, indexJobs: 1, lanes: 2, beside: 0, leaves: new Set<number>() };
 
   test('builds run beside the copies that follow, and the end names the table that comes last', () => {
-    expect(schedule([cost(1, 4, [3]), cost(2, 4, [])], plain)).toEqual({ copyEnd: 8, end: 8, lastTable: 1 });
-    expect(schedule([cost(2, 4, []), cost(1, 4, [3])], plain)).toEqual({ copyEnd: 8, end: 11, lastTable: 1 });
+    expect(schedule([cost(1, 4, [3]), cost(2, 4, [])], plain)).toMatchObject({ copyEnd: 8, end: 8, lastTable: 1 });
+    expect(schedule([cost(2, 4, []), cost(1, 4, [3])], plain)).toMatchObject({ copyEnd: 8, end: 11, lastTable: 1 });
   });
 
   test('more streams than run at full speed slow each other down', () => {
     const four = [cost(1, 1, []), cost(2, 1, []), cost(3, 1, []), cost(4, 1, [])];
     expect(schedule(four, { ...plain, tableJobs: 4 }).copyEnd).toBeCloseTo(2, 9);
     expect(schedule(four, { ...plain, tableJobs: 4, lanes: 4 }).copyEnd).toBeCloseTo(1, 9);
+    expect(schedule(four, { ...plain, tableJobs: 4 }).spent.get(3)?.copySeconds).toBeCloseTo(2, 9);
   });
 
   test('what locks a table alone waits; what shares it does not', () => {
@@ -251,7 +252,7 @@ describe('words', () => {
       { phase: 'indexes' as const, seconds: 3, bound: '' },
       { phase: 'verify' as const, seconds: 1.8, bound: '' },
     ];
-    const estimate = { tables: [], phases, seconds: 14.2, bytes: 1.2 * GIB };
+    const estimate = { tables: [], phases, seconds: 14.2, bytes: 1.2 * GIB, expected: new Map() };
     expect(estimateSentence(estimate)).toBe(
       'About 14 s for 1.2 GiB: 9 s copy, 3 s indexes, 2 s comparison; this is an estimate.',
     );

@@ -2,6 +2,7 @@ import type { Phase } from '../contract/event.ts';
 import { COSTS, buildPath, estimateTables, waits } from './cost-model.ts';
 import type { CostInput, TableCost } from './cost-model.ts';
 import { schedule } from './cost-schedule.ts';
+import type { Scheduled, TableSpent } from './cost-schedule.ts';
 import { qualified } from '../postgres/quote.ts';
 
 /** Everything an estimate is made of: no more than what a clone has read of the catalogue before it touches the target. */
@@ -31,6 +32,13 @@ export interface CostEstimate {
   readonly seconds: number;
   /** Of all tables on the source. */
   readonly bytes: number;
+  /** What a watch is expected to show of each table, by oid: beside what else runs, unlike its costs. */
+  readonly expected: ReadonlyMap<number, TableExpected>;
+}
+
+/** Seconds of wall time. */
+export interface TableExpected extends TableSpent {
+  readonly verifySeconds: number;
 }
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
@@ -70,10 +78,13 @@ function schemaPhase(input: EstimateInput): PhaseCost {
   };
 }
 
-function filling(input: EstimateInput, tables: readonly TableCost[]): PhaseCost[] {
+function filling(
+  input: EstimateInput,
+  tables: readonly TableCost[],
+): { phases: PhaseCost[]; spent: Scheduled['spent'] } {
   const { count, bytes } = input.largeObjects;
   const objects = count * COSTS.largeObjectSeconds + bytes / COSTS.largeObjectBytesPerSecond;
-  const { copyEnd, end, lastTable } = schedule(tables, {
+  const { copyEnd, end, lastTable, spent } = schedule(tables, {
     tableJobs: input.plan.tableJobs,
     indexJobs: input.indexJobs,
     lanes: COSTS.fullSpeedLanes,
@@ -96,10 +107,11 @@ function filling(input: EstimateInput, tables: readonly TableCost[]): PhaseCost[
       : buildPath(last.builds, input.indexJobs) > left * 0.6
         ? `indexes of ${nameOf(last)}`
         : `${sum(tables.map(({ builds }) => builds.length)).toLocaleString('en-US')} indexes and constraints, ${input.indexJobs} at once`;
-  return [
+  const phases: PhaseCost[] = [
     { phase: 'copy', seconds: copyEnd, bound: copyEnd < 0.05 ? 'next to nothing to copy' : copyBound },
     { phase: 'indexes', seconds: left, bound: indexBound },
   ];
+  return { phases, spent };
 }
 
 function constraintsPhase(input: EstimateInput, tables: readonly TableCost[]): PhaseCost {
@@ -148,10 +160,12 @@ function verifyPhase(input: EstimateInput, tables: readonly TableCost[]): PhaseC
 export function estimateClone(input: EstimateInput): CostEstimate {
   const tables = input.schemaOnly ? [] : estimateTables(input);
   const builds = input.schemaOnly ? sum([...input.builds.values()].map((list) => list.length)) : 0;
+  const beside = Math.max(1, Math.min(input.plan.tableJobs, tables.length) / COSTS.fullSpeedLanes);
   const trees = tables.filter(({ table }) => input.leaves.has(table.oid)).map((cost) => cost.analyzeSeconds);
+  const filled = input.schemaOnly ? null : filling(input, tables);
   const phases: PhaseCost[] = [
     schemaPhase(input),
-    ...(input.schemaOnly
+    ...(filled === null
       ? [
           {
             phase: 'indexes' as const,
@@ -159,7 +173,7 @@ export function estimateClone(input: EstimateInput): CostEstimate {
             bound: `${builds.toLocaleString('en-US')} indexes and constraints without rows`,
           },
         ]
-      : filling(input, tables)),
+      : filled.phases),
     constraintsPhase(input, tables),
     { phase: 'analyze', seconds: share(sorted(trees), input.indexJobs), bound: 'statistics of partition trees' },
     ...verifyPhase(input, tables),
@@ -169,6 +183,16 @@ export function estimateClone(input: EstimateInput): CostEstimate {
     phases,
     seconds: sum(phases.map((phase) => phase.seconds)),
     bytes: sum(tables.map(({ table }) => table.sizeBytes)),
+    expected: new Map(
+      tables.map(({ table, verifySeconds }) => [
+        table.oid,
+        {
+          copySeconds: filled?.spent.get(table.oid)?.copySeconds ?? 0,
+          buildSeconds: filled?.spent.get(table.oid)?.buildSeconds ?? 0,
+          verifySeconds: verifySeconds * beside,
+        },
+      ]),
+    ),
   };
 }
 

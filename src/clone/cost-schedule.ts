@@ -18,6 +18,14 @@ export interface Scheduled {
   readonly end: number;
   /** Table of the build that ended last, as oid; null where nothing was built. */
   readonly lastTable: number | null;
+  /** What a watch would show of each table, by oid: from the start of its copy to its end, and all of its builds. */
+  readonly spent: ReadonlyMap<number, TableSpent>;
+}
+
+/** Seconds of wall time. */
+export interface TableSpent {
+  readonly copySeconds: number;
+  readonly buildSeconds: number;
 }
 
 interface Stream {
@@ -30,6 +38,8 @@ interface Stream {
 
 interface Running extends Stream {
   readonly endsAt: number;
+  /** On the clock; `endsAt` is in seconds of work. */
+  readonly startedAt: number;
 }
 
 /** What follows a table's copy: its builds, and its statistics after everything else. */
@@ -62,7 +72,8 @@ export function schedule(costs: readonly TableCost[], input: ScheduleInput): Sch
   const waiting: Stream[] = [];
   const held = new Map<number, { count: number; exclusive: boolean }>();
   const running: Running[] = [];
-  const result = { copyEnd: 0, end: 0, lastTable: null as number | null };
+  const spent = new Map<number, { from: number; copySeconds: number; buildSeconds: number }>();
+  const result = { copyEnd: 0, end: 0, lastTable: null as number | null, spent };
   let next = 0;
   let now = 0;
   let done = 0;
@@ -70,7 +81,9 @@ export function schedule(costs: readonly TableCost[], input: ScheduleInput): Sch
 
   const start = (stream: Stream): void => {
     busy[stream.kind] += 1;
-    running.push({ ...stream, endsAt: done + stream.seconds });
+    running.push({ ...stream, endsAt: done + stream.seconds, startedAt: now });
+    if (stream.kind === 'copy' && !spent.has(stream.oid))
+      spent.set(stream.oid, { from: now, copySeconds: 0, buildSeconds: 0 });
   };
   const fill = (): void => {
     for (let copy = copies[next]; copy !== undefined && busy.copy < input.tableJobs; copy = copies[next]) {
@@ -102,6 +115,10 @@ export function schedule(costs: readonly TableCost[], input: ScheduleInput): Sch
     busy[stream.kind] -= 1;
     if (stream.kind !== 'build') result.copyEnd = now;
     result.end = now;
+    const own = spent.get(stream.oid);
+    if (own !== undefined && stream.kind === 'copy') own.copySeconds = now - own.from;
+    if (own !== undefined && stream.kind === 'build' && stream.priority >= 0)
+      own.buildSeconds += now - stream.startedAt;
     if (stream.kind === 'copy') {
       const left = (pieces.get(stream.oid) ?? 1) - 1;
       pieces.set(stream.oid, left);

@@ -3,6 +3,7 @@ import { PgsluiceError, throwIfAborted } from '../errors.ts';
 import { openSession } from '../postgres/session.ts';
 import type { Session } from '../postgres/session.ts';
 import type { ConnectionSettings, Side } from '../postgres/settings.ts';
+import { buildSettingsSql, chooseBuildSettings, readTargetMeans } from './build-settings.ts';
 import type { TargetContext } from './context.ts';
 import { log } from './context.ts';
 
@@ -110,13 +111,8 @@ export async function openControl(context: TargetContext): Promise<Session | nul
   });
 }
 
-/** Work memory for index builds from what the target says it has, as SQL; timeouts are off already. */
+/** Settings of sessions that build indexes, from what the target says it has, as SQL; timeouts are off already. */
 export async function buildSettings(control: Session | null, jobs: number): Promise<string> {
   if (control === null) return 'SELECT 1';
-  const [row] = await control.query<{ bytes: string }>(
-    `SELECT least(1024 * 1024 * 1024, greatest(pg_size_bytes(current_setting('maintenance_work_mem')),
-                  pg_size_bytes(current_setting('effective_cache_size')) / 4 / $1::int))::text AS bytes`,
-    [jobs],
-  );
-  return `SET maintenance_work_mem = '${Math.floor(Number(row?.bytes ?? 0) / 1024)}kB'`;
+  return buildSettingsSql(chooseBuildSettings(await readTargetMeans(control), jobs));
 }

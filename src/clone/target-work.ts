@@ -35,6 +35,8 @@ export interface FillSteps {
 export class TargetWork {
   readonly problems: RestoreProblem[] = [];
   readonly moved: Report['moved'] = { tables: 0, rows: 0, bytes: 0, indexes: 0, sequences: 0, largeObjects: 0 };
+  /** Measured seconds of all builds of a table, by its oid on the source. */
+  readonly buildSeconds = new Map<number, number>();
   readonly #context: TargetContext;
   readonly #built = new Set<number>();
 
@@ -80,15 +82,27 @@ export class TargetWork {
     }
   }
 
-  /** Those of a table's indexes and constraints that no earlier run has made. */
-  buildTasks(sessions: SessionPool, list: readonly TableBuild[], sizeBytes: number): BuildTask[] {
+  /**
+   * Those of a table's indexes and constraints that no earlier run has made. `priority`: how long all of them will take; where that is
+   * not known, the table's size. All of a table have the same, so that they start together and share its pages in cache.
+   */
+  buildTasks(
+    sessions: SessionPool,
+    list: readonly TableBuild[],
+    sizeBytes: number,
+    priority: number = sizeBytes,
+  ): BuildTask[] {
     const todo = list.filter(({ entry }) => !this.#built.has(entry.dumpId));
-    if (sizeBytes <= TOGETHER_BYTES && todo.length > 1) return this.buildGroups(sessions, todo, sizeBytes);
+    if (sizeBytes <= TOGETHER_BYTES && todo.length > 1) return this.buildGroups(sessions, todo, priority);
     return todo.map(({ entry, table, exclusive }) => ({
       locks: [table.oid],
       exclusive,
-      priority: sizeBytes,
-      run: async () => this.#done(entry, await buildEntry(this.#context, sessions, entry, table)),
+      priority,
+      run: async () => {
+        const begun = performance.now();
+        this.#done(entry, await buildEntry(this.#context, sessions, entry, table));
+        this.#spend(table.oid, begun, 1);
+      },
     }));
   }
 
@@ -106,10 +120,18 @@ export class TargetWork {
       exclusive: true,
       priority,
       run: async () => {
+        const begun = performance.now();
         const problems = await buildTogether(this.#context, sessions, group);
         for (const { entry } of group) this.#done(entry, problems.get(entry) ?? []);
+        for (const { table } of group) this.#spend(table.oid, begun, group.length);
       },
     }));
+  }
+
+  /** What a build took; of several in one transaction each has its share. */
+  #spend(oid: number, begun: number, among: number): void {
+    const seconds = (performance.now() - begun) / 1000 / among;
+    this.buildSeconds.set(oid, (this.buildSeconds.get(oid) ?? 0) + seconds);
   }
 
   #done(entry: ArchiveEntry, problems: readonly RestoreProblem[]): void {

@@ -68,6 +68,38 @@ export const PhaseTiming = z.object({
 });
 export type PhaseTiming = z.infer<typeof PhaseTiming>;
 
+/** Seconds of wall time of one table; null where it was not measured. */
+const TableSeconds = z.object({
+  copy: z.number().nullable(),
+  /** All of its indexes and constraints, added up. */
+  build: z.number().nullable(),
+  verify: z.number().nullable(),
+});
+
+/** What was expected before the target was touched, beside what happened. Seconds. */
+export const EstimateReport = z
+  .object({
+    estimatedSeconds: z.number(),
+    /** Of the phases below. */
+    measuredSeconds: z.number(),
+    phases: z.array(
+      z.object({
+        /** `indexes` is what was left to build when the last row was in. */
+        phase: z.string(),
+        estimatedSeconds: z.number(),
+        measuredSeconds: z.number(),
+        /** What was expected to make it that long, in words. */
+        bound: z.string(),
+      }),
+    ),
+    /** Ten at most, the largest miss first. */
+    misses: z.array(
+      z.object({ schema: z.string(), name: z.string(), estimated: TableSeconds, measured: TableSeconds }),
+    ),
+  })
+  .openapi('EstimateReport');
+export type EstimateReport = z.infer<typeof EstimateReport>;
+
 /** An application that keeps its migrations in the database, told by its migration table. */
 export const Application = z
   .object({
@@ -114,6 +146,8 @@ export const Report = z
       largeObjects: z.number(),
     }),
     phases: z.array(PhaseTiming),
+    /** Only of a completed copy that ran in one go; reports of earlier versions have none. */
+    estimate: EstimateReport.optional(),
     restoreProblems: z.array(RestoreProblem),
     verification: Verification.nullable(),
     /** Warnings that a person let stand; reports of earlier versions have none. */
