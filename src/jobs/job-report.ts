@@ -2,6 +2,7 @@ import type { ErrorView, ResultEvent } from '../contract/event.ts';
 import type { Application, Report, Verification } from '../contract/report.ts';
 import { describeSettings } from '../postgres/settings.ts';
 import type { JobRow } from '../store/job-queries.ts';
+import { estimateOfRun } from './estimate-report.ts';
 import { type Sides, methodOf } from './job-view.ts';
 import type { RunEnd } from './run-job.ts';
 
@@ -39,6 +40,9 @@ export function isVerified(verification: Verification | null): boolean {
 /** Pure. */
 export function buildReport(row: JobRow, sides: Sides, ending: Ending): Report {
   const { end } = ending;
+  const phases = [...(end?.phases ?? []), ...(end?.copy?.phases ?? [])].toSorted((a, b) =>
+    a.startedAt.localeCompare(b.startedAt),
+  );
   return {
     jobId: row.id,
     name: row.name,
@@ -56,9 +60,8 @@ export function buildReport(row: JobRow, sides: Sides, ending: Ending): Report {
     finishedAt: ending.finishedAt.toISOString(),
     seconds: secondsOf(ending),
     moved: end?.copy?.moved ?? { ...nothingMoved, ...ending.counted },
-    phases: [...(end?.phases ?? []), ...(end?.copy?.phases ?? [])].toSorted((a, b) =>
-      a.startedAt.localeCompare(b.startedAt),
-    ),
+    phases,
+    ...(ending.status === 'completed' ? estimateOfRun(end?.copy?.expected, phases, end?.verification ?? null) : {}),
     restoreProblems: [...(end?.copy?.restoreProblems ?? [])],
     verification: end?.verification ?? null,
     todo: todo(row, ending),

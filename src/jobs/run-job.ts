@@ -6,8 +6,10 @@ import type { PauseGate } from '../gate.ts';
 import type { DatabaseFacts } from '../postgres/database-facts.ts';
 import type { ConnectionSettings } from '../postgres/settings.ts';
 import type { JobPatch } from '../store/job-queries.ts';
+import { estimateSentence } from '../contract/estimate-words.ts';
 import { asReport } from './as-report.ts';
 import { cleanLive } from './clean-live.ts';
+import { estimateOfRun } from './estimate-report.ts';
 import { gently } from './gentle.ts';
 import { whileDiskIsWatched } from './disk-watch.ts';
 import type { LiveHand } from './live-hand.ts';
@@ -296,6 +298,8 @@ async function copyAndVerify(context: RunContext, work: HeldCopy, phases: PhaseT
       }
       throwIfAborted(context.signal);
     }
+    const { estimate } = estimateOfRun(whole.expected, [...phases, ...whole.phases], verification);
+    if (estimate !== undefined) log(context, 'info', estimateSentence(estimate));
     const todo = [...uncalledHandOver(context.options), ...(await finishDatabase(context, work.database))];
     return { status: 'completed', error: null, facts, copy: whole, verification, phases, held: null, todo };
   } finally {

@@ -1,4 +1,5 @@
 import type { Difference, Report, TableVerification, Verification } from '../contract/report.ts';
+import { estimateSentence } from '../contract/estimate-words.ts';
 import { applicationSentence } from '../contract/words.ts';
 import { REPORT_STYLE } from './report-style.ts';
 import { importLine, movedTitle, verdictOf } from './report-words.ts';
@@ -83,6 +84,15 @@ function phases(report: Report): string {
     ],
     report.phases,
   );
+}
+
+function estimate({ estimate: found }: Report): string {
+  if (found === undefined) return '';
+  const both = (took: number, expected: number): string =>
+    `${formatSeconds(took)}, estimated ${formatSeconds(expected)}`;
+  const parts = found.phases.filter((phase) => phase.measuredSeconds >= 0.05 || phase.estimatedSeconds >= 0.05);
+  const each = parts.map((phase) => `${phase.phase} ${both(phase.measuredSeconds, phase.estimatedSeconds)}`).join('; ');
+  return `<p class="soft">${escapeHtml(`${estimateSentence(found)} ${each}${each === '' ? '' : '.'}`.trim())}</p>`;
 }
 
 function definition(text: string | null): string {
@@ -238,6 +248,7 @@ export function reportHtml(report: Report): string {
         report.seconds === null ? '' : `, ${escapeHtml(formatSeconds(report.seconds))} in all`
       }.</p>`,
       phases(report),
+      estimate(report),
     ),
     ...verified(report.verification),
     restoreProblems(report),
