@@ -2,34 +2,42 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startProxy } from '../test/support/proxy.ts';
 import { drawChart } from './chart.ts';
+import { printRuns } from './compare-report.ts';
+import type { Contest, Tool } from './contest.ts';
+import { cloneEvidence } from './figures.ts';
 import { type Limit, limitOf } from './limit.ts';
 import { describeMachine } from './machine.ts';
 import { type Measure, measure } from './measure.ts';
-import type { BenchOptions, ToolName } from './options.ts';
+import type { BenchOptions, WorkloadName } from './options.ts';
+import { orderOf } from './order.ts';
 import { type CloneLog, readCloneLog } from './phases.ts';
-import { gigabytes, megabytes, print, printMachine, seconds, table, tellElsewhere, writeResult } from './report.ts';
-import { type BenchServers, type Census, census, cpuOf, dropDatabase, prepareRun, reachedAt } from './servers.ts';
-import { pairedRatios, spread } from './stats.ts';
-import { type Contest, type Tool, cloneCommand, findTools, stateDir } from './tools.ts';
+import { gigabytes, print, printMachine, resultFile, seconds, tellElsewhere } from './report.ts';
+import { type BenchServers, type Census, census, cpuOf, dropDatabase, reachedAt } from './servers.ts';
+import { setAside, settle } from './settle.ts';
+import { printVerdicts } from './summary.ts';
+import { judge } from './targets.ts';
+import { cloneCommand, findTools, stateDir } from './tools.ts';
 import { type Workload, workloads } from './workloads.ts';
 
-interface Run extends Measure {
+export interface Run extends Measure {
   readonly sourceCpu: number | null;
   readonly targetCpu: number | null;
   /** Only of pgsluice. */
   readonly log: CloneLog | null;
 }
 
-interface WorkloadResult {
-  readonly workload: string;
+export interface WorkloadResult {
+  readonly workload: WorkloadName;
   readonly what: string;
   readonly source: Census;
-  readonly runs: Readonly<Partial<Record<ToolName, readonly Run[]>>>;
-  readonly verified: Run | null;
+  /** By the tool's name, round by round. */
+  readonly runs: Readonly<Record<string, readonly Run[]>>;
+  /** pgsluice with its full verification, round by round. */
+  readonly verified: readonly Run[];
   readonly limit: Limit | null;
 }
 
-/** Times all contestants in turn on the same two servers, prints what was seen and writes it down. */
+/** Times all contestants in turn on the same two servers, prints what was seen and writes it down after every workload. */
 export async function compare(
   servers: BenchServers,
   options: BenchOptions,
@@ -37,24 +45,37 @@ export async function compare(
   signal: AbortSignal,
 ): Promise<void> {
   if (options.json) tellElsewhere();
+  const at = new Date();
+  const save = resultFile('compare');
   const machine = await describeMachine(servers);
-  const { tools, skipped } = await findTools(options.tools, servers.binDir, options.jobs);
+  const { jobs, scale } = options;
+  const { tools, skipped } = await findTools(options.tools, servers.binDir, jobs, 'directory', scale);
   printMachine(machine);
+  print('Before every run: servers restarted, caches of the source filled, all that waits for the disk written');
   for (const tool of tools) print(`${tool.name}: ${tool.version}; ${tool.how}`);
   for (const { name, reason } of skipped) print(`${name}: skipped, ${reason}`);
+  const named = tools.map(({ name, version, how }) => ({ name, version, how }));
   const results: WorkloadResult[] = [];
+  const all = { at: at.toISOString(), machine, options, tools: named, skipped, results };
+  let file = '';
   for (const name of options.workloads) {
     signal.throwIfAborted();
-    const result = await compareOn(workloads[name], tools, servers, options, workDir, signal);
+    const workload = workloads[name];
+    const taking = tools.filter(({ only }) => only?.includes(name) ?? true);
+    const result = await compareOn(workload, taking, servers, options, workDir, signal);
     results.push(result);
-    printResult(result);
+    file = await save(all);
+    printRuns(result);
   }
-  const named = tools.map(({ name, version, how }) => ({ name, version, how }));
-  print(`\n${summary(results)}`);
-  const all = { machine, options, tools: named, skipped, results };
-  if (options.chart !== null) await writeFile(options.chart, drawChart(machine, results.map(charted)));
-  print(`\nAll figures: ${await writeResult('compare', all)}`);
-  if (options.json) process.stdout.write(`${JSON.stringify(all)}\n`);
+  const evidence = results.flatMap((result) => cloneEvidence(result, { at: all.at, scale }));
+  const verdicts = judge(evidence).filter(({ measured }) => measured !== null);
+  print();
+  printVerdicts(verdicts);
+  if (options.chart !== null) {
+    await writeFile(options.chart, drawChart(verdicts, { machine, tools: tools.map(({ version }) => version), at }));
+  }
+  print(`\nAll figures: ${file}`);
+  if (options.json) process.stdout.write(`${JSON.stringify({ ...all, verdicts })}\n`);
 }
 
 async function compareOn(
@@ -85,27 +106,34 @@ async function compareOn(
   print(
     `${gigabytes(source.bytes)} on the source, ${source.tables} tables, ${source.rows} rows, ${source.indexes} indexes`,
   );
-  const once = (tool: Tool): Promise<Run> => timedRun(tool, contest, servers, source, signal);
-  const [first] = tools;
-  if (first !== undefined) print(`warm-up: ${first.name} ${seconds((await once(first)).seconds)} s`);
-  const runs: Partial<Record<ToolName, Run[]>> = {};
-  for (let round = 1; round <= options.rounds; round += 1) {
-    const line: string[] = [];
-    for (const tool of tools) {
-      const run = await once(tool);
-      (runs[tool.name] ??= []).push(run);
-      line.push(`${tool.name} ${seconds(run.seconds)}`);
-    }
-    print(`round ${round}: ${line.join(', ')} s`);
-  }
+  const aside: string[] = [];
+  const once = async (tool: Tool): Promise<Run> => {
+    if (workload.manyFiles === true) await setAside(servers.target, database, aside);
+    return timedRun(tool, contest, servers, source, signal);
+  };
   const ours = tools.find(({ name }) => name === 'pgsluice');
-  const verified =
+  const checking: Tool | null =
     ours !== undefined && options.verified
-      ? await once({ ...ours, commands: () => [cloneCommand(contest, 'full', stateDir(contest))] })
+      ? { ...ours, commands: () => [cloneCommand(contest, 'full', stateDir(contest))] }
       : null;
-  const limit = options.limit && half === 0 ? await limitOf(servers, database, workDir) : null;
+  const warm: string[] = [];
+  for (const tool of tools) warm.push(`${tool.name} ${seconds((await once(tool)).seconds)}`);
+  print(`warm-up: ${warm.join(', ')} s`);
+  const runs: Record<string, Run[]> = Object.fromEntries(tools.map(({ name }) => [name, []]));
+  const verified: Run[] = [];
+  for (let round = 0; round < options.rounds; round += 1) {
+    const line: string[] = [];
+    for (const tool of orderOf([...tools, ...(checking === null ? [] : [checking])], round)) {
+      const run = await once(tool);
+      (tool === checking ? verified : runs[tool.name])?.push(run);
+      line.push(`${tool.name}${tool === checking ? ', all verified' : ''} ${seconds(run.seconds)}`);
+    }
+    print(`round ${round + 1}: ${line.join('; ')} s`);
+  }
+  const limit = options.limit ? await limitOf(servers, database, workDir) : null;
   for (const line of lines) await line.close();
-  await Promise.all([dropDatabase(servers.source, database), dropDatabase(servers.target, database)]);
+  await dropDatabase(servers.source, database);
+  for (const name of [database, ...aside]) await dropDatabase(servers.target, name);
   return { workload: workload.name, what: workload.what, source, runs, verified, limit };
 }
 
@@ -118,10 +146,10 @@ async function timedRun(
   signal: AbortSignal,
 ): Promise<Run> {
   const { database, workDir } = contest;
-  await prepareRun(servers, database);
+  await settle(servers, database);
   await tool.prepare(contest);
   const [sourceBefore, targetBefore] = await Promise.all([cpuOf(servers.source), cpuOf(servers.target)]);
-  const logFile = join(workDir, `${tool.name}.log`);
+  const logFile = join(workDir, 'run.log');
   const measured = await measure(tool.commands(contest), logFile, signal);
   const [sourceAfter, targetAfter] = await Promise.all([cpuOf(servers.source), cpuOf(servers.target)]);
   const got = await census(servers.target, database);
@@ -146,102 +174,3 @@ function used(before: number | null, after: number | null): number | null {
 
 const lineTo = (server: BenchServers['source'], delayMs: number): ReturnType<typeof startProxy> =>
   startProxy(server.port, undefined, undefined, undefined, delayMs);
-
-/** Ours by the best peer's, and by what the servers alone need, of every workload. */
-function summary(results: readonly WorkloadResult[]): string {
-  const rows = results.map(({ workload, runs, verified, limit }) => {
-    const ours = runs.pgsluice ?? [];
-    const times = ours.map((run) => run.seconds);
-    const peers = Object.entries(runs).flatMap(([name, list]) =>
-      name === 'pgsluice' || list.length === 0
-        ? []
-        : [{ name, median: spread(list.map((run) => run.seconds)).median, list }],
-    );
-    const [best] = peers.toSorted((a, b) => a.median - b.median);
-    const median = times.length === 0 ? null : spread(times).median;
-    const ratio =
-      best === undefined || median === null
-        ? null
-        : spread(
-            pairedRatios(
-              times,
-              best.list.map((run) => run.seconds),
-            ),
-          ).median;
-    const more = verified === null || median === null ? null : (verified.seconds - median) / median;
-    const byLimit = limit === null || median === null ? null : median / limit.seconds;
-    const two = (value: number | null): string => (value === null ? 'n/a' : value.toFixed(2));
-    return [
-      workload,
-      seconds(median),
-      best === undefined ? 'n/a' : `${best.name} ${seconds(best.median)}`,
-      two(ratio),
-      seconds(limit?.seconds ?? null),
-      two(byLimit),
-      two(more),
-    ];
-  });
-  return table(
-    ['workload', 'pgsluice s', 'best peer s', 'ratio', 'limit s', 'by limit', 'full verification adds'],
-    rows,
-  );
-}
-
-function charted({ workload, runs, limit }: WorkloadResult): Parameters<typeof drawChart>[1][number] {
-  const bars = Object.entries(runs).flatMap(([name, list]) =>
-    list.length === 0 ? [] : [{ name, ...spread(list.map((run) => run.seconds)) }],
-  );
-  return { workload, bars, limit: limit?.seconds ?? null };
-}
-
-function printResult({ runs, verified, limit }: WorkloadResult): void {
-  const rows = Object.entries(runs).map(([name, list]) => [name, ...cells(list)]);
-  if (verified !== null) rows.push(['pgsluice, all verified', ...cells([verified])]);
-  print(
-    table(
-      ['seconds', 'min', 'median', 'max', 'tool CPU', 'source CPU', 'target CPU', 'peak RSS', 'main process'],
-      rows,
-    ),
-  );
-  if (limit !== null) {
-    const { definitions, copyOut, copyIn, indexes } = limit;
-    const parts = Object.entries({ definitions, 'copy out': copyOut, 'copy in': copyIn, 'indexes and keys': indexes });
-    print(
-      `limit ${seconds(limit.seconds)} s: CPU of the servers alone (${parts.map(([name, cpu]) => `${name} ${seconds(cpu)}`).join(', ')} s) by ${limit.cores} cores`,
-    );
-  }
-  const ours = runs.pgsluice ?? [];
-  for (const [name, list] of Object.entries(runs)) {
-    if (name === 'pgsluice' || ours.length === 0) continue;
-    const ratio = spread(
-      pairedRatios(
-        ours.map((run) => run.seconds),
-        list.map((run) => run.seconds),
-      ),
-    );
-    const range = `${ratio.min.toFixed(2)} to ${ratio.max.toFixed(2)}`;
-    print(
-      `pgsluice / ${name}: median ${ratio.median.toFixed(2)} (${range}), ${ratio.median <= 1 ? 'not slower' : 'slower'}`,
-    );
-  }
-  const typical = middle(ours);
-  const phases = typical?.log?.phases ?? [];
-  if (phases.length > 0) {
-    print(`phases of its middle run: ${phases.map(({ phase, seconds: s }) => `${phase} ${seconds(s)}`).join(', ')} s`);
-  }
-}
-
-function cells(runs: readonly Run[]): string[] {
-  const { min, median, max } = spread(runs.map((run) => run.seconds));
-  const typical = middle(runs);
-  return [
-    ...[min, median, max, typical?.cpu ?? null, typical?.sourceCpu ?? null, typical?.targetCpu ?? null].map(seconds),
-    megabytes(typical?.treeBytes ?? null),
-    megabytes(typical?.mainBytes ?? null),
-  ];
-}
-
-/** The run whose time is the median, or the one just below it. */
-function middle(runs: readonly Run[]): Run | undefined {
-  return runs.toSorted((a, b) => a.seconds - b.seconds)[Math.floor((runs.length - 1) / 2)];
-}

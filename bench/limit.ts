@@ -4,7 +4,8 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { qualified } from '../src/postgres/quote.ts';
-import { type BenchServers, cpuOf, prepareRun } from './servers.ts';
+import { type BenchServers, cpuOf } from './servers.ts';
+import { settle } from './settle.ts';
 
 const exec = promisify(execFile);
 
@@ -52,7 +53,7 @@ export async function limitOf(servers: BenchServers, database: string, workDir: 
   try {
     await source.run(`COPY (SELECT 1) TO PROGRAM 'mkdir -p ${dir}'`, database);
     await mkdir(workDir, { recursive: true });
-    await prepareRun(servers, database);
+    await settle(servers, database);
     const describing = await cpuOfWork(source, () => program('pg_dump', ['-s', '-Fc', '-f', dump], source));
     const making = await cpuOfWork(target, () => program('pg_restore', ['--section=pre-data', dump], target));
     const copyOut = await cpuOfWork(source, () => inOneSession(source, (name) => `COPY ${name} TO '/dev/null'`));

@@ -14,7 +14,7 @@ import type { BenchOptions } from './options.ts';
 import { gigabytes, megabytes, print, printMachine, seconds, table, writeResult } from './report.ts';
 import { type BenchServers, cpuOf, dropDatabase } from './servers.ts';
 import { pairedRatios, spread } from './stats.ts';
-import { checkout } from './tools.ts';
+import { checkout } from './contest.ts';
 
 const database = 'bench_live';
 const ours = 'bench_live_ours';

@@ -6,7 +6,8 @@ import type { BenchOptions } from './options.ts';
 import { readCloneLog } from './phases.ts';
 import { gigabytes, megabytes, print, printMachine, seconds, table, writeResult } from './report.ts';
 import { type BenchServers, census, dropDatabase, prepareRun } from './servers.ts';
-import { type Contest, cloneCommand } from './tools.ts';
+import type { Contest } from './contest.ts';
+import { cloneCommand } from './tools.ts';
 import { mixedBytes, workloads } from './workloads.ts';
 
 const database = 'bench_memory';

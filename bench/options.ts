@@ -14,21 +14,30 @@ export const workloadNames = [
   'far',
 ] as const;
 export type WorkloadName = (typeof workloadNames)[number];
-const commandNames = ['compare', 'memory', 'live', 'schema', 'validate', 'gentle', 'load'] as const;
-export const besideNames = ['ordinary', 'gentle'] as const;
+const commandNames = ['compare', 'live', 'path', 'summary', 'memory', 'schema', 'validate', 'gentle', 'load'] as const;
+export const besideNames = ['ordinary', 'gentle', 'snapshot'] as const;
 export const usersNames = ['fixed', 'unlimited'] as const;
 export const stateNames = ['embedded', 'postgresql'] as const;
-export const toolNames = ['pgsluice', 'dump-restore', 'pgcopydb', 'pgcopydb-binary'] as const;
+export const toolNames = [
+  'pgsluice',
+  'dump-restore',
+  'psql-copy',
+  'pgcopydb',
+  'pgcopydb-binary',
+  'pgcopydb-split',
+] as const;
 export type ToolName = (typeof toolNames)[number];
 
-export const usage = `npm run bench -- [compare|memory|live|schema|validate|gentle|load] [options]
+export const usage = `npm run bench -- [compare|live|path|summary|memory|schema|validate|gentle|load] [options]
 
-compare (default)  wall time, CPU and memory of pgsluice beside pg_dump | pg_restore and pgcopydb, in turn on the same two servers
+compare (default)  wall time, CPU and memory of pgsluice beside pg_dump | pg_restore, psql's COPY through a pipe (one big table) and pgcopydb, in turn on the same two servers
+live               applying a recorded backlog of WAL beside PostgreSQL's own subscription, in turn on the same two servers
+path               the agent's CPU time a GB that it copies, from socket to socket and by pg-copy-streams, without TLS and with it
+summary            all targets and whether they are reached, from the newest figures at the largest scale in bench/results, and the chart
 memory             peak memory of the agent while it clones databases of several sizes
 schema             a schema of 5,000 tables, 20,000 indexes and 3,000 partitions, PostgreSQL 15 to 17, beside pg_dump -Fc and pg_restore -j
 validate           time of a whole validation by the number of tables (100, 1,000, 10,000), near and with 80 ms a round trip
-live               applying a recorded backlog of WAL beside PostgreSQL's own subscription, in turn on the same two servers
-gentle             what pgbench loses on the source beside an ordinary copy and beside a gentle one, at a fixed rate and at full speed
+gentle             what pgbench loses on the source beside an ordinary copy, a gentle one, and a snapshot that is held for as long and reads nothing; at a fixed rate and at full speed
 load               the agent with 220 jobs, 1,000 WebSocket clients and 10 million log lines: memory, answers of the API, lost events
 
   --workloads LIST   of ${workloadNames.join(',')} (default: all)
@@ -38,10 +47,10 @@ load               the agent with 220 jobs, 1,000 WebSocket clients and 10 milli
   --scale F          size of the workloads; 1 is about 1.2 GB mixed, pgbench -s 100, 2,000 tables (default 1)
   --live LIST        live: of ${liveWorkloadNames.join(',')} (default: all)
   --alone            live: leave out the subscription; for the agent's memory on a backlog of many GB (--scale 20: 5 GB of insertions)
-  --chart FILE       draw the medians as an SVG
+  --chart FILE       compare, live, summary: draw the ratios as an SVG (summary: default docs/bench.svg)
   --json             print all figures as JSON, and what is told meanwhile to stderr
   --no-limit         leave out what the servers alone would need
-  --no-verified      leave out the extra run of pgsluice with its full verification
+  --no-verified      leave out the extra run of pgsluice with its full verification in every round
   --sizes LIST       memory: sizes of the databases (default 1GB,5GB)
   --no-postgres-state   memory: only the embedded state, not the one in PostgreSQL
   --beside LIST      gentle: of ${besideNames.join(',')} (default: all)
@@ -50,7 +59,7 @@ load               the agent with 220 jobs, 1,000 WebSocket clients and 10 milli
   --lines N          load: log lines in the store (default 10000000)
   --seconds N        load: how long the API is measured at most; jobs that wait for their turn then are cancelled (default 90)
 
-Environment: PGSLUICE_TEST_PG_BIN (folder with initdb, postgres, pg_dump, pg_restore), PGSLUICE_BENCH_PGCOPYDB (path of pgcopydb).
+Environment: PGSLUICE_TEST_PG_BIN (folder with initdb, postgres, pg_dump, pg_restore), PGSLUICE_BENCH_PGCOPYDB (path of pgcopydb, or several with a colon between).
 `;
 
 export interface BenchOptions {

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import type { Machine } from './machine.ts';
-import { checkout } from './tools.ts';
+import { checkout } from './contest.ts';
 
 let told: NodeJS.WriteStream = process.stdout;
 
@@ -39,11 +39,18 @@ export function printMachine(machine: Machine): void {
   );
 }
 
-/** Writes the figures where git does not look, and answers the path from the checkout. */
-export async function writeResult(command: string, result: object): Promise<string> {
-  const dir = join(checkout(), 'bench/results');
-  await mkdir(dir, { recursive: true });
-  const file = join(dir, `${new Date().toISOString().replaceAll(/[:.]/g, '-')}-${command}.json`);
-  await writeFile(file, `${JSON.stringify(result, null, 2)}\n`);
-  return relative(checkout(), file);
+/** Where git does not look. */
+export const resultsDir = (): string => join(checkout(), 'bench/results');
+
+/** One file of figures, named by this moment; each call writes what is known by then, and answers the path from the checkout. */
+export function resultFile(command: string): (result: object) => Promise<string> {
+  const file = join(resultsDir(), `${new Date().toISOString().replaceAll(/[:.]/g, '-')}-${command}.json`);
+  return async (result) => {
+    await mkdir(resultsDir(), { recursive: true });
+    await writeFile(file, `${JSON.stringify(result, null, 2)}\n`);
+    return relative(checkout(), file);
+  };
 }
+
+/** Writes the figures once; the path from the checkout. */
+export const writeResult = (command: string, result: object): Promise<string> => resultFile(command)(result);

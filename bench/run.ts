@@ -10,16 +10,21 @@ import { load } from './load.ts';
 import { type BenchOptions, parseOptions, usage } from './options.ts';
 import { print } from './report.ts';
 import { schema, startMajors } from './schema.ts';
+import { path, startTlsServers } from './path.ts';
 import { startServers } from './servers.ts';
+import { summary } from './summary.ts';
 import { validate } from './validate.ts';
 
-async function run(options: BenchOptions): Promise<void> {
+type ServerCommand = Exclude<BenchOptions['command'], 'help' | 'summary'>;
+
+async function run(command: ServerCommand, options: BenchOptions): Promise<void> {
   const interrupted = new AbortController();
   const stop = (signal: NodeJS.Signals): void => interrupted.abort(new Error(`Stopped by ${signal}.`));
   process.once('SIGINT', stop).once('SIGTERM', stop);
   const workDir = await mkdtemp(join(tmpdir(), 'pgsluice-bench-'));
   try {
-    const servers = options.command === 'schema' ? await startMajors() : await startServers();
+    const start = { schema: startMajors, path: () => startTlsServers(workDir) };
+    const servers = await (command === 'schema' || command === 'path' ? start[command]() : startServers());
     // Statements that fill a database end with their server.
     const halt = (): void => void servers.stop();
     interrupted.signal.addEventListener('abort', halt);
@@ -29,9 +34,7 @@ async function run(options: BenchOptions): Promise<void> {
           `${servers.binDir} has a server but no pg_dump. Install PostgreSQL with its client programs, or set PGSLUICE_TEST_PG_BIN.`,
         );
       }
-      const bench = { compare, memory, live, schema, validate, gentle, load }[
-        options.command === 'help' ? 'compare' : options.command
-      ];
+      const bench = { compare, memory, live, path, schema, validate, gentle, load }[command];
       await bench(servers, options, workDir, interrupted.signal);
     } finally {
       interrupted.signal.removeEventListener('abort', halt);
@@ -47,8 +50,10 @@ async function run(options: BenchOptions): Promise<void> {
 
 try {
   const options = parseOptions(process.argv.slice(2));
-  if (options.command === 'help') print(usage);
-  else await run(options);
+  const { command } = options;
+  if (command === 'help') print(usage);
+  else if (command === 'summary') await summary(options);
+  else await run(command, options);
 } catch (error) {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = 1;

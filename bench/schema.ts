@@ -2,15 +2,17 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { countLargeSchema, fullSize, makeLargeSchema, scaled } from '../test/support/large-schema.ts';
 import type { LargeSchemaCount } from '../test/support/large-schema.ts';
-import { type TestServer, majorBinDir, startServer } from '../test/support/servers.ts';
+import { majorBinDir, startServer } from '../test/support/servers.ts';
 import { describeMachine } from './machine.ts';
 import { type Command, type Measure, measure } from './measure.ts';
 import type { BenchOptions } from './options.ts';
 import { readCloneLog } from './phases.ts';
 import { megabytes, print, printMachine, seconds, table, writeResult } from './report.ts';
 import { type BenchServers, cpuOf, dropDatabase, prepareRun, serverSettings } from './servers.ts';
+import { setAside } from './settle.ts';
 import { pairedRatios, spread } from './stats.ts';
-import { type Contest, type Tool, checkout, cloneCommand, findTools, stateDir } from './tools.ts';
+import { type Contest, type Tool, checkout } from './contest.ts';
+import { cloneCommand, findTools, stateDir } from './tools.ts';
 
 const database = 'bench_schema';
 const sourceMajor = 15;
@@ -132,18 +134,6 @@ function cells(runs: readonly Run[]): string[] {
   ];
 }
 
-/**
- * Keeps the target of an earlier run under another name. ext4 passes over inodes that were freed in the last minutes, one by one,
- * so after a DROP DATABASE each of the tens of thousands of files of the next run would cost the server more than the statement.
- */
-async function setAside(server: TestServer, aside: string[]): Promise<void> {
-  const found = await server.query('SELECT FROM pg_database WHERE datname = $1', 'postgres', [database]);
-  if (found.length === 0) return;
-  const name = `${database}_${aside.length + 1}`;
-  await server.run(`ALTER DATABASE ${database} RENAME TO ${name}`);
-  aside.push(name);
-}
-
 /** @throws Error when the tool fails, or ends well without having made everything. */
 async function timed(
   tool: Tool,
@@ -153,7 +143,7 @@ async function timed(
   signal: AbortSignal,
 ): Promise<Run> {
   const { servers, workDir } = contest;
-  await setAside(servers.target, aside);
+  await setAside(servers.target, database, aside);
   await prepareRun(servers, database);
   await tool.prepare(contest);
   const before = await Promise.all([cpuOf(servers.source), cpuOf(servers.target)]);

@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import { escapeIdentifier } from 'pg';
-import { type TestServer, startServer } from '../test/support/servers.ts';
+import { type TestServer, type TestServerOptions, startServer } from '../test/support/servers.ts';
 import { othersCpu, serverCpu } from './proc.ts';
 
 /**
@@ -30,10 +30,11 @@ export interface BenchServers {
   stop(): Promise<void>;
 }
 
-export async function startServers(): Promise<BenchServers> {
-  const source = await startServer({ name: 'bench-source', settings: serverSettings });
+export async function startServers(ssl?: TestServerOptions['ssl']): Promise<BenchServers> {
+  const options = { settings: serverSettings, ...(ssl === undefined ? {} : { ssl }) };
+  const source = await startServer({ name: 'bench-source', ...options });
   try {
-    const target = await startServer({ name: 'bench-target', settings: serverSettings });
+    const target = await startServer({ name: 'bench-target', ...options });
     return {
       source,
       target,
@@ -74,7 +75,7 @@ export async function foreignCpu({ source, target }: BenchServers): Promise<numb
   return othersCpu([process.pid, await postmasterOf(source), await postmasterOf(target)]);
 }
 
-async function postmasterOf(server: TestServer): Promise<number> {
+export async function postmasterOf(server: TestServer): Promise<number> {
   const [pid = ''] = (await readFile(join(server.dataDir, 'postmaster.pid'), 'utf8')).split('\n');
   return Number(pid);
 }
@@ -84,12 +85,13 @@ async function postmasterOf(server: TestServer): Promise<number> {
  * where the kernel groups by sessions (man 7 sched, autogroup), else each process's. For all backends that start from now on.
  */
 export async function stepBack({ source, target }: BenchServers): Promise<void> {
-  for (const server of [source, target]) {
-    const pid = await postmasterOf(server);
-    setPriority(pid, 15);
-    // Not there: the kernel knows no groups.
-    await writeFile(`/proc/${pid}/autogroup`, '15').catch(() => undefined);
-  }
+  for (const server of [source, target]) await giveWay(await postmasterOf(server));
+}
+
+export async function giveWay(pid: number): Promise<void> {
+  setPriority(pid, 15);
+  // Not there: the kernel knows no groups.
+  await writeFile(`/proc/${pid}/autogroup`, '15').catch(() => undefined);
 }
 
 export interface Census {

@@ -1,34 +1,13 @@
-import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { delimiter, dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Contest, type Tool, checkout, firstLine, peerEnvironment, tuned } from './contest.ts';
 import type { Command } from './measure.ts';
 import type { ToolName } from './options.ts';
-import type { BenchServers } from './servers.ts';
+import { findPgcopydb, pgcopydb } from './tools-pgcopydb.ts';
+import { psqlCopy } from './tools-psql.ts';
 
-const exec = promisify(execFile);
-
-export interface Contest {
-  readonly servers: BenchServers;
-  /** The same name on both sides. */
-  readonly database: string;
-  readonly jobs: number;
-  /** Scratch folder of the whole benchmark. */
-  readonly workDir: string;
-}
-
-/** One contestant. */
-export interface Tool {
-  readonly name: ToolName;
-  readonly version: string;
-  readonly how: string;
-  /** Not timed: what must be out of the way before a run. */
-  prepare(contest: Contest): Promise<void>;
-  commands(contest: Contest): readonly Command[];
-}
+export { checkout } from './contest.ts';
 
 export type DumpFormat = 'directory' | 'custom';
 
@@ -37,36 +16,28 @@ export interface SkippedTool {
   readonly reason: string;
 }
 
-/** The checkout: the nearest folder above this file, compiled or not, that holds package.json. */
-export function checkout(): string {
-  let dir = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(dir, 'package.json'))) dir = dirname(dir);
-  return dir;
-}
-
-/** Finds the contestants of `names`; those that are not here come back with the reason. */
+/** Finds the contestants of `names`; those that are not here come back with the reason. `scale`: size of the workloads. */
 export async function findTools(
   names: readonly ToolName[],
   binDir: string,
   jobs: number,
   format: DumpFormat = 'directory',
+  scale = 1,
 ): Promise<{ tools: Tool[]; skipped: SkippedTool[] }> {
   const tools: Tool[] = [];
   const skipped: SkippedTool[] = [];
-  const peer = names.some((name) => name.startsWith('pgcopydb')) ? await findPgcopydb() : null;
+  const found = names.some((name) => name.startsWith('pgcopydb')) ? await findPgcopydb() : null;
   for (const name of names) {
     if (name === 'pgsluice') tools.push(await pgsluice(jobs));
     else if (name === 'dump-restore') tools.push(await dumpRestore(binDir, jobs, format));
-    else if (peer?.path !== undefined) tools.push(await pgcopydb(name, peer.path, binDir, jobs));
-    else skipped.push({ name, reason: peer?.reason ?? '' });
+    else if (name === 'psql-copy') tools.push(await psqlCopy(binDir, jobs));
+    else {
+      const paths = found?.paths ?? [];
+      for (const path of paths) tools.push(await pgcopydb(name, path, paths.length > 1, { binDir, jobs, scale }));
+      if (paths.length === 0) skipped.push({ name, reason: found?.reason ?? '' });
+    }
   }
   return { tools, skipped };
-}
-
-async function firstLine(file: string, args: readonly string[], pattern: RegExp): Promise<string> {
-  const { stdout, stderr } = await exec(file, [...args]);
-  const line = `${stdout}\n${stderr}`.split('\n').find((candidate) => pattern.test(candidate));
-  return line?.trim() ?? 'unknown version';
 }
 
 /** @throws Error when the checkout is not built. */
@@ -85,7 +56,6 @@ async function pgsluice(jobs: number): Promise<Tool> {
 
 export const stateDir = ({ workDir }: Contest): string => join(workDir, 'state');
 const dumpDir = ({ workDir }: Contest): string => join(workDir, 'dump');
-const pgcopydbDir = ({ workDir }: Contest): string => join(workDir, 'pgcopydb');
 
 export function cloneCommand(contest: Contest, verify: 'none' | 'full', state: string): Command {
   const { servers, database, jobs } = contest;
@@ -117,7 +87,7 @@ async function dumpRestore(binDir: string, jobs: number, format: DumpFormat): Pr
   return {
     name: 'dump-restore',
     version: await firstLine(join(binDir, 'pg_dump'), ['--version'], /PostgreSQL/),
-    how: `pg_dump ${directory ? `-Fd -Z0 -j${jobs}` : '-Fc'}, then pg_restore -j${jobs}`,
+    how: `pg_dump ${directory ? `-Fd -Z0 -j${jobs}` : '-Fc'}, then pg_restore -j${jobs}, with PGOPTIONS ${tuned}`,
     prepare: (contest) => rm(dumpDir(contest), { recursive: true, force: true }),
     commands: (contest) => {
       const { source, target } = contest.servers;
@@ -129,88 +99,14 @@ async function dumpRestore(binDir: string, jobs: number, format: DumpFormat): Pr
         {
           file: join(binDir, 'pg_dump'),
           args: [...at(source), ...common, ...how, '-f', dumpDir(contest)],
-          env: peerEnvironment(contest, source.password),
+          env: peerEnvironment(contest, source.password, tuned),
         },
         {
           file: join(binDir, 'pg_restore'),
           args: [...at(target), ...common, ...parallel, '--exit-on-error', dumpDir(contest)],
-          env: peerEnvironment(contest, target.password),
+          env: peerEnvironment(contest, target.password, tuned),
         },
       ];
     },
   };
-}
-
-async function pgcopydb(
-  name: 'pgcopydb' | 'pgcopydb-binary',
-  path: string,
-  binDir: string,
-  jobs: number,
-): Promise<Tool> {
-  const binary = name === 'pgcopydb-binary' ? ['--use-copy-binary'] : [];
-  const numbers = ['--table-jobs', '--index-jobs', '--restore-jobs', '--large-objects-jobs'].flatMap((flag) => [
-    flag,
-    String(jobs),
-  ]);
-  const version = await firstLine(path, ['--version'], /^pgcopydb version/);
-  return {
-    name,
-    version,
-    how: ['clone', '--table-jobs', jobs, '--index-jobs', jobs, ...binary].join(' '),
-    prepare: (contest) => rm(pgcopydbDir(contest), { recursive: true, force: true }),
-    commands: (contest) => {
-      const { source, target } = contest.servers;
-      // The password comes from the environment: both servers have the same one.
-      const url = (server: typeof source): string =>
-        `postgres://${server.user}@${server.host}:${server.port}/${contest.database}`;
-      const env = peerEnvironment(contest, source.password);
-      return [
-        {
-          file: path,
-          args: [
-            'clone',
-            '--source',
-            url(source),
-            '--target',
-            url(target),
-            '--dir',
-            pgcopydbDir(contest),
-            ...numbers,
-            ...binary,
-          ],
-          env: { ...env, PATH: `${binDir}${delimiter}${env['PATH'] ?? ''}` },
-        },
-      ];
-    },
-  };
-}
-
-function peerEnvironment(contest: Contest, password: string): Record<string, string> {
-  return { PATH: process.env['PATH'] ?? '', HOME: contest.workDir, LC_ALL: 'C', PGPASSWORD: password };
-}
-
-/** PGSLUICE_BENCH_PGCOPYDB, then PATH, then the tool beside the project that unpacks it from Debian packages. */
-async function findPgcopydb(): Promise<{ path?: string; reason: string }> {
-  const named = process.env['PGSLUICE_BENCH_PGCOPYDB'];
-  if (named !== undefined && named !== '') {
-    return existsSync(named)
-      ? { path: named, reason: '' }
-      : { reason: `PGSLUICE_BENCH_PGCOPYDB names ${named}, and there is no such file` };
-  }
-  const inPath = (process.env['PATH'] ?? '').split(delimiter).map((dir) => join(dir, 'pgcopydb'));
-  const installed = inPath.find(existsSync);
-  if (installed !== undefined) return { path: installed, reason: '' };
-  const unpacker = join(process.env['PGSLUICE_TEST_SHARED'] ?? join(checkout(), '../shared'), 'tools/peers');
-  if (!existsSync(unpacker)) {
-    return { reason: 'pgcopydb is not in PATH; install it (apt install pgcopydb) or set PGSLUICE_BENCH_PGCOPYDB' };
-  }
-  const dest = join(tmpdir(), 'pgsluice-bench-peers');
-  await mkdir(dest, { recursive: true, mode: 0o755 });
-  try {
-    await exec(unpacker, [dest], { timeout: 600_000, maxBuffer: 1 << 24 });
-    return { path: join(dest, 'bin/pgcopydb'), reason: '' };
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    return { reason: `pgcopydb could not be unpacked from Debian packages: ${why}` };
-  }
 }

@@ -120,6 +120,7 @@ export const keys: Workload = {
 export const empty: Workload = {
   name: 'empty',
   what: '10,000 empty tables, each with a primary key',
+  manyFiles: true,
   async fill(server, database, scale) {
     const make = (from: number, to: number): string =>
       `DO $do$ BEGIN FOR t IN ${from}..${to} LOOP

@@ -15,6 +15,8 @@ export interface Workload {
   readonly what: string;
   /** Between every tool and both servers, ms; 0 where the tools are as near as they can be. */
   readonly roundTripMs?: number;
+  /** So many files that the targets of earlier runs are kept until the end (`setAside`). */
+  readonly manyFiles?: true;
   /** Fills an empty database and leaves it vacuumed and analysed. */
   fill(server: TestServer, database: string, scale: number): Promise<void>;
 }
@@ -102,6 +104,7 @@ const pgbench: Workload = {
 const many: Workload = {
   name: 'many',
   what: '2,000 tables of 200 rows, each with a primary key, an index and a sequence',
+  manyFiles: true,
   async fill(server, database, scale) {
     const count = Math.max(1, Math.round(2000 * scale));
     // In parts: every table, index and sequence is a lock until the transaction ends.
