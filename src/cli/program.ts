@@ -2,6 +2,7 @@ import { addAccessCommands } from './access-commands.ts';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { LogLevel } from '../contract/event.ts';
 import { clone } from './commands/clone.ts';
+import { explain } from './commands/explain.ts';
 import { exportDatabase } from './commands/export.ts';
 import { importArchive } from './commands/import.ts';
 import { showActivity } from './commands/activity.ts';
@@ -163,6 +164,7 @@ function addMoveCommands(program: Command, context: Context, done: (code: number
   addHookOptions(addLiveOptions(addVerifyMode(addCopyOptions(addFilters(addGroupOptions(addEndpoints(cloneCommand)))))))
     .optionsGroup('Output:')
     .option('--name <text>', 'name of the job in lists')
+    .option('--explain', 'check, print the plan and what it is expected to take, and end without touching the target')
     .addOption(stateOption())
     .addOption(jsonOption())
     .addHelpText(
@@ -170,6 +172,7 @@ function addMoveCommands(program: Command, context: Context, done: (code: number
       examples(
         "export PGSLUICE_SOURCE_URL='postgres://app:secret@old/shop' PGSLUICE_TARGET_URL='postgres://app:secret@new/shop'",
         'pgsluice clone',
+        'pgsluice clone --explain                      # the plan and its estimate; changes nothing',
         'pgsluice clone --table-jobs 8 --index-jobs 4',
         "pgsluice clone --exclude-table 'audit.*' --exclude-table-data 'public.sessions'",
         'pgsluice clone --no-owner --no-acl            # to a provider where roles differ',
@@ -183,7 +186,7 @@ function addMoveCommands(program: Command, context: Context, done: (code: number
         hookHelp +
         exitCodeHelp,
     )
-    .action(async (flags) => done(await clone(context, flags)));
+    .action(async (flags) => done(await (flags.explain === true ? explain : clone)(context, flags)));
 
   const verifyCommand = program
     .command('verify')

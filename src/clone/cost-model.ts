@@ -164,7 +164,8 @@ function verifySeconds(table: SourceTable, { verify }: CostInput): number {
 
 function tableCost(table: SourceTable, all: PlanInput, input: CostInput): TableCost {
   const format = chooseFormat(table.columns);
-  const pieces = piecesOf(table, all);
+  // Pieces cannot empty a table that was there before.
+  const pieces = input.dataOnly ? 1 : piecesOf(table, all);
   const rows = rowsOf(table);
   const together = table.sizeBytes <= SMALL_BUILD_BYTES ? COSTS.smallTablesTogether : 1;
   const wait = waits(1, input.roundTripMs.target, input.indexJobs) / together;
