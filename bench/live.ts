@@ -1,20 +1,25 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { ensureProgress, recordTableSql, startFollowing, takeOver } from '../src/live/progress.ts';
 import { parseLsn } from '../src/postgres/lsn.ts';
 import { openSession } from '../src/postgres/session.ts';
 import { parseEndpoint } from '../src/postgres/settings.ts';
+import { drawChart } from './chart.ts';
+import { liveEvidence } from './figures.ts';
 import type { FollowTask } from './follow-child.ts';
-import { type LiveWorkload, liveWorkloads } from './live-workloads.ts';
+import { type LiveWorkload, type LiveWorkloadName, liveWorkloads } from './live-workloads.ts';
 import { describeMachine } from './machine.ts';
 import { measure } from './measure.ts';
 import type { BenchOptions } from './options.ts';
-import { gigabytes, megabytes, print, printMachine, seconds, table, writeResult } from './report.ts';
+import { gigabytes, megabytes, print, printMachine, resultFile, seconds, table, tellElsewhere } from './report.ts';
 import { type BenchServers, cpuOf, dropDatabase } from './servers.ts';
+import { settleServers } from './settle.ts';
 import { pairedRatios, spread } from './stats.ts';
-import { checkout } from './contest.ts';
+import { printVerdicts } from './summary.ts';
+import { judge } from './targets.ts';
 
 const database = 'bench_live';
 const ours = 'bench_live_ours';
@@ -22,6 +27,10 @@ const native = 'bench_live_native';
 const job = 'bench';
 const slots = { ours: 'pgsluice_bench', native: 'bench_native' } as const;
 const publication = 'pgsluice_bench';
+
+/** Its row is the last change of a backlog. */
+const marker = 'CREATE TABLE bench_end (id int PRIMARY KEY)';
+const pollMs = 20;
 
 interface Round {
   readonly ours: number;
@@ -40,22 +49,39 @@ export async function live(
   workDir: string,
   signal: AbortSignal,
 ): Promise<void> {
+  if (options.json) tellElsewhere();
+  const at = new Date();
+  const save = resultFile('live');
   const machine = await describeMachine(servers);
   printMachine(machine);
-  const results: { workload: string; rounds: Round[] }[] = [];
+  print(`pgsluice: one follower; native: CREATE SUBSCRIPTION … WITH (${nativeSettings(servers.target.major)})`);
+  const results: { workload: LiveWorkloadName; rounds: Round[] }[] = [];
+  const all = { at: at.toISOString(), machine, options, results };
+  let file = '';
   for (const name of options.live) {
     const workload = liveWorkloads[name];
+    print(`\n## ${name}: ${workload.what} (scale ${options.scale})`);
     const rounds: Round[] = [];
+    const warm = await oneRound(
+      servers,
+      workload,
+      options.scale * warmUp,
+      options.alone ? onlyOurs : oursFirst,
+      workDir,
+      signal,
+    );
+    print(`warm-up at a tenth: ours ${seconds(warm.ours)} s, native ${seconds(warm.native)} s`);
     for (let round = 0; round < options.rounds; round += 1) {
       signal.throwIfAborted();
       const takesPart = options.alone ? onlyOurs : round % 2 === 0 ? oursFirst : nativeFirst;
       const measured = await oneRound(servers, workload, options.scale, takesPart, workDir, signal);
       rounds.push(measured);
       print(
-        `${name} ${round + 1}: ours ${seconds(measured.ours)} s, native ${measured.native === null ? '—' : seconds(measured.native)} s, backlog ${gigabytes(measured.walBytes)}, agent ${megabytes(measured.agentBytes)}`,
+        `${name} ${round + 1}: ours ${seconds(measured.ours)} s, native ${seconds(measured.native)} s, backlog ${gigabytes(measured.walBytes)}, agent ${megabytes(measured.agentBytes)}`,
       );
     }
     results.push({ workload: name, rounds });
+    file = await save(all);
   }
   print();
   print(
@@ -91,8 +117,17 @@ export async function live(
       }),
     ),
   );
-  print(`\nAll figures: ${await writeResult('live', { machine, options, results })}`);
+  const evidence = results.flatMap((result) => liveEvidence(result, { at: all.at, scale: options.scale }));
+  const verdicts = judge(evidence).filter(({ measured }) => measured !== null);
+  print();
+  printVerdicts(verdicts);
+  if (options.chart !== null) await writeFile(options.chart, drawChart(verdicts, { machine, tools: [], at }));
+  print(`\nAll figures: ${file}`);
+  if (options.json) process.stdout.write(`${JSON.stringify({ ...all, verdicts })}\n`);
 }
+
+/** Share of a workload that each tool applies before any round counts. */
+const warmUp = 0.1;
 
 type Tool = 'ours' | 'native';
 const onlyOurs: readonly Tool[] = ['ours'];
@@ -111,9 +146,11 @@ async function oneRound(
   await Promise.all([dropDatabase(source, database), dropDatabase(target, ours), dropDatabase(target, native)]);
   await source.createDatabase(database);
   await workload.fill(source, database, scale);
+  await source.run(marker, database);
   // The targets begin as the source stands, made the same way.
   await target.createDatabase(ours);
   await workload.fill(target, ours, scale);
+  await target.run(marker, ours);
   await target.run(`CREATE DATABASE ${native} TEMPLATE ${ours}`);
   try {
     await source.run(`CREATE PUBLICATION ${publication} FOR ALL TABLES`, database);
@@ -124,14 +161,15 @@ async function oneRound(
     await prepareOurs(servers);
     await prepareNative(servers);
     await workload.write(source, database, scale);
+    await source.run('INSERT INTO bench_end VALUES (1)', database);
     const until = await positionOf(source);
-    await Promise.all([source.run('CHECKPOINT'), target.run('CHECKPOINT')]);
 
     let own = null;
     let theirs = null;
     for (const who of takesPart) {
+      await settleServers(servers);
       if (who === 'ours') own = await runOurs(servers, until, workDir, signal);
-      else theirs = await runNative(servers, until, signal);
+      else theirs = await runNative(servers, signal);
     }
     if (own === null) throw new Error('pgsluice takes part in every round');
     await assertEqual(servers, takesPart);
@@ -188,6 +226,9 @@ async function prepareOurs({ source, target }: BenchServers): Promise<void> {
   }
 }
 
+/** What makes it fastest: values in binary, and large transactions sent before their end, from 16 on applied at once by workers. */
+const nativeSettings = (major: number): string => `binary = on, streaming = ${major >= 16 ? 'parallel' : 'on'}`;
+
 async function prepareNative({ source, target }: BenchServers): Promise<void> {
   const connection = `host=${source.host} port=${source.port} user=${source.user} password='${source.password}' dbname=${database}`;
   const client = new Client({ connectionString: target.url(native) });
@@ -195,7 +236,7 @@ async function prepareNative({ source, target }: BenchServers): Promise<void> {
   try {
     await client.query(
       `CREATE SUBSCRIPTION bench_native CONNECTION ${client.escapeLiteral(connection)} PUBLICATION ${publication}
-       WITH (create_slot = false, slot_name = '${slots.native}', copy_data = false, enabled = false, streaming = on)`,
+       WITH (create_slot = false, slot_name = '${slots.native}', copy_data = false, enabled = false, ${nativeSettings(target.major)})`,
     );
   } finally {
     await client.end();
@@ -221,7 +262,7 @@ async function runOurs(
   const before = await cpuOf(target);
   const command = {
     file: process.execPath,
-    args: [join(checkout(), '.bench/bench/follow-child.js'), JSON.stringify(task)],
+    args: [fileURLToPath(new URL('./follow-child.js', import.meta.url)), JSON.stringify(task)],
     env: { PATH: process.env['PATH'] ?? '', HOME: workDir },
   };
   const logFile = join(workDir, 'follow.log');
@@ -233,24 +274,19 @@ async function runOurs(
 }
 
 async function runNative(
-  { source, target }: BenchServers,
-  until: string,
+  { target }: BenchServers,
   signal: AbortSignal,
 ): Promise<{ seconds: number; targetCpu: number | null }> {
   const before = await cpuOf(target);
-  const watch = new Client({ connectionString: source.url(database) });
+  const watch = new Client({ connectionString: target.url(native) });
   await watch.connect();
   const started = performance.now();
   try {
     await target.run('ALTER SUBSCRIPTION bench_native ENABLE', native);
-    for (;;) {
+    // What it reports to the source comes later than what it has stored.
+    while ((await watch.query('SELECT FROM bench_end')).rowCount === 0) {
       signal.throwIfAborted();
-      const { rows } = await watch.query<{ there: boolean }>(
-        `SELECT confirmed_flush_lsn >= $1::pg_lsn AS there FROM pg_replication_slots WHERE slot_name = $2`,
-        [until, slots.native],
-      );
-      if (rows[0]?.there === true) break;
-      await sleep(20);
+      await sleep(pollMs);
     }
     const elapsed = (performance.now() - started) / 1000;
     return { seconds: elapsed, targetCpu: difference(await cpuOf(target), before) };
