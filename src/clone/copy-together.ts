@@ -19,6 +19,8 @@ const GROUP_TABLES = 40;
 const EMPTY_TABLES = 200;
 /** What a group may come to in memory: compressed values are stored in a small part of it. */
 const MEMORY_BYTES = 8 * 1024 * 1024;
+/** So much is made room for at once, bytes. */
+const ROOM_BYTES = 256 * 1024;
 
 /** Tasks that are copied many at a time, and those that are copied alone, each in their order. Pure. */
 export function groupTasks(
@@ -91,9 +93,13 @@ abstract class ManyCopies {
 }
 
 class ManyOut extends ManyCopies {
-  /** CopyData of each COPY; not kept any more once it is too much. */
-  readonly data: Buffer[][] = [[]];
+  /** Payload of each COPY that has ended; not kept any more once it is too much. */
+  readonly data: Buffer[] = [];
   bytes = 0;
+  /** What has arrived of the COPY that runs, from `#from` to `#to`: the driver uses its own buffer again. */
+  #room = Buffer.allocUnsafe(ROOM_BYTES);
+  #from = 0;
+  #to = 0;
 
   get tooMuch(): boolean {
     return this.bytes > MEMORY_BYTES;
@@ -103,32 +109,49 @@ class ManyOut extends ManyCopies {
     connection.query(this.text);
   }
   handleCopyData(message: { readonly chunk: Buffer }): void {
-    this.bytes += message.chunk.length;
-    if (this.tooMuch) this.data.splice(0);
-    // The driver uses its buffer again.
-    else this.data.at(-1)?.push(Buffer.from(message.chunk));
+    const { chunk } = message;
+    this.bytes += chunk.length;
+    if (this.tooMuch) {
+      this.data.splice(0);
+      return;
+    }
+    if (this.#to + chunk.length > this.#room.length) this.#move(chunk.length);
+    chunk.copy(this.#room, this.#to);
+    this.#to += chunk.length;
   }
   override handleCommandComplete(message: { readonly text?: string }): void {
     super.handleCommandComplete(message);
-    this.data.push([]);
+    if (!this.tooMuch) this.data.push(this.#room.subarray(this.#from, this.#to));
+    this.#from = this.#to;
+  }
+
+  /** Another room, with what this COPY has brought so far; what came before it stays where it is. */
+  #move(more: number): void {
+    const begun = this.#to - this.#from;
+    const room = Buffer.allocUnsafe(Math.max(ROOM_BYTES, 2 * (begun + more)));
+    this.#room.copy(room, 0, this.#from, this.#to);
+    this.#room = room;
+    this.#from = 0;
+    this.#to = begun;
   }
 }
 
-/** Messages of the protocol (PostgreSQL documentation, 55.7 "Message Formats"). */
-function frame(type: 'd' | 'c', body: Buffer | null): Buffer[] {
-  const head = Buffer.allocUnsafe(5);
-  head.write(type, 0, 'latin1');
-  head.writeUInt32BE(4 + (body?.length ?? 0), 1);
-  return body === null ? [head] : [head, body];
+/** Head of a message of the protocol (PostgreSQL documentation, 55.7 "Message Formats"). */
+function head(type: 'd' | 'c', bytes: number): Buffer {
+  const buffer = Buffer.allocUnsafe(5);
+  buffer.write(type, 0, 'latin1');
+  buffer.writeUInt32BE(4 + bytes, 1);
+  return buffer;
 }
 
 class ManyIn extends ManyCopies {
   readonly #frames: Buffer;
 
-  constructor(statements: readonly string[], data: readonly (readonly Buffer[])[]) {
+  /** `data`: the rows of each, which go as one message: where rows end is no matter of messages (same, 55.2.6). */
+  constructor(statements: readonly string[], data: readonly Buffer[]) {
     super(statements);
     this.#frames = Buffer.concat(
-      data.flatMap((pieces) => [...pieces.flatMap((piece) => frame('d', piece)), ...frame('c', null)]),
+      data.flatMap((rows) => (rows.length === 0 ? [head('c', 0)] : [head('d', rows.length), rows, head('c', 0)])),
     );
   }
 
@@ -156,7 +179,7 @@ async function run(session: Session, copies: ManyCopies): Promise<void> {
 
 export interface ReadGroup {
   readonly tasks: readonly CopyTask[];
-  readonly data: readonly (readonly Buffer[])[];
+  readonly data: readonly Buffer[];
   readonly rows: readonly number[];
 }
 
@@ -173,7 +196,7 @@ export async function readTogether(
   for (let wait = gate.pace.spend(out.bytes); wait > 0; wait = gate.pace.spend(0))
     await sleep(Math.min(wait, LONGEST_REST_MS), undefined, { signal });
   if (out.tooMuch) throw new Error(`They came to ${out.bytes} bytes, more than is kept in memory.`);
-  return { tasks, data: out.data.slice(0, tasks.length), rows: out.rows };
+  return { tasks, data: out.data, rows: out.rows };
 }
 
 /**
@@ -197,8 +220,7 @@ export async function storeTogether(
         throw new Error(
           `The source sent ${group.rows[at] ?? 'no'} rows of ${task.table.name}, the target stored ${rows ?? 'none'}.`,
         );
-      const bytes = (group.data[at] ?? []).reduce((sum, piece) => sum + piece.length, 0);
-      return [task, { rows, bytes }] as const;
+      return [task, { rows, bytes: group.data[at]?.length ?? 0 }] as const;
     }),
   );
 }
