@@ -9,7 +9,7 @@ WORKDIR /app
 COPY package.json package-lock.json ./
 # Without scripts: `prepare` builds the project, and its sources come one layer later.
 RUN npm ci --ignore-scripts --no-audit --no-fund
-COPY tsconfig.json tsconfig.build.json vite.config.ts ./
+COPY tsconfig.json vite.config.ts vite.agent.config.ts ./
 COPY src src
 COPY web web
 COPY migrations migrations

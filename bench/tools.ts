@@ -43,7 +43,7 @@ export async function findTools(
 /** @throws Error when the checkout is not built. */
 async function pgsluice(jobs: number): Promise<Tool> {
   const program = join(checkout(), 'bin/pgsluice.js');
-  if (!existsSync(join(checkout(), 'dist/cli/main.js')))
+  if (!existsSync(join(checkout(), 'dist/agent/main.js')))
     throw new Error('pgsluice is not built yet. Run: npm run build');
   return {
     name: 'pgsluice',

@@ -1,8 +1,8 @@
-// The agent and the page, rebuilt at every change: tsc watches src, vite serves web with a proxy to the agent.
+// The agent and the page, rebuilt at every change: vite watches src, vite serves web with a proxy to the agent.
 import { spawn } from 'node:child_process';
 
 const children = [
-  spawn('npx', ['--no-install', 'tsc', '-p', 'tsconfig.build.json', '--watch', '--preserveWatchOutput'], {
+  spawn('npx', ['--no-install', 'vite', 'build', '--config', 'vite.agent.config.ts', '--watch'], {
     stdio: 'inherit',
   }),
   spawn(process.execPath, ['--watch', 'bin/pgsluice.js', 'serve'], { stdio: 'inherit' }),

@@ -11,7 +11,7 @@ export interface Context {
   readonly version: string;
 }
 
-/** The same from `src/cli` and from `dist/cli`: both lie two levels below the package. */
+/** The same from `src/cli` and from `dist/agent`: both lie two levels below the package. */
 export const webDirectory = fileURLToPath(new URL('../../dist/web/', import.meta.url));
 
 export const readVersion = packageVersion;

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { z } from '@hono/zod-openapi';
 
-/** The same from `src/jobs` and from `dist/jobs`: both lie two levels below the package. */
+/** The same from `src/jobs` and from `dist/agent`: both lie two levels below the package. */
 const packageFile = new URL('../../package.json', import.meta.url);
 
 /** Of this pgsluice. */

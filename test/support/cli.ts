@@ -32,7 +32,7 @@ export interface CliOutcome {
 
 /** Runs the built command line as a user would: `node bin/pgsluice.js …`. */
 export async function runCli(args: readonly string[], options: CliOptions = {}): Promise<CliOutcome> {
-  if (!existsSync(join(root, 'dist/cli/main.js')))
+  if (!existsSync(join(root, 'dist/agent/main.js')))
     throw new Error('dist/ is missing: run `npm run build` before these tests.');
   const state = options.state ?? (await mkdtemp(join(tmpdir(), 'pgsluice-test-state-')));
   await fillState(state, options.env?.['PGSLUICE_SECRET_KEY'] ?? null);
