@@ -11,7 +11,7 @@ export interface ChartOrigin {
 
 const WIDTH = 840;
 const LEFT = 248;
-const RIGHT = 190;
+const RIGHT = 200;
 const EDGE = 20;
 const ROW = 24;
 const BAR = 13;
@@ -20,10 +20,10 @@ const HEAD = 64;
 const WIDEST = 2;
 
 const headings: Readonly<Partial<Record<Group, string>>> = {
-  clone: 'Whole clone, wall time by that of the best peer',
-  path: "Agent's CPU time by that of the pg-copy-streams path",
-  live: "Live apply, wall time by that of PostgreSQL's own subscription",
-  verify: 'Full verification, by the time of the copy itself',
+  clone: 'Whole clone: wall time / that of the best peer',
+  path: "Copy path: agent's CPU time / that of pg-copy-streams",
+  live: "Live apply: wall time / that of PostgreSQL's own subscription",
+  verify: 'Full verification: its time / that of the copy itself',
 };
 
 /** A card of its own colours is readable on any page, and follows the reader's theme where that is told. */
@@ -47,7 +47,7 @@ export function drawChart(verdicts: readonly Verdict[], { machine, tools, at }: 
   const text = (at_: number, y: number, words: string, kind: string, more = ''): void => {
     parts.push(`<text x="${px(at_)}" y="${px(y)}" class="${kind}"${more}>${escaped(words)}</text>`);
   };
-  text(EDGE, 30, 'pgsluice by its peers: shorter is better', 'ink', ' font-size="17" font-weight="600"');
+  text(EDGE, 30, 'pgsluice / its peers: shorter is better', 'ink', ' font-size="17" font-weight="600"');
   legend(parts, text);
   let y = HEAD;
   const tops: [number, number][] = [];
@@ -71,7 +71,7 @@ export function drawChart(verdicts: readonly Verdict[], { machine, tools, at }: 
     }),
   );
   for (const ratio of Array.from({ length: Math.floor(end / 0.5 + 1e-9) + 1 }, (_, at_) => at_ * 0.5)) {
-    text(x(ratio), y, ratio === 1 ? '1 = as long' : String(ratio), 'dim', ' text-anchor="middle" font-size="11"');
+    text(x(ratio), y, ratio === 1 ? '1 = the same' : String(ratio), 'dim', ' text-anchor="middle" font-size="11"');
   }
   y += 26;
   for (const line of originLines(machine, tools, at, rows)) {
@@ -129,7 +129,7 @@ function drawRow(
   const by = row.group === 'clone' ? ` ${row.against.replace(/, best of.*/, '')}` : '';
   const cut = max > end ? ' →' : '';
   text(x(end) + 12, middle + 4.5, `${median.toFixed(2)}${cut}`, 'ink', ' font-weight="600"');
-  text(x(end) + 58, middle + 4.5, by.trim(), 'dim', ' font-size="12"');
+  text(x(end) + 68, middle + 4.5, by.trim(), 'dim', ' font-size="12"');
 }
 
 function originLines(machine: Machine, tools: readonly string[], at: Date, rows: readonly Verdict[]): string[] {

@@ -1,5 +1,5 @@
 import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { drawChart } from './chart.ts';
 import { checkout } from './contest.ts';
 import { type Figures, judged, readFigures } from './figures.ts';
@@ -46,11 +46,11 @@ export async function summary(options: BenchOptions): Promise<void> {
   const verdicts = judge(figures.flatMap(({ evidence }) => evidence));
   print();
   printVerdicts(verdicts);
-  const file = join(checkout(), options.chart ?? 'docs/bench.svg');
+  const file = options.chart ?? join(checkout(), 'docs/bench.svg');
   const versions = newestTools(figures);
   await mkdir(dirname(file), { recursive: true });
   await writeFile(file, drawChart(verdicts, { machine: newest.machine, tools: versions, at: new Date(newest.at) }));
-  print(`\nChart: ${file}`);
+  print(`\nChart: ${relative(process.cwd(), file)}`);
   if (options.json) process.stdout.write(`${JSON.stringify({ at: newest.at, machine: newest.machine, verdicts })}\n`);
 }
 
