@@ -4,6 +4,10 @@ import type { Style } from './style.ts';
 import { clean, padStart, padTo } from './text.ts';
 
 const NAME_WIDTH = 36;
+/** Less is not worth a figure, seconds. */
+const NOTHING = 0.05;
+
+const took = (seconds: number): string => (seconds < NOTHING ? '–' : formatSeconds(seconds));
 
 interface Column {
   readonly title: string;
@@ -20,9 +24,9 @@ const columns: readonly Column[] = [
   { title: 'PIECES', figure: true, cell: ({ pieces }) => String(pieces) },
   { title: 'FREEZE', figure: false, cell: ({ freeze }) => (freeze ? 'yes' : 'no') },
   { title: 'INDEXES', figure: true, cell: ({ indexes }) => String(indexes) },
-  { title: 'COPY', figure: true, cell: ({ copySeconds }) => formatSeconds(copySeconds) },
-  { title: 'BUILD', figure: true, cell: ({ buildSeconds }) => formatSeconds(buildSeconds) },
-  { title: 'VERIFY', figure: true, cell: ({ verifySeconds }) => formatSeconds(verifySeconds) },
+  { title: 'COPY', figure: true, cell: ({ copySeconds }) => took(copySeconds) },
+  { title: 'BUILD', figure: true, cell: ({ buildSeconds }) => took(buildSeconds) },
+  { title: 'VERIFY', figure: true, cell: ({ verifySeconds }) => took(verifySeconds) },
 ];
 
 function tableLines(tables: Explanation['longest'], style: Style): string[] {
@@ -60,10 +64,12 @@ export function explanationLines(plan: Explanation, style: Style): string[] {
     `Method ${plan.method}: ${what}.`,
     '',
     style.bold(`About ${formatSeconds(plan.seconds)} in all:`),
-    ...plan.phases.map(
-      ({ phase, seconds, bound }) =>
-        `  ${padTo(phase, phaseWidth)}  ${padStart(formatSeconds(seconds), 9)}  ${clean(bound)}`,
-    ),
+    ...plan.phases
+      .filter(({ seconds }) => seconds >= NOTHING)
+      .map(
+        ({ phase, seconds, bound }) =>
+          `  ${padTo(phase, phaseWidth)}  ${padStart(formatSeconds(seconds), 9)}  ${clean(bound)}`,
+      ),
     '',
     ...(plan.longest.length === 0 ? ['No rows are copied.'] : tableLines(plan.longest, style)),
     ...(rest > 0 ? [`and ${plural(rest, 'more table')}`] : []),

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import type { ArchiveEntry } from '../postgres/archive.ts';
 import type { SourceTable } from './catalogue.ts';
-import { buildPath, buildSeconds, COSTS, estimateTables, methodOf, pathsOf, rowsOf } from './cost-model.ts';
+import { buildPath, buildSeconds, COSTS, estimateTables, methodOf, pathsOf, rowsOf, sortsText } from './cost-model.ts';
 import { corrected, estimateClone } from './cost-phases.ts';
 import type { CostEstimate, EstimateInput } from './cost-phases.ts';
-import { schedule } from './cost-schedule.ts';
+import { folded, schedule } from './cost-schedule.ts';
 import { CostWatch } from './cost-watch.ts';
 import { aboutSeconds, correctionSentence, estimateSentence } from './cost-words.ts';
 import { planTasks } from './plan.ts';
@@ -103,6 +103,21 @@ describe('one table', () => {
     ['btree', entry('INDEX', 'CREATE INDEX i ON public.t USING hnsw (a);')],
   ])('reads %s from its definition', (method, definition) => expect(methodOf(definition)).toBe(method));
 
+  test.each([
+    ['CREATE INDEX i ON public.t USING btree (t, id);', true],
+    ['CREATE INDEX i ON public.t USING btree (id, t);', false],
+    ['CREATE INDEX i ON public.t USING btree ("a t" DESC);', true],
+    ['CREATE UNIQUE INDEX i ON public.t USING btree (lower(t));', false],
+    ['ALTER TABLE ONLY public.t ADD CONSTRAINT p PRIMARY KEY (t);', true],
+    ['ALTER TABLE ONLY public.t ADD CONSTRAINT u UNIQUE NULLS NOT DISTINCT (t);', true],
+    ['ALTER TABLE public.t ADD CONSTRAINT c CHECK ((t > 0));', false],
+  ])('whether %s sorts text: %s', (statement, text) => {
+    const column = (name: string, type: string) => ({ name, type: { name: type, kind: 'b', builtIn: true } });
+    const columns = [column('id', 'int4'), column('t', 'text'), column('a t', 'varchar')];
+    expect(sortsText({ statements: [statement] }, columns)).toBe(text);
+    expect(buildSeconds(GIB, 1_000_000, 'btree', true)).toBeGreaterThan(buildSeconds(GIB, 1_000_000, 'btree') + 1);
+  });
+
   test('an index costs its scan and the sort of its rows', () => {
     expect(buildSeconds(GIB, 10_000_000, 'brin')).toBeCloseTo(COSTS.buildSeconds + GIB / COSTS.scanBytesPerSecond, 6);
     expect(buildSeconds(GIB, 10_000_000, 'btree')).toBeGreaterThan(buildSeconds(GIB, 1_000_000, 'btree') + 2);
@@ -125,8 +140,8 @@ describe('one table', () => {
 });
 
 describe('schedule', () => {
+  const [one] = estimateTables(input([table('any', GIB)]));
   const cost = (oid: number, copy: number, list: readonly number[], exclusive = false) => {
-    const [one] = estimateTables(input([table(`t${oid}`, GIB)]));
     if (one === undefined) throw new Error('a cost for each table');
     const seconds = list.reduce((sum, value) => sum + value, 0);
     return {
@@ -158,12 +173,21 @@ describe('schedule', () => {
     expect(schedule([cost(1, 1, [2, 2], false)], jobs).end).toBeCloseTo(3, 9);
   });
 
-  test('ten thousand tables are played through in no time', () => {
-    const many = Array.from({ length: 10_000 }, (_, at) => cost(at + 1, 0.001, [0.001, 0.002]));
+  test('thousands of small tables come to the same put together as one by one, in no time', () => {
+    const many = Array.from({ length: 10_000 }, (_, at) => {
+      const small = cost(at + 1, 0.001, [0.001, 0.002]);
+      return { ...small, table: { ...small.table, sizeBytes: at === 0 ? GIB : 8192 } };
+    });
+    const jobs = { ...plain, tableJobs: 4, indexJobs: 4 };
+    const alone = schedule(many.slice(0, 1000), jobs);
+    const together = schedule(folded(many.slice(0, 1000), new Set()), jobs);
+    expect(together.end).toBeCloseTo(alone.end, 1);
+    expect(together.spent.get(3)).toBeUndefined();
+    expect(together.copyEnd).toBeLessThan(together.end);
     const begun = performance.now();
-    const { end } = schedule(many, { ...plain, tableJobs: 4, indexJobs: 4 });
-    expect(end).toBeCloseTo(20, 1);
-    expect(performance.now() - begun).toBeLessThan(2000);
+    expect(schedule(folded(many, new Set()), jobs).end).toBeCloseTo(20, 0);
+    expect(performance.now() - begun).toBeLessThan(1000);
+    expect(folded(many.slice(0, 100), new Set())).toHaveLength(100);
   });
 });
 

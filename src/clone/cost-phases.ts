@@ -1,7 +1,7 @@
 import type { Phase } from '../contract/event.ts';
 import { COSTS, buildPath, estimateTables, waits } from './cost-model.ts';
 import type { CostInput, TableCost } from './cost-model.ts';
-import { schedule } from './cost-schedule.ts';
+import { folded, schedule } from './cost-schedule.ts';
 import type { Scheduled, TableSpent } from './cost-schedule.ts';
 import { qualified } from '../postgres/quote.ts';
 
@@ -84,7 +84,7 @@ function filling(
 ): { phases: PhaseCost[]; spent: Scheduled['spent'] } {
   const { count, bytes } = input.largeObjects;
   const objects = count * COSTS.largeObjectSeconds + bytes / COSTS.largeObjectBytesPerSecond;
-  const { copyEnd, end, lastTable, spent } = schedule(tables, {
+  const { copyEnd, end, lastTable, spent } = schedule(folded(tables, input.leaves), {
     tableJobs: input.plan.tableJobs,
     indexJobs: input.indexJobs,
     lanes: COSTS.fullSpeedLanes,
@@ -92,21 +92,19 @@ function filling(
     leaves: input.leaves,
   });
   const [longest] = tables.toSorted((a, b) => b.copySeconds / b.pieces - a.copySeconds / a.pieces);
-  const alone = longest === undefined ? 0 : longest.copySeconds / longest.pieces;
+  const longestSeconds = longest === undefined ? 0 : longest.copySeconds / longest.pieces;
   const copyBound =
     objects > copyEnd * 0.8
       ? counted(count, 'large object')
-      : longest !== undefined && alone > copyEnd * 0.8
+      : longest !== undefined && longestSeconds > copyEnd * 0.8
         ? `table ${nameOf(longest)}`
         : `${counted(tables.length, 'table')}, ${input.plan.tableJobs} at once`;
   const left = end - copyEnd;
   const last = tables.find(({ table }) => table.oid === lastTable);
-  const indexBound =
-    left < 0.05 || last === undefined
-      ? 'built beside the copy'
-      : buildPath(last.builds, input.indexJobs) > left * 0.6
-        ? `indexes of ${nameOf(last)}`
-        : `${sum(tables.map(({ builds }) => builds.length)).toLocaleString('en-US')} indexes and constraints, ${input.indexJobs} at once`;
+  const all = sum(tables.map(({ builds }) => builds.length)).toLocaleString('en-US');
+  const alone = last !== undefined && buildPath(last.builds, input.indexJobs) > left * 0.6;
+  const many = `${all} indexes and constraints, ${input.indexJobs} at once`;
+  const indexBound = left < 0.05 ? 'built beside the copy' : alone ? `indexes of ${nameOf(last)}` : many;
   const phases: PhaseCost[] = [
     { phase: 'copy', seconds: copyEnd, bound: copyEnd < 0.05 ? 'next to nothing to copy' : copyBound },
     { phase: 'indexes', seconds: left, bound: indexBound },
@@ -184,11 +182,10 @@ export function estimateClone(input: EstimateInput): CostEstimate {
     seconds: sum(phases.map((phase) => phase.seconds)),
     bytes: sum(tables.map(({ table }) => table.sizeBytes)),
     expected: new Map(
-      tables.map(({ table, verifySeconds }) => [
+      tables.map(({ table, copySeconds, buildSeconds, verifySeconds }) => [
         table.oid,
         {
-          copySeconds: filled?.spent.get(table.oid)?.copySeconds ?? 0,
-          buildSeconds: filled?.spent.get(table.oid)?.buildSeconds ?? 0,
+          ...(filled?.spent.get(table.oid) ?? { copySeconds, buildSeconds }),
           verifySeconds: verifySeconds * beside,
         },
       ]),

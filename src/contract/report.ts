@@ -92,7 +92,7 @@ export const EstimateReport = z
         bound: z.string(),
       }),
     ),
-    /** Ten at most, the largest miss first. */
+    /** Ten at most, the largest miss first; tables so small that many were copied at once are left out. */
     misses: z.array(
       z.object({ schema: z.string(), name: z.string(), estimated: TableSeconds, measured: TableSeconds }),
     ),

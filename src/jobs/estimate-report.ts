@@ -1,4 +1,5 @@
 import type { EstimateReport, PhaseTiming, Report, Verification } from '../contract/report.ts';
+import { SMALL_BYTES } from '../clone/cost-model.ts';
 import type { Expected } from '../clone/expectation.ts';
 
 const MOST_MISSES = 10;
@@ -29,7 +30,8 @@ function misses({ estimate, spent }: Expected, verification: Verification | null
     (verification?.tables ?? []).map((table) => [JSON.stringify([table.schema, table.name]), table.seconds]),
   );
   return estimate.tables
-    .flatMap(({ table: { oid, schema, name } }) => {
+    .flatMap(({ table: { oid, schema, name, sizeBytes } }) => {
+      if (sizeBytes <= SMALL_BYTES) return [];
       const expected = estimate.expected.get(oid);
       const took = spent.get(oid);
       if (expected === undefined || took === undefined) return [];

@@ -4,6 +4,7 @@ import { PgsluiceError, cancelledError } from '../../errors.ts';
 import { explain as explainJob } from '../../jobs/explain.ts';
 import type { Context } from '../context.ts';
 import { toJobRequest, type CopyFlags } from '../endpoint-options.ts';
+import { atLeast } from '../event-lines.ts';
 import { emptyResult, exitCodes } from '../exit.ts';
 import { explanationLines } from '../explanation-lines.ts';
 import { isGroup, type GroupFlags } from '../group-options.ts';
@@ -29,6 +30,8 @@ export async function explain(context: Context, flags: CopyFlags & GroupFlags): 
   const viewer = json ? null : createViewer(output, { json, title: 'Explaining the clone', checks: 'notable' });
   let seq = 0;
   const emit = (body: JobEventBody): void => {
+    // What a clone tells of its steps is no part of a plan.
+    if (body.type === 'log' && !atLeast(body.level, 'warn')) return;
     seq += 1;
     viewer?.event({ ...body, seq, at: new Date().toISOString() });
   };
