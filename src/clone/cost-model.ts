@@ -36,7 +36,7 @@ export const COSTS = {
   /** Seconds of one index or constraint beside its rows: files, catalogue, commit. */
   buildSeconds: 0.004,
   /** The same for tables of up to 1 MiB, of which many share a transaction. */
-  smallBuildSeconds: 0.001,
+  smallBuildSeconds: 0.000_4,
   /** How much longer than a btree. */
   buildFactors: { btree: 1, hash: 1.3, gin: 6, gist: 5, spgist: 4, brin: 0, check: 0 },
   /** One row that a foreign key looks up, seconds. */
