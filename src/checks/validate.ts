@@ -49,8 +49,18 @@ export interface ValidationInput {
   readonly only?: readonly string[];
   /** This job: the progress of any other on the target is told of, also of one that the agent knows. */
   readonly job?: string | null;
+  /** Called at most once, when nothing that was found up to the search for tools speaks against the job: what its first look at the source takes. */
+  readonly onSourceKnown?: (known: SourceKnown) => void;
   /** Jobs made together that have yet to make their slot on the source, this one included; 1 when left out. */
   readonly slotsNeeded?: number;
+}
+
+/** What is known of the source before the checks that take longer. */
+export interface SourceKnown {
+  readonly version: ServerVersion;
+  /** As in SideFacts. */
+  readonly connectionsAvailable: number;
+  readonly tools: PgTools;
 }
 
 /** What later steps plan with. */
@@ -192,13 +202,18 @@ interface Facts {
   readonly leftOut: readonly string[];
 }
 
-async function readFacts(source: Database, target: Database, options: JobOptions): Promise<Facts> {
+/** Of both sides. */
+async function readAvailable(source: Database, target: Database): Promise<{ source: number; target: number }> {
   const alone = {
     source: connectionsAvailable(await readConnectionUse(source)),
     target: connectionsAvailable(await readConnectionUse(target)),
   };
   const one = sameServer(await readFingerprint(source), await readFingerprint(target));
-  const available = one ? shareConnections(alone.source, alone.target) : alone;
+  return one ? shareConnections(alone.source, alone.target) : alone;
+}
+
+async function readFacts(source: Database, target: Database, options: JobOptions): Promise<Facts> {
+  const available = await readAvailable(source, target);
   return {
     leftOut: await readLeftOut(source, target, options),
     source: await readSideFacts(source, available.source),
@@ -264,6 +279,12 @@ export async function validate(input: ValidationInput): Promise<ValidationOutcom
       const search = await searchTools(input.pgBinDir, majors.length === 0 ? [OLDEST_MAJOR] : majors);
       tools = 'tools' in search ? search.tools : null;
       note({ ...TOOLS_CHECK, side: 'agent' }, judgeTools(search), performance.now() - start);
+    }
+    if (input.onSourceKnown !== undefined && errors.length === 0 && tools !== null) {
+      if (source.database !== null && target.database !== null) {
+        const { source: connections } = await readAvailable(source.database, target.database);
+        input.onSourceKnown({ version: source.database.version, connectionsAvailable: connections, tools });
+      }
     }
     await make(afterTools(wantsLive(options)));
     throwIfAborted(signal);

@@ -71,8 +71,14 @@ export interface CloneRun {
   close(): Promise<void>;
 }
 
-export function createClone(context: CloneContext): CloneRun {
-  return new Clone(context);
+/** A moment of the source that was taken before anybody knew whether it is needed. */
+export interface EarlyMoment {
+  /** The moment, which is the caller's to close from then on; null where there is none, or it has passed. @throws the cancellation. */
+  take(): Promise<SourceMoment | null>;
+}
+
+export function createClone(context: CloneContext, early?: EarlyMoment): CloneRun {
+  return new Clone(context, early ?? null);
 }
 
 /** Steps that are done once, whatever comes after them fails. */
@@ -84,6 +90,7 @@ interface Done {
 
 class Clone implements CloneRun {
   readonly #context: CloneContext;
+  readonly #early: EarlyMoment | null;
   readonly #clock: PhaseClock;
   readonly #work: TargetWork;
   readonly #todo: string[] = [];
@@ -100,8 +107,9 @@ class Clone implements CloneRun {
   #extensions: readonly ExtensionPlan[] = [];
   #copyRuns = 0;
 
-  constructor(context: CloneContext) {
+  constructor(context: CloneContext, early: EarlyMoment | null) {
     this.#context = context;
+    this.#early = early;
     this.#clock = new PhaseClock(context);
     this.#work = new TargetWork(context);
     this.#expectation = new Expectation(context);
@@ -172,7 +180,7 @@ class Clone implements CloneRun {
   /** Snapshot, dump, and pre-data on the target; only the plan of what follows when that was done by an earlier run. */
   async #schema(): Promise<RestoreStages> {
     const context = this.#context;
-    this.#moment ??= await takeMoment(context);
+    this.#moment ??= (await this.#early?.take()) ?? (await takeMoment(context));
     const { snapshot, tables } = this.#moment;
     this.#owners ??= await readRelationOwners(snapshot.holder, context.sourceVersion.major);
     if (!this.#done.schema) this.#leaves = await listPartitionLeaves(snapshot.holder);

@@ -328,8 +328,8 @@ export class ActiveRun {
       goal,
       rooms: {
         ...this.#surroundings.watch(rooms),
-        createClone: (input) => {
-          this.#clone = rooms.createClone(input);
+        createClone: (input, early) => {
+          this.#clone = rooms.createClone(input, early);
           return this.#clone;
         },
       },

@@ -1,6 +1,7 @@
 import { readDisk } from '../checks/disk.ts';
 import { validate } from '../checks/validate.ts';
 import { createClone } from '../clone/clone.ts';
+import { takeMoment } from '../clone/source-moment.ts';
 import { createTargetDatabase, finishTargetDatabase, readSourceDatabase } from '../clone/target-database.ts';
 import { reportHtml } from '../verify/report.ts';
 import { verifyDatabases } from '../verify/verify.ts';
@@ -14,6 +15,7 @@ export function defaultRooms(allowCommands: boolean): JobRooms {
   return {
     validate,
     createClone,
+    takeMoment,
     verifyDatabases,
     readApplications: readApplicationsOf,
     readDisk,

@@ -2,7 +2,8 @@ import type { CheckResult } from '../contract/check.ts';
 import type { JobOptions } from '../contract/options.ts';
 import type { Report, Verification } from '../contract/report.ts';
 import type { ErrorReport } from '../errors.ts';
-import type { CloneContext, CloneRun } from '../clone/clone.ts';
+import type { CloneContext, CloneRun, EarlyMoment } from '../clone/clone.ts';
+import type { MomentContext, SourceMoment } from '../clone/source-moment.ts';
 import type { FinishDatabaseInput, FinishedDatabase, TargetDatabaseInput } from '../clone/target-database.ts';
 import type { DatabaseFacts } from '../postgres/database-facts.ts';
 import type { ApplicationState } from '../postgres/applications/read-applications.ts';
@@ -23,7 +24,9 @@ export interface DiskReading {
 /** What a run needs of the rooms below, so that the runner is tested without servers. */
 export interface JobRooms {
   validate(input: ValidateInput): Promise<ValidateOutcome>;
-  createClone(input: CloneContext): CloneRun;
+  createClone(input: CloneContext, early?: EarlyMoment): CloneRun;
+  /** Snapshot, dump and tables of the source, before there is a clone. */
+  takeMoment(input: MomentContext): Promise<SourceMoment>;
   verifyDatabases(input: VerifyInput): Promise<Verification>;
   /** Which applications keep their migrations there, and at which version; null when it could not be read in time. */
   readApplications(input: ReadApplicationsInput): Promise<readonly ApplicationState[] | null>;
@@ -69,7 +72,16 @@ export interface ValidateInput {
   readonly ownNames: readonly string[];
   /** Jobs of one group that have yet to make their slot on the source, this one included; 1 when left out. */
   readonly slotsNeeded?: number;
+  /** Called at most once, when nothing that was found until then speaks against the job. */
+  readonly onSourceKnown?: (known: SourceKnown) => void;
   onCheck(check: CheckResult): void;
+}
+
+/** What is known of the source before the checks that take longer. */
+export interface SourceKnown {
+  readonly version: ServerVersion;
+  readonly connectionsAvailable: number;
+  readonly tools: PgTools;
 }
 
 export interface Facts {

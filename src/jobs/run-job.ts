@@ -10,6 +10,7 @@ import { estimateSentence } from '../contract/estimate-words.ts';
 import { asReport } from './as-report.ts';
 import { cleanLive } from './clean-live.ts';
 import { estimateOfRun } from './estimate-report.ts';
+import { EarlySource } from './early-moment.ts';
 import { gently } from './gentle.ts';
 import { whileDiskIsWatched } from './disk-watch.ts';
 import type { LiveHand } from './live-hand.ts';
@@ -117,6 +118,15 @@ export async function runJob(context: RunContext, held: HeldRun | null): Promise
   if (context.goesOn) return await runLive(context, { facts: null, chosen: false, phases });
   if (context.live.stands && context.goal === 'migrate') await cleanFirst(context);
 
+  const early = new EarlySource(context);
+  try {
+    return await validateAndRun(context, early, phases);
+  } finally {
+    await early.drop();
+  }
+}
+
+async function validateAndRun(context: RunContext, early: EarlySource, phases: PhaseTiming[]): Promise<RunEnd> {
   await context.move('validating', 'Checking both servers.');
   const { slot, publication } = context.rooms.live.names(context.id);
   const ownNames = [...new Set([slot, publication, ...(await context.standingNames())])];
@@ -133,7 +143,7 @@ export async function runJob(context: RunContext, held: HeldRun | null): Promise
           ownTarget: context.targetTouched,
           job: context.id,
           ownNames,
-          ...(only === undefined ? {} : { only }),
+          ...(only === undefined ? { onSourceKnown: (known) => early.begin(known) } : { only }),
           onCheck: (check) => (only === undefined ? context.emit({ type: 'check', check }) : undefined),
         }),
     }),
@@ -157,7 +167,7 @@ export async function runJob(context: RunContext, held: HeldRun | null): Promise
   if (outcome.method === 'live') return await runLive(context, { facts: outcome.facts, chosen, phases });
   const uncalled = uncalledHandOver(context.options);
   for (const line of uncalled) log(context, 'warn', line);
-  return await copyGently(context, await prepareCopy(context, outcome.facts), phases);
+  return await copyGently(context, await prepareCopy(context, outcome.facts, early), phases);
 }
 
 async function copyGently(context: RunContext, work: HeldCopy, phases: PhaseTiming[]): Promise<RunEnd> {
@@ -200,27 +210,30 @@ async function cleanFirst(context: RunContext): Promise<void> {
   });
 }
 
-async function prepareCopy(context: RunContext, facts: Facts): Promise<HeldCopy> {
+async function prepareCopy(context: RunContext, facts: Facts, early: EarlySource): Promise<HeldCopy> {
   const connections = planConnections(
     { source: facts.source.connectionsAvailable, target: facts.target.connectionsAvailable },
     context.options,
   );
   await context.clearTables();
-  const clone = context.rooms.createClone({
-    ...ofJob(context),
-    options: context.options,
-    tools: facts.tools,
-    sourceVersion: facts.source.version,
-    targetVersion: facts.target.version,
-    leftOut: new Set(facts.leftOut),
-    connections,
-    workDir: context.workDir,
-    signal: context.signal,
-    gate: context.gate,
-    replaceTarget: context.options.replace || context.targetTouched,
-    beforeFirstWrite: () => context.touchTarget(),
-    emit: (event) => context.emit(event),
-  });
+  const clone = context.rooms.createClone(
+    {
+      ...ofJob(context),
+      options: context.options,
+      tools: facts.tools,
+      sourceVersion: facts.source.version,
+      targetVersion: facts.target.version,
+      leftOut: new Set(facts.leftOut),
+      connections,
+      workDir: context.workDir,
+      signal: context.signal,
+      gate: context.gate,
+      replaceTarget: context.options.replace || context.targetTouched,
+      beforeFirstWrite: () => context.touchTarget(),
+      emit: (event) => context.emit(event),
+    },
+    early,
+  );
   const database = await readWantedDatabase(context);
   return { kind: 'copy', clone, facts, connections, database, copied: null };
 }

@@ -101,6 +101,7 @@ export function fakeRooms(changes: Partial<Script> = {}, world = fakeWorld()): F
       clones.push(input);
       return fakeClone(input, script, calls);
     },
+    takeMoment: () => Promise.reject(new Error('no fake job reads its source early')),
     verifyDatabases: async (input) => {
       calls.push(`verify snapshot=${input.snapshot === null ? 'own' : 'kept'}`);
       await pause(input.signal, script);
