@@ -123,7 +123,7 @@ test('a cancelled job is told so, and leaves nothing', async () => {
   const one = early(controller.signal);
   one.begin(known);
   controller.abort(new Error('cancelled by a person'));
-  await expect(one.take()).rejects.toThrow();
+  await expect(one.take()).rejects.toThrow('cancelled');
   await one.drop();
   expect(await untilGone()).toEqual([]);
 });
