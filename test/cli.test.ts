@@ -105,6 +105,7 @@ describe('wrong usage ends with 2, a code and a hint', () => {
     [['frobnicate'], 'USAGE'],
     [['clone', '--frobnicate'], 'USAGE'],
     [['clone', 'extra', ...both], 'USAGE'],
+    [['clone', '--explain', '--all-databases', ...both], 'USAGE'],
     [['clone', ...both, '--table-jobs', '0'], 'USAGE'],
     [['clone', ...both, '--table-jobs', 'many'], 'USAGE'],
     [['clone', ...both, '--target-disk', '20 apples'], 'USAGE'],

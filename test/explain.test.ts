@@ -22,9 +22,13 @@ const env = (): Record<string, string> => ({
 });
 
 /** What a command that prints one thing prints. */
-async function printed(args: readonly string[], stateDirectory: string): Promise<string> {
+async function printed(
+  args: readonly string[],
+  stateDirectory: string,
+  more: Readonly<Record<string, string>> = {},
+): Promise<string> {
   const { stdout } = await exec(process.execPath, [join(root, 'bin/pgsluice.js'), ...args], {
-    env: { PATH: process.env['PATH'] ?? '', HOME: state, PGSLUICE_STATE: stateDirectory, ...env() },
+    env: { PATH: process.env['PATH'] ?? '', HOME: state, PGSLUICE_STATE: stateDirectory, ...env(), ...more },
   });
   return stdout;
 }
@@ -103,6 +107,12 @@ test('explains a clone in the order of its copies, and changes nothing on either
   expect(plan.seconds).toBeGreaterThan(0);
   expect(plan.settings).toContainEqual({ name: 'maintenance_work_mem', value: '256MB' });
   expect(await fingerprints()).toEqual(before);
+
+  const absent = { PGSLUICE_TARGET_URL: target.url('not_yet') };
+  const words = await printed(['clone', '--explain', '--create-database'], join(state, 'never-made'), absent);
+  expect(words).toContain('The target has no such database yet: its round trip and settings are not known.');
+  expect(words.indexOf('public.indexed')).toBeLessThan(words.indexOf('public.plain'));
+  expect(await target.query(`SELECT FROM pg_database WHERE datname = 'not_yet'`)).toEqual([]);
   expect([...(await source.sessions()), ...(await target.sessions())]).toEqual([]);
 });
 

@@ -11,6 +11,7 @@ import { isGroup, type GroupFlags } from '../group-options.ts';
 import { Interrupts } from '../interrupts.ts';
 import { errorLines } from '../report-result.ts';
 import { createViewer } from '../view.ts';
+import { warnOfPassword } from './clone.ts';
 
 /** `pgsluice clone --explain`: validates in this process, prints the plan of the clone with its estimate, and stores nothing. */
 export async function explain(context: Context, flags: CopyFlags & GroupFlags): Promise<number> {
@@ -23,6 +24,7 @@ export async function explain(context: Context, flags: CopyFlags & GroupFlags): 
   }
   const { output } = context;
   const request = JobRequest.parse(toJobRequest(flags, context.env, false));
+  warnOfPassword(context, flags);
   const json = flags.json === true;
   const interrupts = new Interrupts();
   const cancel = new AbortController();
