@@ -5,7 +5,7 @@ import { pairedRatios, spread } from './stats.ts';
 
 /** What one workload's runs took, phase by phase where it is known. */
 export function printRuns({ runs, verified, limit }: WorkloadResult): void {
-  const rows = Object.entries(runs).map(([name, list]) => [name, ...cells(list)]);
+  const rows = Object.entries(runs).flatMap(([name, list]) => (list.length === 0 ? [] : [[name, ...cells(list)]]));
   if (verified.length > 0) rows.push(['pgsluice, all verified', ...cells(verified)]);
   print(
     table(
@@ -22,7 +22,7 @@ export function printRuns({ runs, verified, limit }: WorkloadResult): void {
   }
   const ours = runs.pgsluice ?? [];
   for (const [name, list] of Object.entries(runs)) {
-    if (name === 'pgsluice' || ours.length === 0) continue;
+    if (name === 'pgsluice' || ours.length === 0 || list.length === 0) continue;
     const ratio = spread(
       pairedRatios(
         ours.map((run) => run.seconds),

@@ -35,6 +35,8 @@ export interface WorkloadResult {
   /** pgsluice with its full verification, round by round. */
   readonly verified: readonly Run[];
   readonly limit: Limit | null;
+  /** Peers that did not come to their end, with what they said; their runs do not count. */
+  readonly failed: Readonly<Record<string, string>>;
 }
 
 /** Times all contestants in turn on the same two servers, prints what was seen and writes it down after every workload. */
@@ -69,6 +71,9 @@ export async function compare(
   }
   const evidence = results.flatMap((result) => cloneEvidence(result, { at: all.at, scale }));
   const verdicts = judge(evidence).filter(({ measured }) => measured !== null);
+  for (const { workload, failed } of results) {
+    for (const name of Object.keys(failed)) print(`\n${name} failed in ${workload}: it is not among the peers there`);
+  }
   print();
   printVerdicts(verdicts);
   if (options.chart !== null) {
@@ -107,42 +112,68 @@ async function compareOn(
     `${gigabytes(source.bytes)} on the source, ${source.tables} tables, ${source.rows} rows, ${source.indexes} indexes`,
   );
   const aside: string[] = [];
+  let slowest: number | null = null;
   const once = async (tool: Tool): Promise<Run> => {
     if (workload.manyFiles === true) await setAside(servers.target, database, aside);
-    return timedRun(tool, contest, servers, source, signal);
+    const peer = tool.name !== 'pgsluice';
+    const patience = peer && slowest !== null ? Math.max(leastPatience, slowest * hopeless) : null;
+    const run = await timedRun(tool, contest, servers, source, patience, signal);
+    if (!peer) slowest = Math.max(slowest ?? 0, run.seconds);
+    return run;
   };
   const ours = tools.find(({ name }) => name === 'pgsluice');
   const checking: Tool | null =
     ours !== undefined && options.verified
       ? { ...ours, commands: () => [cloneCommand(contest, 'full', stateDir(contest))] }
       : null;
+  const failed: Record<string, string> = {};
+  /** null for a peer that fails: it takes no further part, and the others go on. */
+  const attempt = async (tool: Tool): Promise<Run | null> => {
+    if (failed[tool.name] !== undefined) return null;
+    try {
+      return await once(tool);
+    } catch (error) {
+      if (tool === ours || tool === checking || signal.aborted) throw error;
+      const why = error instanceof Error ? error.message : String(error);
+      failed[tool.name] = why;
+      print(`${tool.name} takes no further part in ${workload.name}: ${why}`);
+      return null;
+    }
+  };
   const warm: string[] = [];
-  for (const tool of tools) warm.push(`${tool.name} ${seconds((await once(tool)).seconds)}`);
+  for (const tool of tools) warm.push(`${tool.name} ${seconds((await attempt(tool))?.seconds ?? null)}`);
   print(`warm-up: ${warm.join(', ')} s`);
   const runs: Record<string, Run[]> = Object.fromEntries(tools.map(({ name }) => [name, []]));
   const verified: Run[] = [];
   for (let round = 0; round < options.rounds; round += 1) {
     const line: string[] = [];
     for (const tool of orderOf([...tools, ...(checking === null ? [] : [checking])], round)) {
-      const run = await once(tool);
+      const run = await attempt(tool);
+      if (run === null) continue;
       (tool === checking ? verified : runs[tool.name])?.push(run);
       line.push(`${tool.name}${tool === checking ? ', all verified' : ''} ${seconds(run.seconds)}`);
     }
     print(`round ${round + 1}: ${line.join('; ')} s`);
   }
+  for (const name of Object.keys(failed)) runs[name] = [];
   const limit = options.limit ? await limitOf(servers, database, workDir) : null;
   for (const line of lines) await line.close();
   await dropDatabase(servers.source, database);
   for (const name of [database, ...aside]) await dropDatabase(servers.target, name);
-  return { workload: workload.name, what: workload.what, source, runs, verified, limit };
+  return { workload: workload.name, what: workload.what, source, runs, verified, limit, failed };
 }
 
-/** @throws Error when the tool fails, or says that it is done and the target is not what the source is. */
+/** A peer that takes so many times as long as ours, and so many seconds, is not waited for: it is not the best one. */
+const hopeless = 10;
+const leastPatience = 120;
+
+/** `patience`: seconds. @throws Error when the tool fails, takes longer, or is done and the target is not what the source is. */
 async function timedRun(
   tool: Tool,
   contest: Contest,
   servers: BenchServers,
   expected: Census,
+  patience: number | null,
   signal: AbortSignal,
 ): Promise<Run> {
   const { database, workDir } = contest;
@@ -150,7 +181,11 @@ async function timedRun(
   await tool.prepare(contest);
   const [sourceBefore, targetBefore] = await Promise.all([cpuOf(servers.source), cpuOf(servers.target)]);
   const logFile = join(workDir, 'run.log');
-  const measured = await measure(tool.commands(contest), logFile, signal);
+  const ends = patience === null ? signal : AbortSignal.any([signal, AbortSignal.timeout(patience * 1000)]);
+  const measured = await measure(tool.commands(contest), logFile, ends).catch((error: unknown) => {
+    if (signal.aborted || !ends.aborted) throw error;
+    throw new Error(`It was not done after ${seconds(patience)} s.`, { cause: error });
+  });
   const [sourceAfter, targetAfter] = await Promise.all([cpuOf(servers.source), cpuOf(servers.target)]);
   const got = await census(servers.target, database);
   for (const what of ['tables', 'rows', 'indexes', 'constraints', 'largeObjects'] as const) {

@@ -20,17 +20,23 @@ export interface Limit {
   readonly seconds: number;
 }
 
-/** null where CPU time cannot be read, and for large objects, which no server-side COPY carries. */
+/** Where large objects stand; their content only a superuser may write there, and no tool does. */
+const largeObjects = ['pg_catalog.pg_largeobject_metadata', 'pg_catalog.pg_largeobject'];
+
+/** null where CPU time cannot be read. */
 export async function limitOf(servers: BenchServers, database: string, workDir: string): Promise<Limit | null> {
   const { source, target, binDir } = servers;
+  if ((await cpuOf(source)) === null) return null;
   const [blobs] = await source.query('SELECT EXISTS (SELECT FROM pg_largeobject_metadata) AS some', database);
-  if (blobs?.['some'] === true || (await cpuOf(source)) === null) return null;
   const rows = await source.query(
     `SELECT n.nspname AS schema, c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind = 'r' AND n.nspname = 'public' ORDER BY pg_relation_size(c.oid) DESC`,
     database,
   );
-  const tables = rows.map((row) => qualified(String(row['schema']), String(row['name'])));
+  const tables = [
+    ...rows.map((row) => qualified(String(row['schema']), String(row['name']))),
+    ...(blobs?.['some'] === true ? largeObjects : []),
+  ];
   // Where the servers' own user may write.
   const dir = join(source.dataDir, 'bench-copy');
   const program = (name: string, args: readonly string[], server: typeof source): Promise<unknown> =>
@@ -49,7 +55,7 @@ export async function limitOf(servers: BenchServers, database: string, workDir: 
     return ((await cpuOf(server)) ?? 0) - before;
   };
   const inOneSession = (server: typeof source, statement: (name: string, at: number) => string): Promise<void> =>
-    server.run(tables.map(statement).join(';\n'), database);
+    server.run(['SET allow_system_table_mods = on', ...tables.map(statement)].join(';\n'), database);
   try {
     await source.run(`COPY (SELECT 1) TO PROGRAM 'mkdir -p ${dir}'`, database);
     await mkdir(workDir, { recursive: true });
