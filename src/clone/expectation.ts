@@ -14,6 +14,8 @@ import type { EstimateFacts } from './estimate.ts';
 export interface Expected {
   readonly estimate: CostEstimate;
   readonly spent: ReadonlyMap<number, TableSpent>;
+  /** True once the job was paused, by now: what was measured since then holds the pause as well. */
+  wasPaused(): boolean;
 }
 
 /** What is asked of the source for an estimate beside its catalogue. */
@@ -21,13 +23,17 @@ export type Asked = Pick<EstimateFacts, 'largeObjects'> & { readonly sourceMs: n
 
 /** What one clone is expected to take: said once, before the target is touched, and corrected while the copy runs. */
 export class Expectation {
-  readonly #context: Pick<CloneContext, 'options' | 'sourceVersion' | 'emit'>;
+  readonly #context: Pick<CloneContext, 'options' | 'sourceVersion' | 'gate' | 'emit'>;
   #estimate: CostEstimate | null = null;
   #watch: CostWatch | null = null;
   #copies = 0;
+  #paused = false;
 
-  constructor(context: Pick<CloneContext, 'options' | 'sourceVersion' | 'emit'>) {
+  constructor(context: Pick<CloneContext, 'options' | 'sourceVersion' | 'gate' | 'emit'>) {
     this.#context = context;
+    context.gate.onChange(() => {
+      this.#paused = true;
+    });
   }
 
   async ask(source: Session): Promise<Asked> {
@@ -69,7 +75,7 @@ export class Expectation {
 
   /** Told every event of the copy; a correction worth it goes to the log. */
   look(event: JobEventBody): void {
-    if (event.type !== 'metric') return;
+    if (event.type !== 'metric' || this.#paused) return;
     const correction = this.#watch?.look(event.fraction, Date.now()) ?? null;
     if (correction !== null) log(this.#context, 'info', correctionSentence(correction.before, correction.after));
   }
@@ -87,6 +93,6 @@ export class Expectation {
         { copySeconds: copySeconds(oid), buildSeconds: builds.get(oid) ?? 0 },
       ]),
     );
-    return { expected: { estimate, spent } };
+    return { expected: { estimate, spent, wasPaused: () => this.#paused } };
   }
 }

@@ -117,6 +117,9 @@ test('tables that are copied many at a time are no misses: nobody knows what one
   expect(misses.map((miss) => miss.name)).toEqual(['t2']);
 });
 
-test('a copy without an estimate has none in its report', () => {
+test('a copy without an estimate has none in its report, and one that was paused claims none', () => {
   expect(estimateOfRun(undefined, phases, verification)).toEqual({});
+  const expected = { estimate: estimateOf(1), spent: new Map() };
+  expect(estimateOfRun({ ...expected, wasPaused: () => false }, phases, verification).estimate).toBeDefined();
+  expect(estimateOfRun({ ...expected, wasPaused: () => true }, phases, verification)).toEqual({});
 });

@@ -25,7 +25,10 @@ function total({ copy, build, verify }: Seconds): number {
 
 const rounded = (seconds: number): number => Math.round(seconds * 1000) / 1000;
 
-function misses({ estimate, spent }: Expected, verification: Verification | null): EstimateReport['misses'] {
+function misses(
+  { estimate, spent }: Pick<Expected, 'estimate' | 'spent'>,
+  verification: Verification | null,
+): EstimateReport['misses'] {
   const compared = new Map(
     (verification?.tables ?? []).map((table) => [JSON.stringify([table.schema, table.name]), table.seconds]),
   );
@@ -58,7 +61,7 @@ function missOf({ estimated, measured }: EstimateReport['misses'][number]): numb
 
 /** What was expected of a copy beside what happened. Pure. */
 export function compareEstimate(
-  expected: Expected,
+  expected: Pick<Expected, 'estimate' | 'spent'>,
   phases: readonly PhaseTiming[],
   verification: Verification | null,
 ): EstimateReport {
@@ -76,11 +79,13 @@ export function compareEstimate(
   };
 }
 
-/** The same for a report, where the copy was estimated at all. Pure. */
+/** The same for a report, where the copy was estimated and never paused. */
 export function estimateOfRun(
   expected: Expected | undefined,
   phases: readonly PhaseTiming[],
   verification: Verification | null,
 ): Pick<Report, 'estimate'> {
-  return expected === undefined ? {} : { estimate: compareEstimate(expected, phases, verification) };
+  return expected === undefined || expected.wasPaused()
+    ? {}
+    : { estimate: compareEstimate(expected, phases, verification) };
 }
