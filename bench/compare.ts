@@ -181,11 +181,16 @@ async function timedRun(
   await tool.prepare(contest);
   const [sourceBefore, targetBefore] = await Promise.all([cpuOf(servers.source), cpuOf(servers.target)]);
   const logFile = join(workDir, 'run.log');
-  const ends = patience === null ? signal : AbortSignal.any([signal, AbortSignal.timeout(patience * 1000)]);
-  const measured = await measure(tool.commands(contest), logFile, ends).catch((error: unknown) => {
-    if (signal.aborted || !ends.aborted) throw error;
-    throw new Error(`It was not done after ${seconds(patience)} s.`, { cause: error });
-  });
+  const late = new AbortController();
+  const clock = patience === null ? null : setTimeout(() => late.abort(), patience * 1000);
+  const measured = await measure(tool.commands(contest), logFile, AbortSignal.any([signal, late.signal]))
+    .catch((error: unknown) => {
+      if (signal.aborted || !late.signal.aborted) throw error;
+      throw new Error(`It was not done after ${seconds(patience)} s.`, { cause: error });
+    })
+    .finally(() => {
+      if (clock !== null) clearTimeout(clock);
+    });
   const [sourceAfter, targetAfter] = await Promise.all([cpuOf(servers.source), cpuOf(servers.target)]);
   const got = await census(servers.target, database);
   for (const what of ['tables', 'rows', 'indexes', 'constraints', 'largeObjects'] as const) {

@@ -37,7 +37,13 @@ export async function findTools(
       if (paths.length === 0) skipped.push({ name, reason: found?.reason ?? '' });
     }
   }
-  return { tools, skipped };
+  return { tools: tools.map((tool, at) => apart(tool, tools.slice(0, at))), skipped };
+}
+
+/** Figures are kept by name: two programs of one version get different ones. */
+function apart(tool: Tool, before: readonly Tool[]): Tool {
+  const same = before.filter(({ name }) => name === tool.name).length;
+  return same === 0 ? tool : { ...tool, name: `${tool.name} #${same + 1}` };
 }
 
 /** @throws Error when the checkout is not built. */
