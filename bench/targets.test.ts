@@ -61,18 +61,22 @@ describe('verdicts', () => {
     expect(of([seen('clone:skew', five(0.5))], 'skewed')).toMatchObject({ reached: 'no target', wanted: null });
   });
   test('the limit is kept by all or not at all', () => {
-    const names = ['pgbench', 'mixed', 'many', 'empty', 'indexes', 'keys', 'far', 'blobs', 'toast'] as const;
+    const names = ['pgbench', 'mixed', 'many', 'empty', 'indexes', 'keys', 'blobs', 'toast'] as const;
     const all = names.map((name) => seen(`limit:${name}`, five(1.2)));
     expect(of(all, 'all of the above')).toMatchObject({ reached: 'yes', provisional: false });
     expect(of(all.slice(1), 'all of the above')).toMatchObject({ reached: 'not measured' });
     const missed = [...all.slice(2), seen('limit:mixed', five(1.3))];
     expect(of(missed, 'all of the above')).toMatchObject({
-      workload: 'all of the above (farthest: mixed)',
+      workload: 'all of the above, near (farthest: mixed)',
       reached: 'no',
       byLimit: 1.3,
     });
-    // Skewed partitions are not among those above.
-    expect(of([...all, seen('limit:skew', five(9))], 'all of the above')?.reached).toBe('yes');
+    // Skewed partitions are not among those above, and a line is no work of the servers.
+    const others = [seen('limit:skew', five(9)), seen('limit:far', five(90), { against: 'the limit' })];
+    expect(of([...all, ...others], 'all of the above')?.reached).toBe('yes');
+    expect(judge(others).filter(({ group, measured }) => group === 'limit' && measured !== null)).toMatchObject([
+      { workload: '2,000 tables, 80 ms round trip', reached: 'no' },
+    ]);
   });
   test('a clone says by its side how far it is from the limit', () => {
     expect(of([seen('clone:many', five(0.4)), seen('limit:many', five(1.5))], '2,000 small')?.byLimit).toBe(1.5);
