@@ -54,6 +54,8 @@ export const COSTS = {
   dumpSeconds: 0.12,
   dumpEntrySeconds: 0.000_25,
   dumpRoundTrips: 70,
+  /** Of each sequence, which it asks about one by one (up to version 17). */
+  dumpSequenceRoundTrips: 2,
   /** One definition on the target, seconds. */
   restoreEntrySeconds: 0.000_4,
   restoreTogether: 100,

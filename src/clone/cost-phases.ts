@@ -8,7 +8,7 @@ import { qualified } from '../postgres/quote.ts';
 /** Everything an estimate is made of: no more than what a clone has read of the catalogue before it touches the target. */
 export interface EstimateInput extends CostInput {
   /** Definitions that stand before the rows, and those after them that are neither builds nor foreign keys. */
-  readonly entries: { readonly before: number; readonly after: number };
+  readonly entries: { readonly before: number; readonly after: number; readonly sequences: number };
   /** Tables that each foreign key reads, as oids. */
   readonly foreignKeys: readonly (readonly number[])[];
   readonly largeObjects: { readonly count: number; readonly bytes: number };
@@ -47,8 +47,13 @@ function share(values: readonly number[], jobs: number): number {
   return Math.max(0, ...values.slice(0, 1), sum(values) / Math.max(1, Math.min(jobs, COSTS.fullSpeedLanes)));
 }
 
-function dump(entries: number, roundTripMs: number): number {
-  return COSTS.dumpSeconds + entries * COSTS.dumpEntrySeconds + (COSTS.dumpRoundTrips * roundTripMs) / 1000;
+/** Seconds that pg_dump waits for answers. */
+function dumpWaits(sequences: number, roundTripMs: number): number {
+  return ((COSTS.dumpRoundTrips + sequences * COSTS.dumpSequenceRoundTrips) * roundTripMs) / 1000;
+}
+
+function dump(entries: number, waits: number): number {
+  return COSTS.dumpSeconds + entries * COSTS.dumpEntrySeconds + waits;
 }
 
 function definitions(entries: number, roundTripMs: number): number {
@@ -67,9 +72,10 @@ function schemaPhase(input: EstimateInput): PhaseCost {
   if (input.dataOnly) return { phase: 'schema', seconds: (4 * input.roundTripMs.source) / 1000, bound: 'round trips' };
   const { before, after } = input.entries;
   const all = before + after + sum([...input.builds.values()].map((list) => list.length)) + input.foreignKeys.length;
-  const dumping = dump(all, input.roundTripMs.source);
+  const waiting = dumpWaits(input.entries.sequences, input.roundTripMs.source);
+  const dumping = dump(all, waiting);
   const restoring = definitions(before, input.roundTripMs.target);
-  const far = (COSTS.dumpRoundTrips * input.roundTripMs.source) / 1000 > dumping / 2;
+  const far = waiting > dumping / 2;
   const bound = restoring > dumping ? `${counted(before, 'definition')} on the target` : 'pg_dump, which is serial';
   return {
     phase: 'schema',
@@ -139,7 +145,9 @@ function verifyPhase(input: EstimateInput, tables: readonly TableCost[]): PhaseC
     ? 0
     : share(sorted(tables.map((cost) => cost.verifySeconds)), input.plan.tableJobs);
   const { before, after } = input.entries;
-  const dumping = input.dataOnly ? 0 : dump(before + after + input.foreignKeys.length, input.roundTripMs.target);
+  const dumping = input.dataOnly
+    ? 0
+    : dump(before + after + input.foreignKeys.length, dumpWaits(input.entries.sequences, input.roundTripMs.target));
   const objects = input.schemaOnly || input.verify !== 'full' ? 0 : input.largeObjects.bytes;
   const seconds = dumping + comparing + objects / COSTS.checksumBytesPerSecond;
   return [

@@ -61,6 +61,7 @@ export function estimateOf(facts: EstimateFacts): CostEstimate {
     schemaOnly: options.schemaOnly,
     entries: {
       before: stages.preData.length,
+      sequences: stages.preData.filter(({ type }) => type === 'SEQUENCE').length,
       after: stages.lateIndexes.length + stages.rest.length + stages.privileges.length + stages.last.length,
     },
     foreignKeys: stages.foreignKeys.map((entry) => owners.locksOfForeignKey.get(entry.oid) ?? []),
