@@ -124,7 +124,10 @@ export function judge(all: readonly Evidence[]): Verdict[] {
     ...clones,
     limitVerdict(known),
     // No CPU time of the servers says what a round trip of 80 ms costs at least: it would hide how far the others are.
-    verdict('limit', titles.far, 'the limit, without the line', limitWanted, known.get('limit:far')),
+    {
+      ...verdict('limit', titles.far, '', limitWanted, known.get('limit:far')),
+      against: 'the limit, without the line',
+    },
     ...namesOf(pathTitles).map((name) =>
       verdict('path', pathTitles[name], 'pg-copy-streams path', pathWanted, known.get(`path:${name}`)),
     ),
