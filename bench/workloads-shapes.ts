@@ -53,7 +53,7 @@ export const blobs: Workload = {
 
 export const indexes: Workload = {
   name: 'indexes',
-  what: '1 M rows with a primary key and 11 further indexes',
+  what: '3 M rows with a primary key and 11 further indexes',
   async fill(server, database, scale) {
     await server.run(
       `CREATE TABLE events (id bigint NOT NULL, a int, b int, c int, d int, e int, kind text, name text, ref uuid, at timestamptz, day date, amount numeric(12,2))`,
@@ -63,7 +63,7 @@ export const indexes: Workload = {
       server,
       database,
       chunked(
-        times(1_000_000, scale),
+        times(3_000_000, scale),
         100_000,
         (from, to) =>
           `INSERT INTO events SELECT g, hashint8(g), hashint8(g * 3) % 1000, hashint8(g * 5), g % 77, g / 10, 'kind ' || g % 20, md5(g::text), md5((g * 7)::text)::uuid,
