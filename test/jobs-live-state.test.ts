@@ -567,6 +567,50 @@ describe('an agent that ends in the middle of a cutover', () => {
     expect((await agent.manager.report(id)).todo.join()).toContain('pgsluice verify');
   });
 
+  test.each(['what the job made is off the servers', 'that is stored, and the end is not'])(
+    'when %s: the end is brought about, and the target that has taken over is not touched',
+    async (when) => {
+      const early = when.startsWith('what');
+      let reached: () => void = () => undefined;
+      const moment = new Promise<void>((resolve) => (reached = resolve));
+      let go: () => void = () => undefined;
+      const after = new Promise<void>((resolve) => (go = resolve));
+      const stand = async (): Promise<void> => {
+        reached();
+        await after;
+      };
+      const agent = await agentWith(early ? { cleaned: stand } : {});
+      if (!early) {
+        const { readApplications } = agent.rooms;
+        agent.rooms.readApplications = async (input) => {
+          await stand();
+          return await readApplications(input);
+        };
+      }
+      const id = await following(agent);
+      await agent.manager.act(id, 'cutover');
+      await moment;
+      // The disk as a kill -9 leaves it at this moment.
+      const state = join(root, `state-${(count += 1)}`);
+      cpSync(agent.state, state, { recursive: true });
+      rmSync(join(state, 'agent.lock'), { force: true });
+      agent.world.calls.splice(0);
+      agent.rooms.calls.splice(0);
+      agent.rooms.validated.splice(0);
+      const next = { ...agent, state, rooms: fakeRooms({}, fakeWorld({ readOnly: true })) };
+      next.manager = await openManager(next);
+      const done = await reach(next, id, ['completed']);
+      expect(done).toMatchObject({ verified: false, error: null });
+      expect((await next.manager.report(id)).todo.join()).toContain('pgsluice verify');
+      expect((await next.manager.report(id)).todo.join()).toContain('read-only');
+      expect(next.rooms.validated).toEqual([]);
+      expect(next.rooms.calls).toEqual([]);
+      expect((await log(next, id)).join('\n')).not.toMatch(/anew|not a usable copy/);
+      go();
+      await reach(agent, id, ['completed']);
+    },
+  );
+
   test('a cancel of an interrupted job asks the target whether it has taken over', async () => {
     const agent = await agentWith({ cutover: 'hangs-after-commit' });
     const id = await following(agent);

@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { JobEvent, StreamMessage } from '../src/contract/event.ts';
 import { JobRequest } from '../src/contract/options.ts';
 import { JobManager, type ManagerConfig } from '../src/jobs/manager.ts';
+import { jobs } from '../src/store/schema.ts';
 import { Store } from '../src/store/store.ts';
 import { type ChildProgram, compileChild } from './support/child.ts';
 import { type FakeRooms, fakeRooms, type Script } from './support/fake-rooms.ts';
@@ -350,6 +351,21 @@ describe.each(['embedded', 'postgresql'])('with the state %s', (kind) => {
     expect(await manager.waitUntilSettled(id)).toMatchObject({ state: 'completed' });
     expect(rooms.calls.slice(0, 2)).toEqual(['validate ownTarget=true', 'clone replaceTarget=true']);
   });
+});
+
+test('a job whose agent was killed while it marked it as interrupted is found by the next one', async () => {
+  const state = freshDirectory();
+  const first = await start(state, fakeRooms());
+  const { id } = await first.create(request());
+  await first.stop('end of the test');
+  const store = await Store.open({ state, secretKey, role: 'daemon' });
+  // It was taken from a dead agent, and nothing was told of it yet.
+  await store.db.update(jobs).set({ state: 'validating', held: false, ownerId: store.agentId });
+  await store.close();
+  const manager = await start(state, fakeRooms());
+  expect((await manager.get(id)).state).toBe('paused');
+  await manager.act(id, 'resume');
+  expect(await manager.waitUntilSettled(id)).toMatchObject({ state: 'ready' });
 });
 
 describe('two agents on one PostgreSQL', () => {

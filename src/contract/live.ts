@@ -118,5 +118,7 @@ export const LiveState = z.object({
   keepReadOnly: z.boolean(),
   /** The hand-over's command or webhook has been run; while it is false after the hand-over, whoever goes on runs it. */
   told: z.boolean().optional(),
+  /** All that is left is to take off both servers what the job made there: it may be gone already, and nothing of it is read again. */
+  concluding: z.boolean().optional(),
 });
 export type LiveState = z.infer<typeof LiveState>;

@@ -300,7 +300,8 @@ export class ActiveRun {
 
   async #begin(goal: RunContext['goal'], held: HeldRun | null): Promise<Omit<RunContext, 'source' | 'target'>> {
     const { store, rooms, pgBinDir } = this.#environment;
-    const goesOn = this.#live.stands && (held !== null || this.writer.state === 'paused');
+    const begun = this.#live.stands || this.#live.handedOver;
+    const goesOn = begun && (held !== null || this.writer.state === 'paused');
     const anew = held === null && !goesOn;
     if (goal === 'migrate' && anew) this.#facts.startedAt = new Date();
     this.#facts.goal = goal;

@@ -5,9 +5,10 @@ import { interruptedJobs, type JobRow, takeInterrupted } from '../store/job-quer
 import type { Store } from '../store/store.ts';
 import { describeTarget } from './job-summary.ts';
 import { noArchiveWords } from './job-summary-archive.ts';
+import { isHandedOver, isStanding } from './live-hand.ts';
 import type { JobWriter } from './job-writer.ts';
 import { interruptedWords } from './run-words.ts';
-import { isWorking } from './transitions.ts';
+import { isWorking, workingStates } from './transitions.ts';
 
 export interface Interruption {
   readonly store: Store;
@@ -25,7 +26,8 @@ export interface Interruption {
  */
 export async function markInterrupted(input: Interruption): Promise<void> {
   const { store, logger } = input;
-  for (const row of await interruptedJobs(store.db, store.agentId, input.dead)) {
+  const suspects = { ownId: store.agentId, deadAgents: input.dead, working: workingStates };
+  for (const row of await interruptedJobs(store.db, suspects)) {
     if (input.inHand(row.id) || !(await takeInterrupted(store.db, row, store.agentId))) continue;
     logger.warn({ job: row.id, state: row.state }, 'found an interrupted job');
     const writer = input.writerFor(row);
@@ -48,7 +50,7 @@ async function tell(writer: JobWriter, row: JobRow): Promise<void> {
   const words = `${gone} ${interruptedWords(row.live, row.kind)}`;
   if (isWorking(row.state)) await writer.move('paused', words);
   if (isWorking(row.state) || row.state === 'paused') {
-    writer.say('warn', row.live === null || row.live.stage === 'cleaned' ? `${words} ${targetWords(row)}` : words);
+    writer.say('warn', isStanding(row.live) || isHandedOver(row.live) ? words : `${words} ${targetWords(row)}`);
   }
 }
 

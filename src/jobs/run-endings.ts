@@ -122,7 +122,7 @@ export class RunEndings {
     }
     const words = `${message} ${interruptedWords(live.state, row.kind)}`;
     if (writer.state !== 'paused') await writer.move('paused', words, this.snapshotPatch);
-    writer.say('warn', live.stands ? words : `${words} ${this.#targetWords()}`);
+    writer.say('warn', live.stands || live.handedOver ? words : `${words} ${this.#targetWords()}`);
   }
 
   async #conclude(status: ResultStatus, end: RunEnd | null, error: ErrorReport | null, reason: string): Promise<void> {

@@ -13,7 +13,7 @@ import { estimateOfRun } from './estimate-report.ts';
 import { EarlySource } from './early-moment.ts';
 import { gently } from './gentle.ts';
 import { whileDiskIsWatched } from './disk-watch.ts';
-import type { LiveHand } from './live-hand.ts';
+import { type LiveHand, alreadyHandedOver } from './live-hand.ts';
 import { planConnections } from './plan-connections.ts';
 import type { Facts, JobRooms } from './rooms.ts';
 import { runLive } from './run-live.ts';
@@ -116,6 +116,8 @@ export async function runJob(context: RunContext, held: HeldRun | null): Promise
   const phases: PhaseTiming[] = [];
   if (held?.kind === 'copy') return await copyGently(context, held, phases);
   if (context.goesOn) return await runLive(context, { facts: null, chosen: false, phases });
+  // A run from the beginning would empty a target that is in use.
+  if (context.live.handedOver) throw alreadyHandedOver();
   if (context.live.stands && context.goal === 'migrate') await cleanFirst(context);
 
   const early = new EarlySource(context);

@@ -5,6 +5,7 @@ import type { CloneOutcome } from '../clone/clone.ts';
 import type { ForeignKeyName, StagedClone } from '../clone/staged-types.ts';
 import { cleanLive } from './clean-live.ts';
 import { asError } from './live-fate.ts';
+import { isHandedOver } from './live-hand.ts';
 import type { TargetProgress } from './live-rooms-types.ts';
 import { type LiveWork, PhaseSpan, stateOf } from './live-work.ts';
 import { untilAnswered, untilDone } from './patience.ts';
@@ -156,7 +157,8 @@ function withBroken(verification: Verification | null, broken: readonly Differen
 }
 
 interface Conclusion {
-  readonly outcome: CloneOutcome;
+  /** null: what the copy had come to is gone with the agent that made it. */
+  readonly outcome: CloneOutcome | null;
   readonly verification: Verification | null;
   readonly cutover: CutoverReport | null;
 }
@@ -164,7 +166,9 @@ interface Conclusion {
 async function conclude(work: LiveWork, end: Conclusion): Promise<RunEnd> {
   const { context, place, facts, phases } = work;
   throwIfAborted(place.signal);
-  const state = stateOf(context);
+  // Whoever goes on after a crash must not look for what is taken away now.
+  const state = { ...stateOf(context), concluding: true };
+  await context.live.save(state);
   await cleanLive({
     rooms: context.rooms,
     job: place.job,
@@ -173,7 +177,7 @@ async function conclude(work: LiveWork, end: Conclusion): Promise<RunEnd> {
     ms: cleanMs,
     signal: place.signal,
     log: place.say,
-    save: (cleaned) => context.live.save(cleaned, { goesOn: false }),
+    save: (cleaned) => context.live.save(cleaned),
   });
   throwIfAborted(place.signal);
   return {
@@ -205,6 +209,23 @@ function sourceTodo({ rooms }: Pick<LiveWork, 'rooms'>, { readOnly }: LiveState)
  */
 export async function goOnAfterCommit(work: LiveWork, progress: TargetProgress): Promise<RunEnd> {
   return await afterTakeOver(work, () => goOn(work, progress));
+}
+
+/** True when a run before this one was at its very end, and may have taken everything off the servers. Pure. */
+export function isConcluding(state: LiveState): boolean {
+  return isHandedOver(state) && (state.concluding === true || state.stage === 'cleaned');
+}
+
+/** Brings a run to its end that was interrupted there. @throws the signal's reason. */
+export async function concludeAgain(work: LiveWork): Promise<RunEnd> {
+  const { context, place } = work;
+  place.log(
+    'info',
+    'The target had taken over when the run before ended; what the job made on the servers is taken off.',
+  );
+  await context.move('verifying', 'The target has taken over; bringing the migration to its end.');
+  if (context.options.verify !== 'none') notCompared(work, 'The agent ended before the comparison was stored.');
+  return await conclude(work, { outcome: null, verification: null, cutover: null });
 }
 
 async function goOn(work: LiveWork, progress: TargetProgress): Promise<RunEnd> {

@@ -14,7 +14,7 @@ import type { Facts } from './rooms.ts';
 import type { RunContext, RunEnd } from './run-job.ts';
 import { copyTables, newState, openCopy, prepareSource } from './run-live-copy.ts';
 import { liftReadOnly } from './run-live-cutover.ts';
-import { finishLive, goOnAfterCommit } from './run-live-finish.ts';
+import { concludeAgain, finishLive, goOnAfterCommit, isConcluding } from './run-live-finish.ts';
 import { followToTheEnd } from './run-live-follow.ts';
 import { finishDatabase, makeDatabase, readWantedDatabase, withoutLimit } from './target-database.ts';
 
@@ -45,7 +45,7 @@ export async function runLive(context: RunContext, start: LiveStart): Promise<Ru
   let { facts } = start;
   const todo: string[] = [];
   try {
-    const fresh = !context.live.stands;
+    const fresh = !context.live.stands && !context.live.handedOver;
     if (fresh) {
       const names = context.rooms.live.names(context.id);
       await context.live.save(newState(names, start.chosen), { goesOn: true });
@@ -100,6 +100,7 @@ function failedEnd(failure: unknown): Failed {
 
 async function fromWhereItStands(work: LiveWork, controller: AbortController): Promise<RunEnd> {
   const { context } = work;
+  if (isConcluding(stateOf(context))) return await concludeAgain(work);
   // Past the hand-over the slot is of no use to anybody; before it the slot is watched, whatever else is waited for.
   if (context.live.handedOver) {
     const standing = await leading(work);

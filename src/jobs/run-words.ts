@@ -2,16 +2,17 @@ import type { JobState } from '../contract/event.ts';
 import type { LiveState } from '../contract/live.ts';
 import type { JobKind } from '../contract/options.ts';
 import { PgsluiceError } from '../errors.ts';
+import { isHandedOver } from './live-hand.ts';
 import type { HeldRun, RunEnd } from './run-job.ts';
 
 /** What an interruption leaves, for the log and the state's reason. Pure. */
 export function interruptedWords(live: LiveState | null, kind: JobKind): string {
   if (kind === 'export') return 'The source is unchanged; resume starts the export anew under a fresh snapshot.';
   if (kind === 'import') return 'The archive is unchanged; resume starts the import anew.';
+  if (isHandedOver(live)) return 'The target has taken over; resume brings the migration to its end.';
   if (live === null || live.stage === 'cleaned') {
     return 'The source is unchanged; resume starts the copy anew under a fresh snapshot.';
   }
-  if (live.stage === 'handed-over') return 'The target has taken over; resume brings the migration to its end.';
   return `Nothing is lost: replication slot ${live.slot} stays on the source, which keeps its WAL until the job goes on (resume) or is given up (cancel).`;
 }
 

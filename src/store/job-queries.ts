@@ -115,11 +115,13 @@ export async function claimJob(
   return row ?? null;
 }
 
-/** Jobs that are held by one of `deadAgents`, by an agent that is no longer known, or by `ownId` itself (which knows what it works on). */
+/**
+ * Jobs that are held by one of `deadAgents`, by an agent that is no longer known, or by `ownId` itself (which knows what it works on).
+ * `working`: states in which a job is held; one that is not was left by an agent that died while it marked what another had left.
+ */
 export async function interruptedJobs(
   db: StateDatabase,
-  ownId: string,
-  deadAgents: readonly string[],
+  { ownId, deadAgents, working }: { ownId: string; deadAgents: readonly string[]; working: readonly JobState[] },
 ): Promise<JobRow[]> {
   const suspects = or(
     inArray(jobs.ownerId, [ownId, ...deadAgents]),
@@ -129,7 +131,7 @@ export async function interruptedJobs(
   return await db
     .select()
     .from(jobs)
-    .where(and(eq(jobs.held, true), suspects))
+    .where(and(or(eq(jobs.held, true), inArray(jobs.state, [...working])), suspects))
     .orderBy(asc(jobs.createdAt));
 }
 
@@ -171,7 +173,14 @@ export async function takeInterrupted(db: StateDatabase, row: JobRow, agentId: s
   const taken = await db
     .update(jobs)
     .set({ ownerId: agentId, held: false, updatedAt: sql`now()` })
-    .where(and(eq(jobs.id, row.id), eq(jobs.held, true), sql`${jobs.ownerId} is not distinct from ${row.ownerId}`))
+    .where(
+      and(
+        eq(jobs.id, row.id),
+        eq(jobs.held, row.held),
+        eq(jobs.state, row.state),
+        sql`${jobs.ownerId} is not distinct from ${row.ownerId}`,
+      ),
+    )
     .returning({ id: jobs.id });
   return taken.length === 1;
 }

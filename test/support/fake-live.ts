@@ -37,6 +37,8 @@ export interface FakeWorld {
   /** Changes on the source since the target took over. */
   late: { schema: string; name: string; changes: number }[];
   reachable: boolean;
+  /** Called when everything was taken off both servers, before the job hears of it. */
+  cleaned: () => Promise<void>;
 }
 
 export function fakeWorld(changes: Partial<FakeWorld> = {}): FakeWorld {
@@ -61,6 +63,7 @@ export function fakeWorld(changes: Partial<FakeWorld> = {}): FakeWorld {
     cutoverError: null,
     late: [],
     reachable: true,
+    cleaned: () => Promise.resolve(),
     ...changes,
   };
 }
@@ -286,6 +289,7 @@ export function fakeLive(world: FakeWorld, facts: Facts): LiveRooms {
       world.slots.delete(live.slot);
       Object.assign(world, { slot: false, publication: false, progress: null });
       if (!live.keepReadOnly) world.readOnly = false;
+      await world.cleaned();
       return await Promise.resolve({ done: true, left: [] });
     },
   };
