@@ -133,9 +133,9 @@ const newJob = (): Promise<JobView> => make<JobView>('/api/jobs', request);
 async function follow(
   job: string,
   token: string | null,
-  more: { headers?: Record<string, string>; until?: (events: JobEvent[]) => boolean; after?: number } = {},
+  more: { headers?: Record<string, string>; until?: (events: JobEvent[]) => boolean; after?: number; at?: string } = {},
 ): Promise<{ status: number; events: JobEvent[]; socket: WebSocket; closed: Promise<number> }> {
-  const url = `${server.url.replace('http', 'ws')}/api/jobs/${job}/events?after=${more.after ?? 0}`;
+  const url = `${(more.at ?? server.url).replace('http', 'ws')}/api/jobs/${job}/events?after=${more.after ?? 0}`;
   const socket = new WebSocket(url, 'pgsluice', {
     headers: {
       'x-forwarded-for': client,
@@ -287,6 +287,27 @@ describe('tokens', () => {
   });
 });
 
+test('whoever follows by what has expired, or what another agent has revoked, is cut off soon', async () => {
+  client = '192.0.2.22';
+  const watching = await start({ timeouts: { pingMs: 100 } });
+  try {
+    const job = await newJob();
+    const stays = await follow(job.id, own, { at: watching.url });
+    const made = await make<NewToken>('/api/tokens', { name: 'ends elsewhere', role: 'view' });
+    const byToken = await follow(job.id, made.token, { at: watching.url });
+    const share = await make<NewShare>(`/api/jobs/${job.id}/shares`, {});
+    const byShare = await follow(job.id, share.token, { at: watching.url });
+    // Nobody tells this server: as when the command line, another agent or the time ends them.
+    await manager.access.revokeToken(made.id);
+    await manager.access.revokeShare(job.id, share.id);
+    expect([await byToken.closed, await byShare.closed]).toEqual([1008, 1008]);
+    expect(stays.socket.readyState).toBe(WebSocket.OPEN);
+    stays.socket.terminate();
+  } finally {
+    await watching.close();
+  }
+});
+
 describe('a link to one job', () => {
   let job: JobView;
   let other: JobView;
@@ -421,8 +442,7 @@ describe('the door', () => {
       const page = await ask('/', { at: closed.url });
       expect(page.status).toBe(403);
       expect(page.headers.get('x-frame-options')).toBe('DENY');
-      const upgrade = await fetch(new URL('/api/jobs/x/events', closed.url)).then((response) => response.status);
-      expect(upgrade).toBe(403);
+      expect((await follow('x', own, { at: closed.url })).status).toBe(403);
       // The machine itself looks after the agent's health, and its commands have a door of their own.
       expect((await ask('/healthz', { at: closed.url })).status).toBe(200);
       expect((await ask('/api/jobs', { at: closed.localUrl })).status).toBe(200);

@@ -7,6 +7,19 @@ test('tokens are equal only as a whole', () => {
   expect(sameToken('', 'secret')).toBe(false);
 });
 
+test('a token that is wrong at its end is refused no later than one that is wrong at once', () => {
+  const rest = Buffer.alloc(2_000_000, 'a').toString('latin1');
+  const best = (given: string): number => {
+    const times = Array.from({ length: 5 }, () => {
+      const begun = performance.now();
+      expect(sameToken(given, `${rest}a`)).toBe(false);
+      return performance.now() - begun;
+    });
+    return Math.min(...times);
+  };
+  expect(best(`${rest}b`)).toBeLessThan(3 * best(`b${rest}`));
+});
+
 test('a bearer header is read whatever its case, and nothing else is', () => {
   expect(bearerToken('Bearer abc')).toBe('abc');
   expect(bearerToken('bearer  abc ')).toBe('abc');
