@@ -82,7 +82,11 @@ class ScriptedStream {
   }
 }
 
-async function serve(manager: ApiManager, timeouts: Partial<Timeouts> = {}): Promise<RunningServer> {
+async function serve(
+  manager: ApiManager,
+  timeouts: Partial<Timeouts> = {},
+  more: Pick<Parameters<typeof startServer>[0], 'maxFollowers'> = {},
+): Promise<RunningServer> {
   const server = await startServer({
     manager,
     token,
@@ -92,6 +96,7 @@ async function serve(manager: ApiManager, timeouts: Partial<Timeouts> = {}): Pro
     host: '127.0.0.1',
     port: 0,
     timeouts,
+    ...more,
   });
   servers.push(server);
   return server;
@@ -267,7 +272,27 @@ test('a client that sends much is cut off', async () => {
   const ws = new WebSocket(eventsUrl(server), protocols(token));
   await once(ws, 'open');
   ws.send('x'.repeat(5000));
-  expect((await once(ws, 'close'))[0]).toBe(1009);
+  expect((await once(ws, 'close', { signal: AbortSignal.timeout(10_000) }))[0]).toBe(1009);
+});
+
+test('beyond so many followers the next one is told to come later, and has the place of one that goes', async () => {
+  const server = await serve(new ScriptedStream(10).manager(), {}, { maxFollowers: 2 });
+  const open = async (): Promise<WebSocket> => {
+    const ws = new WebSocket(eventsUrl(server), protocols(token));
+    await once(ws, 'message');
+    return ws;
+  };
+  const [first, second] = [await open(), await open()];
+  const [status, body] = await refusal(eventsUrl(server), { protocols: protocols(token) });
+  expect([status, JSON.parse(body)]).toMatchObject([503, { detail: 'Too many clients follow jobs at once.' }]);
+  first.terminate();
+  const isLetIn = (): Promise<boolean> =>
+    open().then(
+      (ws) => (ws.terminate(), true),
+      () => false,
+    );
+  await expect.poll(isLetIn).toBe(true);
+  second.terminate();
 });
 
 test('a slow client is not taken for a dead one while it takes what waits, a dead one is ended', async () => {

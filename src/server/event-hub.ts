@@ -23,11 +23,13 @@ export interface HubOptions {
   readonly logger: Logger;
   /** ms between two pings; a peer that left two unanswered is ended at the next. */
   readonly pingEveryMs?: number;
+  /** Followers at once; 2,000 when left out. */
+  readonly maxClients?: number;
 }
 
 /** A client may lag this many bytes behind before its stream waits; with its socket that bounds memory per client. */
 const maxBuffered = 256 * 1024;
-const maxClients = 2000;
+const defaultMaxClients = 2000;
 /** Clients have nothing to say. */
 const maxPayload = 1024;
 const maxUrlLength = 2048;
@@ -132,7 +134,7 @@ export class EventHub {
         hint: `Ask for the subprotocol "${socketProtocol}".`,
       });
     }
-    if (this.#closing || this.clients >= maxClients) {
+    if (this.#closing || this.clients >= (this.#options.maxClients ?? defaultMaxClients)) {
       throw new PgsluiceError({
         code: 'STOPPING',
         message: this.#closing ? 'The agent stops.' : 'Too many clients follow jobs at once.',

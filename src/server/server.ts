@@ -29,6 +29,8 @@ export interface ServerOptions extends Omit<
   readonly tls?: TlsFiles;
   /** Bounds for slow clients, in ms; for tests. */
   readonly timeouts?: Partial<Timeouts>;
+  /** How many may follow jobs at once; for tests. */
+  readonly maxFollowers?: number;
 }
 
 export interface RunningServer {
@@ -80,6 +82,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     headers: headersFor(tls !== undefined),
     logger,
     pingEveryMs: pingMs,
+    ...(options.maxFollowers === undefined ? {} : { maxClients: options.maxFollowers }),
   });
   const app = await createApp({
     ...options,
