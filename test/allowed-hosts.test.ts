@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer } from 'node:http';
-import { type AddressInfo, createServer } from 'node:net';
+import { type AddressInfo, createServer, type LookupFunction } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -83,6 +83,22 @@ describe('a name that leads elsewhere the second time (DNS rebinding)', () => {
       expect(secret.knocks()).toBe(0);
       answers = ['127.0.0.1'];
       await session.close();
+    } finally {
+      secret.close();
+    }
+  });
+
+  test('is refused by who answers as well, should a look-up have given out what it may not', async () => {
+    class Careless extends Reach {
+      override lookupFor(): LookupFunction {
+        return (_host, options, done) =>
+          options.all === true ? done(null, [{ address: '127.0.0.2', family: 4 }]) : done(null, '127.0.0.2', 4);
+      }
+    }
+    limitReach(new Careless({ allow: '127.0.0.1/32', denyPrivate: true }));
+    const secret = await inner('127.0.0.2', settings.port);
+    try {
+      await expect(open()).rejects.toThrow(refused);
     } finally {
       secret.close();
     }
