@@ -311,6 +311,30 @@ describe('what is not whole', () => {
     expect(await fate(plain)).toBe('whole');
   });
 
+  test('what an archive makes beyond what its list says it would is not run, and nothing of it is', async () => {
+    const smuggled = 'CREATE ROLE mallory SUPERUSER LOGIN;';
+    // Of a length with it, so that the archive stays one that pg_restore reads without a word.
+    const right = `COMMENT ON TABLE public.t IS '`;
+    const said = 'x'.repeat(smuggled.length);
+    const database = await freshDatabase(source);
+    await source.run(`CREATE TABLE t (id int); COMMENT ON TABLE t IS '${said}'`, database);
+    const archive = join(dir, 'smuggled');
+    await exec(join(pgBin, 'pg_dump'), ['--format=directory', `--file=${archive}`, `--dbname=${source.url(database)}`]);
+    const toc = join(archive, 'toc.dat');
+    const bytes = await readFile(toc);
+    const at = bytes.indexOf(right);
+    expect(at).toBeGreaterThan(0);
+    bytes.fill(' ', at, at + right.length + said.length + 2);
+    bytes.write(smuggled, at, 'latin1');
+    await writeFile(toc, bytes);
+    const printed = await exec(join(pgBin, 'pg_restore'), ['--file=-', archive]);
+    expect(printed.stdout).toContain(smuggled);
+    const into = await freshDatabase(source);
+    expect(ending(await importInto(source, into, archive))).toMatchObject({ error: 'ARCHIVE_NOT_AS_LISTED' });
+    expect(await source.query(`SELECT rolname FROM pg_roles WHERE rolname = 'mallory'`)).toEqual([]);
+    expect([...(await contentsOf(source, into))]).toEqual([]);
+  });
+
   test('what is no archive is named, with the command that loads it', async () => {
     const target = parseEndpoint({ url: source.url('nowhere') }, 'target');
     const sql = join(dir, "it's.sql");

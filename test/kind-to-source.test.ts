@@ -122,6 +122,20 @@ describe('--max-rate', () => {
     await expectSame(name);
   });
 
+  longTest('holds for large objects', async () => {
+    const name = await pair(
+      `SELECT lo_from_bytea(0, decode(repeat(md5(g::text), 5000), 'hex')) FROM generate_series(1, 20) g`,
+    );
+    const started = Date.now();
+    const job = await begin(name, { maxRate: 5e5 });
+    const { view } = await job.bringToEnd();
+    expect(view, job.log()).toMatchObject({ state: 'completed' });
+    expect(job.log()).toMatch(/Copied 20 large objects, 1,600,000 bytes/);
+    expect(Date.now() - started).toBeGreaterThan(2500);
+    await job.settled();
+    await expectSame(name);
+  });
+
   longTest('holds for an export', async () => {
     const name = await pair(filled(1, 3e6));
     const archive = join(state, `archive-${name}`);

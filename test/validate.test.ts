@@ -148,6 +148,21 @@ describe('a pair that fits', () => {
     expect(performance.now() - start).toBeLessThan(10_000);
   });
 
+  longTest('a table that somebody keeps locked is not waited for long, and does not block', async () => {
+    const client = new Client({ connectionString: source.url('shop') });
+    await client.connect();
+    try {
+      await client.query('BEGIN; LOCK TABLE shop.orders IN ACCESS EXCLUSIVE MODE');
+      const start = performance.now();
+      const outcome = await run();
+      // A few questions come to that lock, and each has 5 s.
+      expect(performance.now() - start).toBeLessThan(25_000);
+      expect(outcome).toMatchObject({ blocked: false, error: null });
+    } finally {
+      await client.end();
+    }
+  });
+
   test('a cancellation ends it with its reason', async () => {
     const abort = new AbortController();
     const work = run({
