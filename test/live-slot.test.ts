@@ -340,6 +340,27 @@ describe('the publication', () => {
     expect(await publications()).toEqual([]);
   });
 
+  test('a migration of the application that locks in another order is not its victim: it gives way, and waits', async () => {
+    await source.run('CREATE TABLE one (id int); CREATE TABLE two (id int)', 'shop');
+    const name = slotName('order');
+    const maker = await session();
+    const app = await client();
+    await app.query('BEGIN; ALTER TABLE two ADD COLUMN a int');
+    const said = new Set<string>();
+    const tables = ['one', 'two'].map((table) => ({ schema: 'public', name: table }));
+    const making = createPublication(maker, name, tables, never, (text) => said.add(text));
+    // Longer than deadlock_timeout: our own look for a deadlock would be over.
+    await sleep(1500);
+    await app.query('ALTER TABLE one ADD COLUMN a int');
+    await sleep(300);
+    await app.query('COMMIT');
+    await making;
+    expect(await published(name)).toEqual(['public.one', 'public.two']);
+    expect([...said].join()).toMatch(/^waiting for process \d+, which keeps "public"\."(one|two)" locked/);
+    await dropPublication(maker, name, never);
+    await source.run('DROP TABLE one, two', 'shop');
+  });
+
   test('takes thousands of tables in one transaction, or none', async () => {
     await source.run(
       `CREATE SCHEMA many; DO $$ BEGIN FOR i IN 1..1201 LOOP EXECUTE format('CREATE TABLE many.t%s (id int)', i); END LOOP; END $$`,

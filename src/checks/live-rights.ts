@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { PgsluiceError } from '../errors.ts';
 import { connectBy } from '../postgres/connect.ts';
+import { HALF_DEADLOCK_TIMEOUT } from '../postgres/lock-patience.ts';
 import { qualified, quoteIdent } from '../postgres/quote.ts';
 import type { Session } from '../postgres/session.ts';
 import { SQLSTATE, sqlStateOf } from '../postgres/sqlstate.ts';
@@ -132,8 +133,9 @@ async function tryPublication(session: Session, tables: readonly LiveTable[]): P
   const byOwner = [...new Map(tables.map((table) => [table.owner, table])).values()].slice(0, TRIED);
   const list = byOwner.map((table) => `ONLY ${qualified(table.schema, table.name)}`).join(', ');
   // SHARE UPDATE EXCLUSIVE stops no reader or writer; one who holds it already (VACUUM) is not waited for long.
-  await session.run(`BEGIN READ WRITE; SET LOCAL lock_timeout = '1s'`);
+  await session.run('BEGIN READ WRITE');
   try {
+    await session.run(HALF_DEADLOCK_TIMEOUT);
     await session.run(`CREATE PUBLICATION ${TRIAL}${list === '' ? '' : ` FOR TABLE ${list}`}`);
     return null;
   } catch (error) {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PgsluiceError, throwIfAborted } from '../errors.ts';
+import { HALF_DEADLOCK_TIMEOUT } from '../postgres/lock-patience.ts';
 import { qualified, quoteIdent } from '../postgres/quote.ts';
 import type { Session } from '../postgres/session.ts';
 import { SQLSTATE, sqlStateOf } from '../postgres/sqlstate.ts';
@@ -17,8 +18,12 @@ export interface PublishedTables {
 
 /** Tables a statement names; the parser and the lock table bear it well. */
 const CHUNK = 500;
-/** A publication needs SHARE UPDATE EXCLUSIVE on each table: it waits for VACUUM and index builds, never stops a writer. */
-const LOCK_TIMEOUT = '30s';
+/**
+ * A publication needs SHARE UPDATE EXCLUSIVE on each table: it waits for VACUUM, index builds and migrations, never stops a writer. So
+ * long it waits in all, and so long at once for one of them, ms.
+ */
+const PATIENCE_MS = 30_000;
+const AT_ONCE_MS = 5_000;
 const BETWEEN_LOOKS_MS = 100;
 
 const onlyTables = (tables: readonly TableName[]): string =>
@@ -89,10 +94,28 @@ async function readPublication(session: Session, name: string): Promise<Publicat
   return row;
 }
 
-/** A transaction on the session; rolled back by any error. */
+/** Who holds a lock on one of these tables that a publication has to wait for (documentation, 13.3.1). */
+const IN_THE_WAY = `
+SELECT n.nspname AS schema, c.relname AS name, coalesce('process ' || l.pid, 'a prepared transaction') AS who
+FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN unnest($1::text[], $2::text[]) AS w (schema, name) ON w.schema = n.nspname AND w.name = c.relname
+WHERE l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
+  AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+  AND l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') LIMIT 1`;
+
+const GIVEN_WAY: ReadonlySet<string> = new Set([SQLSTATE.lockNotAvailable, SQLSTATE.deadlockDetected]);
+const NOT_LOCKED: ReadonlySet<string> = new Set([
+  ...GIVEN_WAY,
+  SQLSTATE.undefinedTable,
+  SQLSTATE.invalidSchemaName,
+  SQLSTATE.insufficientPrivilege,
+]);
+
+/** Rolls back what `work` has begun when it fails. */
 async function transaction<T>(session: Session, work: () => Promise<T>): Promise<T> {
-  await session.run(`BEGIN READ WRITE; SET LOCAL lock_timeout = '${LOCK_TIMEOUT}'`);
+  await session.run('BEGIN READ WRITE');
   try {
+    await session.run(HALF_DEADLOCK_TIMEOUT);
     const answer = await work();
     await session.run('COMMIT');
     return answer;
@@ -100,6 +123,55 @@ async function transaction<T>(session: Session, work: () => Promise<T>): Promise
     // A session that is gone has rolled back already; the first error tells why.
     await session.run('ROLLBACK').catch(() => undefined);
     throw error;
+  }
+}
+
+/**
+ * A transaction that locks `tables` one after the other, and gives way with all of them where one is not to be had soon: whoever has it
+ * may want another one of them. What is in the way is then waited for with nothing held.
+ */
+async function lockingTransaction<T>(
+  session: Session,
+  tables: readonly TableName[],
+  signal: AbortSignal,
+  onWait: OnWait,
+  work: () => Promise<T>,
+): Promise<T> {
+  for (const until = Date.now() + PATIENCE_MS; ;) {
+    throwIfAborted(signal);
+    try {
+      return await transaction(session, work);
+    } catch (error) {
+      const state = sqlStateOf(error);
+      if (session.lost || state === null || !GIVEN_WAY.has(state) || Date.now() >= until) throw error;
+    }
+    await waitForLock(session, tables, until, onWait);
+    await sleep(BETWEEN_LOOKS_MS, undefined, { signal }).catch(() => throwIfAborted(signal));
+  }
+}
+
+/** An autovacuum gives way to whoever has waited for it for deadlock_timeout, which nobody may who holds locks. */
+async function waitForLock(
+  session: Session,
+  tables: readonly TableName[],
+  until: number,
+  onWait: OnWait,
+): Promise<void> {
+  const names = [tables.map((table) => table.schema), tables.map((table) => table.name)];
+  const [held] = await session.query<TableName & { who: string } & Record<string, unknown>>(IN_THE_WAY, names);
+  if (held === undefined) return;
+  const name = qualified(held.schema, held.name);
+  onWait(`waiting for ${held.who}, which keeps ${name} locked`);
+  const ms = Math.max(1, Math.min(AT_ONCE_MS, until - Date.now()));
+  try {
+    await session.run(
+      `BEGIN READ WRITE; SET LOCAL lock_timeout = ${ms}; LOCK TABLE ONLY ${name} IN SHARE UPDATE EXCLUSIVE MODE; ROLLBACK`,
+    );
+  } catch (error) {
+    if (!session.lost) await session.run('ROLLBACK');
+    const state = sqlStateOf(error);
+    // It is tried again in any case.
+    if (state === null || !NOT_LOCKED.has(state)) throw error;
   }
 }
 
@@ -156,7 +228,7 @@ async function publish(
   const fresh = followed.filter((table) => !table.published);
   const statements = publicationSql(name, fresh, publication.exists, publication.major);
   if (statements.length > 0)
-    await transaction(session, async () => {
+    await lockingTransaction(session, fresh, signal, onWait, async () => {
       for (const statement of statements) {
         throwIfAborted(signal);
         await session.run(statement);
