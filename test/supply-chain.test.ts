@@ -31,10 +31,13 @@ test('the image runs as an ordinary user, and with nothing that it could write t
     text('Dockerfile')
       .split(/^FROM /m)
       .at(-1) ?? '';
-  expect(/^USER (\S+)$/m.exec(last)?.[1]).toBe('node');
+  expect([...last.matchAll(/^USER (.*)$/gm)].map(([, user]) => user)).toEqual(['node']);
   expect(last.indexOf('USER node')).toBeLessThan(last.indexOf('ENTRYPOINT'));
   expect(text('Dockerfile')).toContain('npm ci --ignore-scripts');
   const [, agent = ''] = /^ {2}agent:\n((?: {4}.*\n|\n)+)/m.exec(text('docker-compose.yml')) ?? [];
   for (const line of ['read_only: true', 'cap_drop: [ALL]', "security_opt: ['no-new-privileges:true']"])
     expect(agent).toContain(`    ${line}\n`);
+  // Several may share it: none of its networks, none of its files, and nobody from elsewhere.
+  expect(agent).toContain(`      PGSLUICE_DENY_PRIVATE: '1'\n`);
+  expect([...agent.matchAll(/^ {6}- (.*:7432)$/gm)].map(([, port]) => port)).toEqual(['127.0.0.1:7432:7432']);
 });
