@@ -19,6 +19,7 @@ function memoryStore(delayMs = 0, patienceMs = 10_000) {
   const feed = new JobFeed();
   const broken: PgsluiceError[] = [];
   let failures = 0;
+  let lost = 0;
   let owned = true;
   const eventLog = new EventLog({
     jobId: 'j',
@@ -37,6 +38,10 @@ function memoryStore(delayMs = 0, patienceMs = 10_000) {
       if (!owned) return false;
       batches.push(batch);
       events.push(...(JSON.parse(batch.events) as JobEvent[]));
+      if (lost > 0) {
+        lost -= 1;
+        throw new Error('the answer is lost');
+      }
       return true;
     },
     storedSeq: () => Promise.resolve(events.at(-1)?.seq ?? 0),
@@ -57,6 +62,7 @@ function memoryStore(delayMs = 0, patienceMs = 10_000) {
     eventLog,
     source,
     fail: (times: number) => (failures = times),
+    loseAnswers: (times: number) => (lost = times),
     disown: () => (owned = false),
   };
 }
@@ -123,6 +129,47 @@ test('a store that fails for a moment loses and doubles nothing', async () => {
   await eventLog.drain();
   expect(events.map((e) => (e.type === 'log' ? e.message : ''))).toEqual(['a', 'b']);
   expect(broken).toEqual([]);
+});
+
+test('a batch that was stored though its answer was lost is not stored again', async () => {
+  const { eventLog, events, batches, loseAnswers, broken } = memoryStore();
+  loseAnswers(1);
+  eventLog.emit(log('a'));
+  await eventLog.drain();
+  eventLog.emit(log('b'));
+  await eventLog.drain();
+  expect(events.map((e) => (e.type === 'log' ? `${e.seq} ${e.message}` : ''))).toEqual(['1 a', '2 b']);
+  expect([batches.length, eventLog.lastSeq, broken]).toEqual([2, 2, []]);
+});
+
+test('nothing is announced before it is stored', async () => {
+  const { eventLog, feed } = memoryStore(200);
+  eventLog.emit(log('a'));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(feed.after(0, 10)).toBeNull();
+  await eventLog.drain();
+  expect(feed.after(0, 10)).toHaveLength(1);
+});
+
+test('what waits for a store that takes nothing is bounded, by number and by size', async () => {
+  const many = memoryStore(3_600_000);
+  for (let n = 0; n < 300_001; n += 1) many.eventLog.emit(log('x'));
+  expect(many.broken).toEqual([]);
+  for (let n = 0; n < 1_000; n += 1) many.eventLog.emit(log('x'));
+  expect(many.broken).toMatchObject([{ code: 'STATE_TOO_SLOW', retryable: true }]);
+  const large = memoryStore(3_600_000);
+  const message = 'x'.repeat(64_000);
+  for (let n = 0; n < 2_100 && large.broken.length === 0; n += 1) large.eventLog.emit(log(message));
+  expect(large.broken).toMatchObject([{ code: 'STATE_TOO_SLOW' }]);
+  expect([many.eventLog.pending, large.eventLog.pending]).toEqual([0, 0]);
+});
+
+test('a batch is small whatever the size of its events', async () => {
+  const { eventLog, batches, events } = memoryStore();
+  for (let n = 0; n < 60; n += 1) eventLog.emit(log('x'.repeat(64_000)));
+  await eventLog.drain();
+  expect(events).toHaveLength(60);
+  expect(Math.max(...batches.map((batch) => batch.events.length))).toBeLessThan(1_100_000);
 });
 
 test('a store that stays away, or another owner, breaks the log once and releases who waits', async () => {

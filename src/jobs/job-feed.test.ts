@@ -31,3 +31,11 @@ test('the ring holds few events when they are large, and never none', () => {
   feed.push([event(201)], [50_000_000]);
   expect(feed.after(200, 1_000)?.map(({ seq }) => seq)).toEqual([201]);
 });
+
+test('the ring holds few events when they are many', () => {
+  const feed = new JobFeed();
+  feed.open(0);
+  for (let seq = 1; seq <= 20_000; seq += 100) feed.push(range(seq, 100), Array<number>(100).fill(10));
+  expect(feed.after(15_999, 1)).toBeNull();
+  expect(feed.after(18_000, 1_000)?.map(({ seq }) => seq)).toEqual(range(18_001, 1_000).map(({ seq }) => seq));
+});
