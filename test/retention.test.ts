@@ -109,6 +109,18 @@ describe.each(stores)('events kept in the $kind store', ({ kind, state }) => {
     if (kind === 'embedded') rmSync(at, { recursive: true, force: true });
   });
 
+  test('small batches are put together, and every event stays', async () => {
+    await addJob(store, 'little', 'running', null);
+    await append(store, 'little', 600, 2);
+    expect(await retain(store.db, wide, means)).toEqual({ removed: 0, compacted: 1 });
+    const [rows] = rowsOf<{ n: string | number }>(
+      await store.db.execute(sql`select count(*) as n from pgsluice.job_event_batches where job_id = 'little'`),
+    );
+    expect(Number(rows?.n)).toBeLessThan(10);
+    expect(await firstKept(store, 'little')).toBe(1);
+    expect(await eventBounds(store.db, 'little')).toEqual({ first: 1, last: 600 });
+  });
+
   test('by number, even of a job that runs, and what remains is a gapless suffix', async () => {
     await addJob(store, 'many', 'running', null);
     await append(store, 'many', 25_000, 500);

@@ -307,7 +307,7 @@ test('a slow client is not taken for a dead one while it takes what waits, a dea
   const dead = new WebSocket(eventsUrl(server), protocols(token));
   await once(dead, 'open');
   dead.pause();
-  const ended = once(dead, 'close');
+  const ended = once(dead, 'close', { signal: AbortSignal.timeout(15_000) });
   await delay(3_500);
   expect(slow.readyState).toBe(WebSocket.OPEN);
   dead.resume();
