@@ -303,6 +303,27 @@ describe('a running job', () => {
   });
 });
 
+test.each([
+  { when: 'as it goes on', first: { maxEventsPerJob: 500, everyMs: 200 }, later: null },
+  { when: 'when it starts', first: {}, later: { maxEventsPerJob: 500, everyMs: 3_600_000 } },
+])('an agent keeps what it keeps of events within bounds, $when', async ({ first, later }) => {
+  const { manager, state, rooms } = await agent({ tables: 4, linesPerTable: 1_000 }, { retention: first });
+  const { id } = await manager.create(request({}, true));
+  const { lastSeq } = await manager.waitUntilSettled(id);
+  expect(lastSeq).toBeGreaterThan(4_000);
+  if (later !== null) await manager.stop('SIGTERM');
+  const looked = later === null ? manager : await start(state, rooms, { retention: later });
+  const kept = async (): Promise<number> => {
+    for await (const [message] of looked.stream(id, 0, new AbortController().signal)) {
+      if (message !== undefined) return lastSeq - (message.type === 'reset' ? message.firstSeq : message.seq) + 1;
+    }
+    return 0;
+  };
+  // Whole batches of at most 500.
+  await until(async () => (await kept()) <= 1_000);
+  expect(await kept()).toBeGreaterThanOrEqual(500);
+});
+
 describe.each(['embedded', 'postgresql'])('with the state %s', (kind) => {
   test('20,000 events reach concurrent readers gapless', async () => {
     const rooms = fakeRooms({ tables: 10, linesPerTable: 2_000, tableMs: 5 });
