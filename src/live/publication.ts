@@ -43,7 +43,7 @@ export function publicationSql(name: string, tables: readonly TableName[], exist
 
 /**
  * Of the tables asked for: which exist, which are part of the publication, and which cannot be followed. A table of an extension
- * with a condition is copied in part only, so changes to the rest would have nothing to meet.
+ * with a condition is copied in part only, so changes to the rest would have nothing to meet. In the order in which they are locked.
  */
 const TABLES = `
 SELECT w.schema, w.name, c.oid IS NOT NULL AS exists, c.relpersistence AS persistence,
@@ -55,7 +55,8 @@ SELECT w.schema, w.name, c.oid IS NOT NULL AS exists, c.relpersistence AS persis
    WHERE g.oid = c.oid AND g.condition <> '') AS extension
 FROM unnest($1::text[], $2::text[]) AS w (schema, name)
 LEFT JOIN pg_namespace n ON n.nspname = w.schema
-LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name AND c.relkind = 'r'`;
+LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name AND c.relkind = 'r'
+ORDER BY c.oid`;
 
 interface TableFacts extends TableName {
   readonly exists: boolean;
