@@ -24,7 +24,7 @@ test('a server out of reach is borne for three silences, however idle it was', (
 
 /** A silent peer, and a watch whose server says `says` of the session. */
 async function watched(
-  says: () => LookAtSession | Error,
+  says: () => LookAtSession | Error | Promise<LookAtSession>,
   owed: () => boolean = () => true,
 ): Promise<{ errors: PgsluiceError[]; looks: () => number; peer: Socket; ours: Socket; end: () => void }> {
   const server = createServer();
@@ -84,6 +84,20 @@ test('while the server works, while nothing is owed, and while anything moves, a
   expect([working.errors, idle.errors, moving.errors]).toEqual([[], [], []]);
   expect(working.looks()).toBeGreaterThan(1);
   expect(idle.looks()).toBe(0);
+});
+
+test('what arrives while the server is asked makes void what it said', async () => {
+  let asked = 0;
+  const line = await watched(async () => {
+    asked += 1;
+    if (asked % 2 === 0) line.peer.write('x');
+    await sleep(25);
+    return 'waits for us';
+  });
+  await sleep(800);
+  line.end();
+  expect(asked).toBeGreaterThan(3);
+  expect(line.errors).toEqual([]);
 });
 
 test('a server that cannot be asked at all is given up after three silences', async () => {

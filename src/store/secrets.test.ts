@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -47,6 +47,10 @@ test('a key file is made once, for its owner only, and never made anew over seal
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(keyFromFile(path, true)).toEqual(key);
     expect(keyFromFile(path, false)).toEqual(key);
+    // Somebody copied it here with the rights of any other file.
+    chmodSync(path, 0o644);
+    expect(keyFromFile(path, false)).toEqual(key);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
   } finally {
     rmSync(dir, { recursive: true });
   }
