@@ -88,16 +88,16 @@ test('while the server works, while nothing is owed, and while anything moves, a
 
 test('what arrives while the server is asked makes void what it said', async () => {
   let asked = 0;
-  const line = await watched(async () => {
+  const odd = await watched(async (): Promise<LookAtSession> => {
     asked += 1;
-    if (asked % 2 === 0) line.peer.write('x');
+    if (asked % 2 === 0) odd.peer.write('x');
     await sleep(25);
     return 'waits for us';
   });
   await sleep(800);
-  line.end();
+  odd.end();
   expect(asked).toBeGreaterThan(3);
-  expect(line.errors).toEqual([]);
+  expect(odd.errors).toEqual([]);
 });
 
 test('a server that cannot be asked at all is given up after three silences', async () => {
