@@ -322,6 +322,32 @@ test('a migration of the application that locks in another order is no victim of
   }
 }, 120_000);
 
+test('nor is one that wants what the copy has locked already, however soon the server looks for deadlocks', async () => {
+  const name = await pair(`${filled('a', 20, 320)} ${filled('b', 20, 320)} ${filled('c', 20, 320)}`);
+  await source.run(`ALTER DATABASE ${name} SET deadlock_timeout = '200ms'`);
+  const app = await session(source, name);
+  await app.query('BEGIN; LOCK TABLE b IN ACCESS EXCLUSIVE MODE');
+  const engine = await openEngine({ sourceUrl: source.url(name), targetUrl: target.url(name) });
+  try {
+    const run = engine.run.run();
+    run.catch(() => undefined);
+    await untilWaiting(source, name, `application_name LIKE 'pgsluice snapshot%'`);
+    // By now its own look for a deadlock is over; in whatever order it locks, a or c comes before b.
+    for (const table of ['a', 'c', 'a', 'c']) {
+      await sleep(300);
+      await app.query(`SAVEPOINT s; ALTER TABLE ${table} ADD COLUMN w int`);
+      await app.query('ROLLBACK TO s');
+    }
+    await app.query('COMMIT');
+    expect(await run, engine.logText()).toMatchObject({ ok: true, error: null });
+    expect(engine.logText()).toMatch(/Waiting for an exclusive lock of another session on the source/);
+    await expectSame(name);
+  } finally {
+    await app.end();
+    await engine.close();
+  }
+}, 120_000);
+
 test.each([
   ['a row is added', `INSERT INTO b VALUES (-1, 'of somebody else')`],
   ['a row is changed', `UPDATE b SET v = v || '!' WHERE id = 7`],
