@@ -1,5 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
@@ -56,6 +65,21 @@ describe('the lock of a state directory', () => {
     const answers = await Promise.all(takers.map((taker) => taker.line()));
     expect(answers.filter((answer) => answer === 'won')).toHaveLength(1);
     expect(answers.filter((answer) => answer === 'STATE_DIRECTORY_HELD')).toHaveLength(7);
+    await Promise.all(takers.map((taker) => taker.kill9()));
+  });
+
+  test('nor do two, when they come to it in the same millisecond', async () => {
+    const directories = Array.from({ length: 40 }, (_, n) => join(dir, String(n)));
+    for (const directory of directories) {
+      mkdirSync(directory);
+      const dead = JSON.stringify({ ...ownIdentity(), processStart: '1', token: 'dead' });
+      writeFileSync(join(directory, 'agent.lock'), dead);
+    }
+    const moment = String(Date.now() + 2_500);
+    const takers = Array.from({ length: 4 }, () => child.start([moment, '60', ...directories]));
+    const ends = await Promise.all(takers.map(async (taker) => JSON.parse(await taker.line()) as string[]));
+    const won = directories.map((_, n) => ends.filter((one) => one[n] === 'won').length);
+    expect(won).toEqual(directories.map(() => 1));
     await Promise.all(takers.map((taker) => taker.kill9()));
   });
 
