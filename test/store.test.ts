@@ -104,6 +104,8 @@ describe('the lock of a state directory', () => {
 
 describe('the embedded store', () => {
   test('opens for one process only, keeps what it was given, and is private', async () => {
+    // Made by somebody, who thought of nothing.
+    mkdirSync(join(dir, 'state'), { mode: 0o755 });
     const store = await Store.open(embedded());
     expect(statSync(join(dir, 'state')).mode & 0o777).toBe(0o700);
     await expect(Store.open(embedded())).rejects.toThrow(code('STATE_DIRECTORY_HELD'));
