@@ -186,17 +186,22 @@ describe('clone engine', () => {
   test('rows written, and tables truncated or altered, after the snapshot change nothing', async () => {
     const { name, sourceUrl, targetUrl } = await pair(`${wide('first', 40_000)} ${wide('second', 1000)}`);
     const before = await contentsOf(source, name);
+    const taken = when<void>();
     const started = when<void>();
     const engine = await openEngine({
       sourceUrl,
       targetUrl,
       options: { tableJobs: 1 },
       onEvent: (event) => {
+        if (event.type === 'log' && /^Snapshot \S+ taken/.test(event.message)) taken.resolve();
         if (event.type === 'table' && event.table.bytes > 0) started.resolve();
       },
     });
     try {
       const running = engine.run.run();
+      // The sessions that read the rows are yet to be opened, and see this moment all the same.
+      await taken.promise;
+      await source.run(`INSERT INTO first VALUES (-1, 'too late'); DELETE FROM second WHERE id > 500`, name);
       await started.promise;
       await source.run(
         `INSERT INTO second SELECT i, 'new' FROM generate_series(5000, 5100) i; UPDATE first SET filler = 'x' WHERE id < 10`,
