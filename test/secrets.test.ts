@@ -264,7 +264,12 @@ test('no password is found anywhere but where it is needed', async () => {
     { on: 'completed', webhook: hookUrl('refuse') },
     {
       on: 'after-validate',
-      command: ['/bin/sh', '-c', 'echo "$PGSLUICE_SOURCE_URL" "$PGSLUICE_TARGET_URL"; echo "$PGSLUICE_TARGET_URL" >&2'],
+      command: [
+        '/bin/sh',
+        '-c',
+        // The second time as what nobody takes for a URL any more.
+        'echo "$PGSLUICE_SOURCE_URL" "$PGSLUICE_TARGET_URL"; echo "${PGSLUICE_SOURCE_URL#*://}"; echo "$PGSLUICE_TARGET_URL" >&2',
+      ],
     },
   ];
   const copied = await run('copy', { source: here, target: to('copy'), options: { hooks: hook } });
