@@ -19,8 +19,8 @@ export default defineConfig({
           sequence: { groupOrder: 2 },
           testTimeout: 180_000,
           hookTimeout: 180_000,
-          // Real servers and a real agent share two cores with the tests.
-          maxWorkers: 2,
+          // On two cores: real servers and a real agent wait often enough for one more file to have room.
+          maxWorkers: 3,
         },
       },
     ],

@@ -21,7 +21,7 @@ const seed = Number(process.env['PGSLUICE_NETWORK_SEED'] ?? Math.floor(Math.rand
 const silenceMs = 1000;
 /** Every job is over by then, whatever its network does. */
 const boundMs = long ? 600_000 : 120_000;
-/** A live job asks some nine hundred questions one after the other, so at 600 ms a round trip it takes 540 s by itself. */
+/** A live job asks one thing after the other: at 600 ms a round trip one took 539 s. */
 const slowBoundMs = 2 * boundMs;
 
 const schema = `

@@ -52,8 +52,8 @@ function dumpWaits(sequences: number, roundTripMs: number): number {
   return ((COSTS.dumpRoundTrips + sequences * COSTS.dumpSequenceRoundTrips) * roundTripMs) / 1000;
 }
 
-function dump(entries: number, waits: number): number {
-  return COSTS.dumpSeconds + entries * COSTS.dumpEntrySeconds + waits;
+function dump(entries: number, waiting: number): number {
+  return COSTS.dumpSeconds + entries * COSTS.dumpEntrySeconds + waiting;
 }
 
 function definitions(entries: number, roundTripMs: number): number {
