@@ -224,7 +224,8 @@ export async function concludeAgain(work: LiveWork): Promise<RunEnd> {
     'The target had taken over when the run before ended; what the job made on the servers is taken off.',
   );
   await context.move('verifying', 'The target has taken over; bringing the migration to its end.');
-  if (context.options.verify !== 'none') notCompared(work, 'The agent ended before the comparison was stored.');
+  if (context.options.verify !== 'none')
+    notCompared(work, 'The agent ended after the hand-over, before what the comparison had found was stored.');
   return await conclude(work, { outcome: null, verification: null, cutover: null });
 }
 
