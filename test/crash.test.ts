@@ -12,6 +12,7 @@ import {
   restoreAlone,
   startLedger,
   stillContents,
+  foundWhole,
 } from './support/crash.ts';
 import { lastingTraces } from './support/live-job.ts';
 import { slice } from './support/long.ts';
@@ -156,7 +157,8 @@ test(
         const view = await run.job.tend(patienceMs + kills * 10_000);
         current.delete(kind);
         failures.push(...run.job.failures.map((text) => `${run.job.name} ${text}`));
-        if (!view.verified) await unclaimed(kind, run.job);
+        if (foundWhole(view)) failures.push(`${run.job.name} was whole when its agent died`);
+        else if (!view.verified) await unclaimed(kind, run.job);
         expect(view.differences).toBe(0);
         await run.prove();
         done[kind] += 1;

@@ -197,6 +197,15 @@ export class MortalAgent {
   }
 }
 
+/** An export whose agent died after the archive had got its name, and before that was stored: the archive is whole, and stays. */
+export function foundWhole({ kind, state, error }: Pick<JobView, 'kind' | 'state' | 'error'>): boolean {
+  return (
+    kind === 'export' &&
+    state === 'blocked' &&
+    /something at .* already; nothing is overwritten/.test(error?.message ?? '')
+  );
+}
+
 /** One job of a mortal agent, with what a patient person does for it: resumes, retries, and asks for the cutover. */
 export class CrashJob {
   readonly name: string;
@@ -243,7 +252,7 @@ export class CrashJob {
         // The agent is dead, or an action came in the wrong moment.
         return null;
       });
-      if (view?.state === 'completed') return view;
+      if (view?.state === 'completed' || (view !== null && foundWhole(view))) return view;
       if (Date.now() > end)
         throw new Error(`${this.name} takes too long: ${view?.state} ${view?.summary}\n${await this.#told()}`);
       await sleep(80);
@@ -273,7 +282,7 @@ export class CrashJob {
       await this.#act('retry');
     } else if (view.state === 'following') {
       if (view.live?.connected === true && view.live.lagBytes < 1_000_000) await this.#act('cutover');
-    } else if (view.state === 'blocked' || view.state === 'cancelled') {
+    } else if ((view.state === 'blocked' && !foundWhole(view)) || view.state === 'cancelled') {
       throw new JobOver(`${this.name} is ${view.state}: ${view.summary}\n${await this.#told()}`);
     }
     return view;
