@@ -8,8 +8,9 @@ import type { TableBuild } from './post-data.ts';
 const MIB = 1024 * 1024;
 
 /**
- * Starting figures, measured on a small machine (2 cores that source, target and agent share, PostgreSQL 15, data in memory). They
- * order tables and give a first idea; what the first seconds of a copy measure takes their place (`corrected`).
+ * Starting figures, rounded from runs on a small machine (2 cores that source, target and agent share, PostgreSQL 15, data in memory),
+ * good within a factor of two or three: they order tables and give a first idea. What the first seconds of a copy measure takes their
+ * place (`corrected`).
  */
 export const COSTS = {
   /** Of the table's size on the source, bytes/s of one COPY. */
