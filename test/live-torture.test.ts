@@ -51,10 +51,10 @@ async function killAgent(stage: Stage): Promise<void> {
   stage.daemon = await startDaemon(stage.state);
 }
 
-/** Asks once. A line that was silenced last is found out in half a minute: until then the agent gives up and says to ask again. */
+/** Asks once. A line that was silenced last is found out in half a minute: until then, or right then, the agent gives up and says to ask again. */
 async function askForCutover({ daemon }: Stage, id: string): Promise<void> {
   await daemon.api(`/api/jobs/${id}/cutover`, { method: 'POST' }).catch((error: unknown) => {
-    if (!/CUTOVER_NOT_BEGUN/.test(String(error))) throw error;
+    if (!/CUTOVER_NOT_BEGUN|CONNECTION_LOST/.test(String(error))) throw error;
     console.log(String(error));
   });
 }
